@@ -1,0 +1,36 @@
+"""Address text in one canonical spelling, so that a host is one key whatever sensor named it."""
+
+import ipaddress
+from typing import Final
+
+_CACHE_LIMIT: Final = 1 << 20  # addresses; 2**20 of them are about 150 MB of dict, then start again
+_cache: dict[str, str | None] = {}
+
+
+def canonical(text: str) -> str | None:
+    """The canonical spelling of an address, or None when it is none.
+
+    IPv4-mapped IPv6 (``::ffff:10.0.0.1``, RFC 4291 2.5.5.2) becomes IPv4: dual-stack collectors print it. IPv6 is
+    compressed lower case (RFC 5952); a zone id (``fe80::1%eth0``, RFC 4007) is cut. IPv4 octets padded to three
+    digits (``010.001.002.003``) are read as decimal, as fixed-width exports mean them.
+    """
+    try:
+        return _cache[text]
+    except KeyError:
+        pass
+    if len(_cache) >= _CACHE_LIMIT:
+        _cache.clear()
+    return _cache.setdefault(text, _parse(text))
+
+
+def _parse(text: str) -> str | None:
+    octets = text.split(".")
+    if len(text) == 15 and len(octets) == 4 and all(len(octet) == 3 and octet.isascii() for octet in octets):
+        text = ".".join(octet.lstrip("0") or "0" for octet in octets)
+    try:
+        parsed = ipaddress.ip_address(text.split("%", 1)[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(parsed)

@@ -1,0 +1,101 @@
+"""The two frames every stage shares, and the small types around them.
+
+Names are Zeek's. Times are integer microseconds since the Unix epoch, UTC. ``None`` means "not in the record";
+a zero is a measured zero.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+FLOW: Final[dict[str, pl.DataType]] = {
+    "ts": pl.Int64(),  # start of the conversation, µs
+    "obs_ts": pl.Int64(),  # when the record was complete: flow end, µs; scoring order
+    "uid": pl.String(),  # Zeek connection id, or None
+    "orig_h": pl.String(),  # canonical address text, see `formats.address`
+    "orig_p": pl.Int32(),
+    "resp_h": pl.String(),
+    "resp_p": pl.Int32(),
+    "proto": pl.String(),  # lower case IANA name: tcp, udp, icmp, ...
+    "service": pl.String(),  # application as the sensor named it, or None
+    "conn_state": pl.String(),  # Zeek's S0, SF, REJ, ...; None for NetFlow
+    "duration": pl.Float64(),  # seconds
+    "orig_bytes": pl.Int64(),
+    "resp_bytes": pl.Int64(),
+    "orig_pkts": pl.Int64(),
+    "resp_pkts": pl.Int64(),
+    "orig_flags": pl.Int32(),  # OR of the originator's TCP flags (RFC 9293 bit values), or None
+    "resp_flags": pl.Int32(),
+    "oriented": pl.Boolean(),  # the sensor knew who originated; False = one direction as seen on the wire
+    "exporter": pl.String(),  # address of the NetFlow exporter, or None
+    "sampling": pl.Int64(),  # 1 of N packets was seen; 1 = all
+    "log": pl.String(),  # zeek.conn, netflow.goflow2, ...
+    "source": pl.String(),  # file, or topic:partition
+    "position": pl.Int64(),  # line, or offset, in the source
+}
+"""One row a conversation, originator to responder (or one direction of it, ``oriented`` False)."""
+
+OPERATION: Final[dict[str, pl.DataType]] = {
+    "ts": pl.Int64(),
+    "obs_ts": pl.Int64(),
+    "uid": pl.String(),
+    "orig_h": pl.String(),
+    "orig_p": pl.Int32(),
+    "resp_h": pl.String(),
+    "resp_p": pl.Int32(),
+    "protocol": pl.String(),  # dce_rpc, smb, ntlm, kerberos, rdp, ssh, http, dns, modbus, dnp3, s7comm, cip, ...
+    "operation": pl.String(),  # one token of a bounded vocabulary, e.g. svcctl::CreateServiceW
+    "object": pl.String(),  # share, file, query name, register ...; free text, for people only
+    "outcome": pl.String(),  # ok, failed, or None when the log does not tell
+    "user": pl.String(),  # account as seen on the wire, or None
+    "log": pl.String(),
+    "source": pl.String(),
+    "position": pl.Int64(),
+}
+"""One row a protocol act: who did what to whom. One table for every protocol, IT and OT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that could not be used: where it stands, why, and its first bytes as evidence."""
+
+    source: str
+    position: int
+    reason: str
+    raw: bytes = b""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What one block of records became. Every record of the block is in exactly one place.
+
+    ``filtered`` counts records that are valid but carry nothing to score, by (log, reason).
+    """
+
+    flows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLOW))
+    operations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OPERATION))
+    rejects: list[Reject] = field(default_factory=list)
+    filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def rows(self) -> int:
+        """Records accounted for."""
+        return self.flows.height + self.operations.height + len(self.rejects) + self.filtered.total()
+
+
+def merge(parts: Iterable[Decoded]) -> Decoded:
+    """The parts as one, in order."""
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0]
+    merged = Decoded()
+    if parts:
+        merged.flows = pl.concat([merged.flows, *(part.flows for part in parts)])
+        merged.operations = pl.concat([merged.operations, *(part.operations for part in parts)])
+    for part in parts:
+        merged.rejects += part.rejects
+        merged.filtered += part.filtered
+    return merged
