@@ -72,13 +72,15 @@ class Reject:
 class Decoded:
     """What one block of records became. Every record of the block is in exactly one place.
 
-    ``filtered`` counts records that are valid but carry nothing to score, by (log, reason).
+    ``filtered`` counts records that are valid but carry nothing to score, by (log, reason). ``notes`` counts values
+    that were mended in records that were kept, by (log, what was done); it is no part of the sum.
     """
 
     flows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLOW))
     operations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OPERATION))
     rejects: list[Reject] = field(default_factory=list)
     filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -98,4 +100,5 @@ def merge(parts: Iterable[Decoded]) -> Decoded:
     for part in parts:
         merged.rejects += part.rejects
         merged.filtered += part.filtered
+        merged.notes += part.notes
     return merged
