@@ -1,0 +1,70 @@
+# eastwest: everything a contributor runs. `make` alone lists the targets.
+# The virtual environment is made once and again only when a lock or pyproject.toml changes.
+
+PYTHON      ?= python3
+UV          ?= uv
+VENV        ?= .venv
+PYTEST_ARGS ?=
+LOCK_ARGS   ?=
+
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV     := $(VENV)/.dev-installed
+LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+           --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+           --quiet $(LOCK_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench lock clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## Install eastwest into .venv and show it finding an intruder in a simulated plant.
+	$(BIN)/eastwest demo --out demo-out
+
+test: $(DEV) ## Run the tests on all cores; PYTEST_ARGS="-k name" picks some.
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+check: lint test ## Run what CI runs: format, lint, types, layers, tests.
+
+lint: $(DEV) ## Run the checks that need no test run: format, lint, types, layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## Run every benchmark; each prints a table.
+	@for file in benchmarks/*.py; do \
+	  [ -e "$$file" ] || { echo "there are no benchmarks yet"; break; }; \
+	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
+	done
+
+lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }
+	$(LOCK) --group build --output-file requirements/runtime.lock >/dev/null
+	$(LOCK) --group build --group dev --extra notebooks --constraint requirements/runtime.lock \
+	  --output-file requirements/dev.lock >/dev/null
+
+clean: ## Remove the environment, the demo's output and all caches.
+	rm -rf $(VENV) demo-out out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	  .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "eastwest needs Python 3.11 or newer; give one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements/runtime.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The development lock holds the runtime lock, so one installation serves both.
+$(DEV): requirements/dev.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@
