@@ -1,0 +1,51 @@
+"""What all tests share: recorded captures, programs of the system, and repeatable property tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IN_CI = bool(os.environ.get("CI"))
+
+# No deadline: the first call of a compiled kernel includes its compilation.
+# CI runs the same examples every time.
+settings.register_profile("eastwest", deadline=None, derandomize=IN_CI)
+settings.load_profile("eastwest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared_data)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded captures, which is not part of the repository; skips where it is absent."""
+    folder = Path(os.environ.get("EASTWEST_SHARED_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no recorded captures: put them in ../shared/data or set EASTWEST_SHARED_DATA")
+    return folder
+
+
+def find_tool(name: str) -> str:
+    """The path of a program; where it is missing the test skips, but in CI it fails."""
+    # Debian keeps daemons such as softflowd where an ordinary user's PATH does not look.
+    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    if found:
+        return found
+    if IN_CI:
+        pytest.fail(f"{name} is not installed, and in CI no test may skip for that")
+    pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Call it with a program's name to get its path, or to leave the test."""
+    return find_tool
