@@ -5,7 +5,7 @@ a zero is a measured zero.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,6 +56,20 @@ OPERATION: Final[dict[str, pl.DataType]] = {
     "position": pl.Int64(),
 }
 """One row a protocol act: who did what to whom. One table for every protocol, IT and OT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Undecoded records of one source, in source order.
+
+    ``lines[i]`` stands at ``positions[i]``, or at ``first_position + i`` when no positions are given: a line number
+    from 1, or a topic offset. A record may hold line feeds (an object written over several lines).
+    """
+
+    source: str
+    first_position: int
+    lines: list[bytes]
+    positions: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

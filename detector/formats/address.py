@@ -4,7 +4,10 @@ import ipaddress
 from typing import Final
 
 _CACHE_LIMIT: Final = 1 << 20  # addresses; 2**20 of them are about 150 MB of dict, then start again
+_LONGEST: Final = 64  # characters; an IPv6 address with its zone id is shorter
 _cache: dict[str, str | None] = {}
+known: Final = _cache.get
+"""What `canonical` said of a text before, or None: one dictionary look-up for the usual case."""
 
 
 def canonical(text: str) -> str | None:
@@ -18,6 +21,8 @@ def canonical(text: str) -> str | None:
         return _cache[text]
     except KeyError:
         pass
+    if len(text) > _LONGEST:
+        return None
     if len(_cache) >= _CACHE_LIMIT:
         _cache.clear()
     return _cache.setdefault(text, _parse(text))

@@ -1,19 +1,19 @@
 """Typed columns out of parsed rows: a bad value costs its own row, never the neighbours.
 
-A converter asks for columns in turn; each request checks a whole column at once when its values have the expected
-types (the usual case) and value by value otherwise. Rows with a bad required value are marked and fall out in `frame`.
+A converter asks for columns in turn. A request passes values of the expected type as they are and converts only the
+odd ones. Rows with a bad value are marked and fall out in `Fields.decoded`.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import isfinite, nan
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import orjson
 import polars as pl
 
-from detector.formats.address import canonical
+from detector.formats.address import canonical, known
 from detector.formats.batch import Batch, Row
 from detector.records import FLOW, OPERATION, Decoded, Reject
 
@@ -21,6 +21,7 @@ RAW_LIMIT: Final = 1024  # bytes of a rejected record that are kept as evidence
 TEXT_LIMIT: Final = 1024  # characters of one text field that are kept; log strings are the attacker's
 _TIME_LIMIT_S: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of four-digit years
 _INT64_MAX: Final = 2**63 - 1
+_SECONDS_BELOW: Final = 1e11  # as numbers, times from here on are milliseconds and finer
 _NO_VALUE: Final = frozenset({"", "-", "(empty)"})
 
 Converter = Callable[[Any], Any]
@@ -54,33 +55,42 @@ class Fields:
         for name in others:
             if None not in values:
                 break
-            values = [row.get(name) if value is None else value for row, value in zip(rows, values, strict=True)]
+            values = [
+                row.get(name) if value is None else value for row, value in zip(rows, values, strict=True)
+            ]
         return values
 
     def reject(self, index: int, reason: str) -> None:
         """Mark row ``index`` as unusable; the first reason stays."""
         self.bad.setdefault(index, reason)
 
-    def _each(self, names: Sequence[str], values: list[Any], convert: Converter, required: bool) -> list[Any]:
-        out: list[Any] = []
-        for index, value in enumerate(values):
+    def _mend(
+        self, names: Sequence[str], values: list[Any], odd: Iterable[int], convert: Converter, required: bool
+    ) -> list[Any]:
+        """The values with those at ``odd`` converted one by one: cost follows oddity, not the batch."""
+        out = list(values)
+        for index in odd:
+            value = values[index]
             if value is None:
                 if required:
                     self.reject(index, f"{names[0]}: missing")
-                out.append(None)
                 continue
             try:
-                out.append(convert(value))
+                out[index] = convert(value)
             except BadValue as problem:
                 self.reject(index, f"{names[0]}: {problem}")
-                out.append(None)
+                out[index] = None
         return out
 
     def text(self, *names: str, required: bool = False) -> list[str | None]:
         """Text, cut at `TEXT_LIMIT` characters; numbers and sets are printed."""
-        return self._each(names, self.raw(*names), _text, required)
+        values = self.raw(*names)
+        odd = [i for i, v in enumerate(values) if type(v) is not str or len(v) > TEXT_LIMIT or v in _NO_VALUE]
+        return self._mend(names, values, odd, _text, required) if odd else values
 
-    def integer(self, *names: str, low: int = 0, high: int = _INT64_MAX, required: bool = False) -> list[int | None]:
+    def integer(
+        self, *names: str, low: int = 0, high: int = _INT64_MAX, required: bool = False
+    ) -> list[int | None]:
         """Integers in [low, high]; decimal text is accepted, booleans and fractions are not."""
 
         def convert(value: Any) -> int:
@@ -89,20 +99,41 @@ class Fields:
                 raise BadValue(f"{number} is outside {low}..{high}")
             return number
 
-        return self._each(names, self.raw(*names), convert, required)
+        values = self.raw(*names)
+        odd = [i for i, v in enumerate(values) if type(v) is not int or v > high or v < low]
+        return self._mend(names, values, odd, convert, required) if odd else values
 
     def number(self, *names: str) -> list[float | None]:
         """Finite floats (seconds, ratios)."""
-        return self._each(names, self.raw(*names), _number, False)
+        values = self.raw(*names)
+        odd = [i for i, v in enumerate(values) if type(v) is not float or not isfinite(v)]
+        return self._mend(names, values, odd, _number, False) if odd else values
 
     def address(self, *names: str, required: bool = True) -> list[str | None]:
         """Canonical addresses (`formats.address`)."""
-        return self._each(names, self.raw(*names), _address, required)
+        values = self.raw(*names)
+        out = [known(value) if type(value) is str else None for value in values]
+        if None not in out:
+            return out
+        odd = [index for index, value in enumerate(out) if value is None]
+        mended = self._mend(names, values, odd, _address, required)
+        for index in odd:
+            out[index] = mended[index]
+        return out
 
     def time(self, *names: str, zone: str = "UTC", required: bool = True) -> list[int | None]:
         """Microseconds since the epoch from epoch seconds, epoch milliseconds or ISO 8601; see `micros`."""
+        values = self.raw(*names)
         here = ZoneInfo(zone)
-        return self._each(names, self.raw(*names), lambda value: micros(value, here), required)
+        # Rounding the same product to even as `micros` does, only without a call for each value.
+        out = [round(v * 1e6) if type(v) is float and 0.0 <= v < _SECONDS_BELOW else None for v in values]
+        if None not in out:
+            return out
+        odd = [index for index, value in enumerate(out) if value is None]
+        mended = self._mend(names, values, odd, lambda value: micros(value, here), required)
+        for index in odd:
+            out[index] = mended[index]
+        return out
 
     def decoded(self, schema: Mapping[str, pl.DataType], columns: Mapping[str, Any]) -> Decoded:
         """The good rows as a frame of ``schema`` and the bad ones as rejects.
@@ -110,13 +141,23 @@ class Fields:
         Columns left out are null; ``log``, ``source`` and ``position`` are filled in here. A scalar stands for all rows.
         """
         count = len(self)
-        given = {"log": self.batch.log, "source": self.batch.source, "position": self.batch.positions, **columns}
+        given = {
+            "log": self.batch.log,
+            "source": self.batch.source,
+            "position": self.batch.positions,
+            **columns,
+        }
         keep = [index for index in range(count) if index not in self.bad] if self.bad else None
         frame = pl.DataFrame(
             [_series(name, dtype, given.get(name), count, keep) for name, dtype in schema.items()]
         )
         rejects = [
-            Reject(self.batch.source, self.batch.positions[index], f"{self.batch.log}: {reason}", evidence(self.batch.rows[index]))
+            Reject(
+                self.batch.source,
+                self.batch.positions[index],
+                f"{self.batch.log}: {reason}",
+                evidence(self.batch.rows[index]),
+            )
             for index, reason in sorted(self.bad.items())
         ]
         if schema is FLOW:
@@ -128,7 +169,20 @@ class Fields:
 
 def evidence(row: Row) -> bytes:
     """The first bytes of a rejected row, as JSON."""
-    return orjson.dumps(row, default=str)[:RAW_LIMIT]
+    try:
+        return orjson.dumps(row, default=str)[:RAW_LIMIT]
+    except TypeError:  # nested too deep to be written again, or an integer of more than 64 bits
+        flat = {name: shown(value) for name, value in row.items()}
+        return orjson.dumps(flat)[:RAW_LIMIT]
+
+
+def shown(value: Any, limit: int = 40) -> str:
+    """A value as evidence in a reason; a container only by its type, since it may be deep or huge."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge integer"
+    if value is None or isinstance(value, str | int | float | bytes):
+        return repr(value[:limit] if isinstance(value, str | bytes) else value)
+    return type(value).__name__
 
 
 def _series(name: str, dtype: pl.DataType, values: Any, count: int, keep: list[int] | None) -> pl.Series:
@@ -148,7 +202,9 @@ def _text(value: Any) -> str | None:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list):
-        return ",".join(str(item) for item in value)[:TEXT_LIMIT] or None
+        if all(item is None or isinstance(item, str | int | float) for item in value):
+            return ",".join(_text(item) or "" for item in value)[:TEXT_LIMIT] or None
+        raise BadValue("expected text, got a list of containers")
     raise BadValue(f"expected text, got {type(value).__name__}")
 
 
@@ -157,12 +213,9 @@ def _integer(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and len(value) <= 20:
-        try:
-            return int(value)
-        except ValueError:
-            pass
-    raise BadValue(f"{str(value)[:40]!r} is not an integer")
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
+    raise BadValue(f"{shown(value)} is not an integer")
 
 
 def _number(value: Any) -> float:
@@ -170,16 +223,16 @@ def _number(value: Any) -> float:
         try:
             number = float(value)
         except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
+            number = nan
+        if isfinite(number):
             return number
-    raise BadValue(f"{str(value)[:40]!r} is not a finite number")
+    raise BadValue(f"{shown(value)} is not a finite number")
 
 
 def _address(value: Any) -> str:
     address = canonical(value) if isinstance(value, str) else None
     if address is None:
-        raise BadValue(f"{str(value)[:60]!r} is not an address")
+        raise BadValue(f"{shown(value, 60)} is not an address")
     return address
 
 
@@ -199,11 +252,13 @@ def micros(value: Any, zone: ZoneInfo) -> int:
             value = int(value) if value.isdigit() else float(value)
         except ValueError:
             return _bounded(_iso_micros(value, zone))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadValue(f"{str(value)[:40]!r} is not a time")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValue(f"{shown(value)} is not a time")
     size = abs(value)
-    if size < 1e11:
-        return _bounded(round(value * 1_000_000))
+    if not size < 1e19:  # NaN, infinity, and integers that no float holds
+        raise BadValue(f"{shown(value)} is not a time")
+    if size < _SECONDS_BELOW:
+        return _bounded(round(value * 1e6))
     if size < 1e14:
         return _bounded(round(value * 1_000))
     return _bounded(int(value) if size < 1e17 else int(value) // 1_000)
@@ -216,20 +271,26 @@ def _bounded(time: int) -> int:
 
 
 def _iso_micros(text: str, zone: ZoneInfo) -> int:
-    head, dot, fraction = text.partition(".")
-    digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
-    suffix = fraction[len(digits) :]
-    carry = 1_000_000 if digits == "1000000" and suffix == "Z" else 0
+    if text == _UNPRINTABLE:
+        raise BadValue("the sensor could not print this time")
     try:
-        parsed = datetime.fromisoformat(head.strip() + suffix if dot else text.strip())
-    except ValueError:
-        raise BadValue(f"{text[:40]!r} is not a time") from None
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=zone)
-    whole = round((parsed - _EPOCH).total_seconds()) * 1_000_000 if dot else round((parsed - _EPOCH).total_seconds() * 1e6)
-    if carry:
-        return whole + carry
+        if len(text) == _ZEEK_ISO_LENGTH and text[19] == "." and text[26] == "Z":
+            return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+        head, _, fraction = text.partition(".")
+        digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
+        suffix = fraction[len(digits) :]
+        parsed = datetime.fromisoformat(head.strip() + suffix.strip())
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=zone)
+        whole = (parsed - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise BadValue(f"{shown(text)} is not a time") from None
+    if digits == "1000000" and suffix == "Z":
+        return whole + 1_000_000
     return whole + (int(digits[:6].ljust(6, "0")) if digits else 0)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_ZEEK_ISO_LENGTH: Final = 27  # 2018-03-24T17:15:33.511226Z
+_UNPRINTABLE: Final = "2000-01-01T00:00:00.000000"  # what Zeek writes, without Z, for a time it cannot format

@@ -1,0 +1,1 @@
+"""What is known of hosts, services and operations without reading more logs."""

@@ -1,0 +1,105 @@
+"""From an address to what the models need of it: key, zone, Purdue level, inside or outside."""
+
+import bisect
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from detector.assets.plant import Plant, Zone
+
+_CACHE_LIMIT: Final = 1 << 20
+OUTSIDE: Final = "external"
+OT_LEVEL: Final = 3.0  # Purdue levels up to site operations are OT (IEC 62443-1-1, ISA-95)
+_SHARED: Final = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT, RFC 6598
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What is known of an address.
+
+    Attributes:
+        key: the identity the models count under: the address, or a prefix for addresses outside.
+        zone: declared zone, else the /24 (IPv4) or /64 (IPv6) it lies in, else `OUTSIDE`.
+        level: Purdue level, None when not declared.
+        inside: private or declared.
+        group: broadcast or multicast, never the one who starts.
+    """
+
+    key: str
+    zone: str
+    level: float | None
+    inside: bool
+    group: bool
+
+
+class Hosts:
+    """Looks addresses up in the plant's zones; the most specific network wins."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._cache: dict[str, Host] = {}
+        ranges = [(network, zone) for zone in plant.zones for network in zone.cidrs]
+        self._v4 = _flatten([(net, zone) for net, zone in ranges if net.version == 4])
+        self._v6 = _flatten([(net, zone) for net, zone in ranges if net.version == 6])
+
+    def __getitem__(self, address: str) -> Host:
+        host = self._cache.get(address)
+        if host is None:
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            host = self._cache[address] = self._look_up(address)
+        return host
+
+    def _look_up(self, text: str) -> Host:
+        address = ipaddress.ip_address(text)
+        starts, zones = self._v4 if address.version == 4 else self._v6
+        position = bisect.bisect_right(starts, int(address)) - 1
+        zone = zones[position] if position >= 0 else None
+        group = address.is_multicast or (address.version == 4 and text.endswith((".255", ".255.255")))
+        if zone is not None:
+            return Host(text, zone.name, zone.purdue_level, True, group)
+        if group or _is_private(address):
+            return Host(text, _subnet(address), None, True, group)
+        return Host(_prefix(address), OUTSIDE, None, False, False)
+
+
+def _is_private(address: Address) -> bool:
+    return address.is_private or address.is_link_local or (isinstance(address, ipaddress.IPv4Address) and address in _SHARED)
+
+
+def _subnet(address: Address) -> str:
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(ipaddress.IPv4Network((int(address), 24), strict=False))
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
+
+
+def _prefix(address: Address) -> str:
+    """Outside, the network counts, not the address: the internet would fill the tables. /16 and /32 are allocation
+    sizes of providers (RFC 7020 practice)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(ipaddress.IPv4Network((int(address), 16), strict=False))
+    return str(ipaddress.IPv6Network((int(address), 32), strict=False))
+
+
+def _flatten(
+    ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Zone]],
+) -> tuple[list[int], list[Zone | None]]:
+    """Disjoint sorted intervals: starts, and the zone from each start to the next."""
+    starts: list[int] = []
+    zones: list[Zone | None] = []
+    stack: list[tuple[int, Zone]] = []  # (end, zone) of the networks we are in, outermost first
+
+    def close(until: int | None) -> None:
+        while stack and (until is None or stack[-1][0] < until):
+            end, _ = stack.pop()
+            starts.append(end + 1)
+            zones.append(stack[-1][1] if stack else None)
+
+    for network, zone in sorted(ranges, key=lambda item: (int(item[0].network_address), item[0].prefixlen)):
+        close(int(network.network_address))
+        starts.append(int(network.network_address))
+        zones.append(zone)
+        stack.append((int(network.broadcast_address), zone))
+    close(None)
+    return starts, zones

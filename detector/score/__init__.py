@@ -1,0 +1,1 @@
+"""One file per model, then calibration and the alert budget."""

@@ -1,0 +1,73 @@
+"""Random draws that are the same bytes on every machine.
+
+Only integers are drawn and only integer arithmetic follows. ``lognormal``, ``poisson`` and the like go through the
+C library's ``exp`` and ``log``, whose last bits differ between processors, and a compiler may fuse float products.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Box = tuple[int, int, int, int, int]
+"""A box plot: minimum, lower quartile, median, upper quartile, maximum; whole numbers in the user's unit."""
+
+_STEP: Final = 20  # bits of resolution inside a quarter of the box
+
+
+def stream(seed: int, *path: int) -> np.random.Generator:
+    """An independent generator for one purpose on one day, so that no part of the plant disturbs another."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *path])))
+
+
+def boxes(rng: np.random.Generator, knots: Ints) -> Ints:
+    """One value for each row of ``knots`` (n x 5, each a `Box`).
+
+    Linear between the quartiles; the last quarter rises with the cube, which gives the long tail of sizes and
+    durations in real networks without a maximum that is met every day.
+    """
+    ticks = rng.integers(0, 4 << _STEP, size=len(knots), dtype=np.int64)
+    quarter, part = ticks >> _STEP, ticks & ((1 << _STEP) - 1)
+    cubed = (((part * part) >> _STEP) * part) >> _STEP
+    part = np.where(quarter == 3, cubed, part)
+    rows = np.arange(len(knots))
+    low = knots[rows, quarter]
+    return low + (((knots[rows, quarter + 1] - low) * part) >> _STEP)
+
+
+def box(rng: np.random.Generator, knots: Box, n: int) -> Ints:
+    """``n`` values from one box plot."""
+    return boxes(rng, np.broadcast_to(np.array(knots, dtype=np.int64), (n, 5)))
+
+
+def one(rng: np.random.Generator, knots: Box) -> int:
+    """A single value from a box plot."""
+    return int(box(rng, knots, 1)[0])
+
+
+def below(rng: np.random.Generator, limit: int, n: int) -> Ints:
+    """``n`` whole numbers in [0, limit)."""
+    return rng.integers(0, limit, size=n, dtype=np.int64)
+
+
+def weighted(rng: np.random.Generator, weights: Sequence[int], n: int) -> Ints:
+    """``n`` positions into ``weights``, each as likely as its weight."""
+    edges = np.cumsum(np.array(weights, dtype=np.int64))
+    return np.searchsorted(edges, below(rng, int(edges[-1]), n), side="right").astype(np.int64)
+
+
+def pick(rng: np.random.Generator, pool: Ints, n: int) -> Ints:
+    """``n`` members of ``pool``, with repetition."""
+    return pool[below(rng, len(pool), n)]
+
+
+def some(rng: np.random.Generator, pool: Ints, permille: int) -> Ints:
+    """The members of ``pool`` that a coin of ``permille``/1000 lets through, in order."""
+    return pool[below(rng, 1000, len(pool)) < permille]
+
+
+def dice(rng: np.random.Generator, n: int, width: int) -> list[list[int]]:
+    """``width`` large numbers for each of ``n`` rows, to take remainders of where a row needs small choices."""
+    return rng.integers(0, 1 << 40, size=(n, width), dtype=np.int64).tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""State in flat arrays: keys, tables, snapshots."""

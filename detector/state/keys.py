@@ -1,0 +1,75 @@
+"""64-bit keys from text and from other keys: stable across processes, machines and versions.
+
+Python's ``hash()`` is salted per process and Polars' is free to change between releases, so neither may decide what a
+snapshot means. This is FNV-1a over the bytes (Fowler, Noll, Vo; draft-eastlake-fnv) with MurmurHash3's 64-bit finalizer.
+"""
+
+from typing import Any, Final
+
+import numba
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+
+_FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME: Final = np.uint64(0x100000001B3)
+_M1: Final = np.uint64(0xFF51AFD7ED558CCD)
+_M2: Final = np.uint64(0xC4CEB9FE1A85EC53)
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT: Final = np.uint64(33)
+NULL_KEY: Final = np.uint64(0x6E756C6C)
+
+
+@numba.njit(cache=True)
+def finalize(key: Any) -> Any:
+    """MurmurHash3 fmix64; never 0, which marks an empty slot."""
+    key ^= key >> _SHIFT
+    key *= _M1
+    key ^= key >> _SHIFT
+    key *= _M2
+    key ^= key >> _SHIFT
+    return key if key != np.uint64(0) else np.uint64(1)
+
+
+@numba.njit(cache=True)
+def mix(left: Any, right: Any) -> Any:
+    """One key from two, order matters."""
+    return finalize(left * _FNV_PRIME ^ (right + _GOLDEN))
+
+
+@numba.njit(cache=True)
+def _hash_texts(offsets: Any, data: Any, out: Any) -> None:
+    for row in range(out.size):
+        key = _FNV_OFFSET
+        for position in range(offsets[row], offsets[row + 1]):
+            key = (key ^ np.uint64(data[position])) * _FNV_PRIME
+        out[row] = finalize(key)
+
+
+def text_keys(column: pl.Series) -> Keys:
+    """One key a value of a String column; null has `NULL_KEY`. Cost follows distinct values."""
+    encoded = column.to_arrow().cast(pa.large_string()).dictionary_encode()
+    distinct = encoded.dictionary
+    keys = np.empty(len(distinct), dtype=np.uint64)
+    if len(distinct):
+        _, offsets, data = distinct.buffers()
+        bounds = np.frombuffer(offsets, dtype=np.int64)[distinct.offset : distinct.offset + len(distinct) + 1]
+        content = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+        _hash_texts(bounds, content, keys)
+    keys = np.append(keys, NULL_KEY)
+    codes: NDArray[np.int64] = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
+    return keys[codes]
+
+
+def integer_keys(column: pl.Series) -> Keys:
+    """One key a value of an integer column; null has its own."""
+    return mix_all(column.fill_null(-1).cast(pl.Int64).to_numpy().astype(np.uint64), np.uint64(1))
+
+
+@numba.vectorize(cache=True)
+def mix_all(left: Any, right: Any) -> Any:
+    """`mix` over arrays."""
+    return mix(left, right)
