@@ -1,7 +1,8 @@
 """goflow2 v2 and v3: one JSON object (or protobuf message, see `goflow2_protobuf`) per flow.
 
-Names and units as in goflow2's ``flow.proto`` and mapping documentation: times are integer nanoseconds, ``proto`` is
-an IANA name unless the renderer is switched off, addresses are text, empty when the packet had none.
+Names and units as in goflow2's ``flow.proto`` and mapping documentation: times are integer nanoseconds,
+``proto`` is an IANA name unless the renderer is switched off, addresses are text and empty when the packet had
+none.
 """
 
 from typing import Final
@@ -29,7 +30,7 @@ LAYOUT: Final = Layout(
 
 
 def convert(batch: Batch, context: Context) -> Decoded:
-    """One direction of a conversation a row; sFlow samples and sampled flows are scaled up by ``sampling_rate``."""
+    """One direction of a conversation a row; sFlow and sampled flows are scaled up by ``sampling_rate``."""
     return flows(batch, context, LAYOUT)
 
 

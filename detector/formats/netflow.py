@@ -1,4 +1,4 @@
-"""What all NetFlow collectors share: one layout of names per exporter, one time policy, one orientation rule."""
+"""What all flow records share: one layout of names per format, one time policy, one orientation rule."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from detector.formats.address import canonical
 from detector.formats.batch import Batch, Context, Row
 from detector.formats.fields import BadValue, Fields, micros
 from detector.formats.protocols import WITH_PORTS, protocol, tcp_flags
@@ -13,8 +14,11 @@ from detector.records import FLOW, Decoded
 
 LATE_LIMIT: Final = 86_400_000_000
 """µs a flow may have ended before it was received. Active timeouts are minutes, collectors buffer for minutes
-to hours; more than a day is an exporter with a wrong clock (or a replayed capture), and would open windows long
-closed."""
+to hours; more than a day is an exporter with a wrong clock (or a replayed capture), and would open windows
+that closed long ago."""
+
+CLOCK_SLACK: Final = 1_000_000
+"""µs a flow may end after its receive time: v5 and v9 headers carry the export time in whole seconds."""
 
 UNSET_BEFORE: Final = 2 * 86_400_000_000
 """µs since the epoch below which a time means "not set". A zero printed as local text
@@ -22,9 +26,18 @@ UNSET_BEFORE: Final = 2 * 86_400_000_000
 
 _UNSET_TEXT: Final = ("0000-", "1969-12-31", "1969/12/31", "1970-01-01", "1970/01/01")
 _UNSPECIFIED: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_EXPORTER_MAX: Final = 64  # characters
 _PORT_MAX: Final = 65_535
 _INT64_MAX: Final = 2**63 - 1
 _SPAN_MAX: Final = 1e9  # s; a longer duration is rubbish
+_REVERSE_INITIATOR: Final = 2
+_SIDES: Final = (
+    ("orig_h", "resp_h"),
+    ("orig_p", "resp_p"),
+    ("orig_bytes", "resp_bytes"),
+    ("orig_pkts", "resp_pkts"),
+    ("orig_flags", "resp_flags"),
+)
 _DIGITS: Final = 20  # of a 64-bit number and its sign
 _NS_FROM: Final = 10**17  # numbers from here on are nanoseconds, see `fields.micros`
 _NS_TO: Final = 253_402_300_800 * 10**9  # year 10000
@@ -41,6 +54,10 @@ class Layout:
     Args:
         received: when the record was exported or received; judges ``end`` and replaces it.
         sampling: 1 of N packets; counters are multiplied by it.
+        oriented: whether the source side is the originator; without it, reply counters tell.
+        reversed: RFC 5103 biflowDirection; 2 (reverseInitiator) means that the source side answered.
+        initiator: counters named by role, not by direction; they stay in place when a record is reversed.
+        implied_end: the format may have no end time: end is start plus duration, and nothing is mended.
         zero_is_no_reply: a zero in the reply counters means that the format always prints them, not a biflow.
         missing_port: value of a port that is absent; proto3 leaves zeros out.
         relative_times: times near the epoch are times of a replayed capture, not "unset".
@@ -64,6 +81,12 @@ class Layout:
     exporter: Names = ()
     sampling: Names = ()
     uid: Names = ()
+    service: Names = ()
+    conn_state: Names = ()
+    oriented: Names = ()
+    reversed: Names = ()
+    initiator: Names = ()
+    implied_end: bool = False
     zero_is_no_reply: bool = False
     missing_port: int | None = None
     relative_times: bool = False
@@ -128,19 +151,53 @@ def _flows(fields: Fields, context: Context, layout: Layout) -> Decoded:
     columns |= _ports(fields, layout, columns["proto"])
     columns |= _flags(fields, layout, columns["proto"])
     columns |= counters(fields, layout)
-    columns["oriented"] = [
-        octets is not None or packets is not None
-        for octets, packets in zip(columns["resp_bytes"], columns["resp_pkts"], strict=True)
-    ]
-    columns["exporter"] = (
-        remembered(fields, layout.exporter, _exporter) if layout.exporter else [None] * len(fields)
-    )
-    columns["uid"] = fields.text(*layout.uid) if layout.uid else None
+    columns["oriented"] = _oriented(fields, layout, columns)
+    columns["exporter"] = remembered(fields, layout.exporter, _exporter)
+    for name in ("uid", "service", "conn_state"):
+        if names := getattr(layout, name):
+            columns[name] = fields.text(*names)
+    _turn(fields, layout, columns)
     times, notes = _times(fields, context, layout)  # last: a rejected row's times are not worth a note
     columns |= times
     decoded = fields.decoded(FLOW, columns)
     decoded.notes = notes
     return decoded
+
+
+def _oriented(fields: Fields, layout: Layout, columns: dict[str, Any]) -> Column:
+    """True where the sensor matched both directions; reply counters exist only then."""
+    both = [
+        octets is not None or packets is not None
+        for octets, packets in zip(columns["resp_bytes"], columns["resp_pkts"], strict=True)
+    ]
+    if not layout.oriented:
+        return both
+    told = column(fields, layout.oriented, _truth)
+    return [own if said is None else said for own, said in zip(both, told, strict=True)]
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text in ("true", "t", "1"):
+        return True
+    if text in ("false", "f", "0"):
+        return False
+    raise BadValue(f"{text[:40]!r} is neither true nor false")
+
+
+def _turn(fields: Fields, layout: Layout, columns: dict[str, Any]) -> None:
+    """Put the initiator first where a record says that its source side answered."""
+    if not layout.reversed:
+        return
+    rows = fields.batch.rows
+    for index, direction in enumerate(fields.raw(*layout.reversed)):
+        if direction not in (_REVERSE_INITIATOR, str(_REVERSE_INITIATOR)):
+            continue
+        by_role = _first(rows[index], layout.initiator) is not None
+        for left, right in _SIDES[:2] if by_role else _SIDES:
+            columns[left][index], columns[right][index] = columns[right][index], columns[left][index]
 
 
 def column(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Column:
@@ -176,7 +233,10 @@ def remembered(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> C
 
 
 def _exporter(value: Any) -> str | None:
-    return str(value)[:64] or None
+    """An exporter's address; collectors print ``ip``, ``ip:port`` and ``[ip]:port``."""
+    text = str(value)[:_EXPORTER_MAX].strip()
+    address = canonical(text) or canonical(text.rpartition(":")[0].strip("[]")) or text
+    return address if address and address not in _UNSPECIFIED else None
 
 
 def _ports(fields: Fields, layout: Layout, protos: Column) -> dict[str, Column]:
@@ -277,10 +337,10 @@ def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Co
     def convert(value: Any) -> int | None:
         if type(value) is int and _NS_FROM <= value < _NS_TO:
             return value // 1_000
-        if isinstance(value, str) and not relative and (not value or value.startswith(_UNSET_TEXT)):
-            return None
-        if value in (0, "", "0") and not isinstance(value, bool):
-            return None
+        if isinstance(value, str):
+            if not value or (not relative and value.startswith(_UNSET_TEXT)):
+                return None
+            value = value.partition("[")[0]  # RFC 9557 puts the zone's name in brackets after the offset
         time = micros(value, here)
         return time if relative or time >= UNSET_BEFORE else None
 
@@ -293,8 +353,22 @@ def _times(
     starts = clock(fields, layout.start, context.timezone, layout.relative_times)
     ends = clock(fields, layout.end, context.timezone, layout.relative_times)
     received = clock(fields, layout.received, context.timezone)
-    told = fields.number(*layout.duration) if layout.duration else [None] * len(fields)
+    told = column(fields, layout.duration, _seconds)
+    if layout.implied_end:
+        ends = [
+            start + round((seconds or 0) * 1e6) if end is None and start is not None else end
+            for start, end, seconds in zip(starts, ends, told, strict=True)
+        ]
     return settled(fields, starts, ends, received, told)
+
+
+def _seconds(value: Any) -> float | None:
+    """A duration, or None when it cannot be one: nfdump prints 18446744073709540.000 for a reversed flow."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadValue(f"{str(value)[:40]!r} is not a duration") from None
+    return seconds if 0 <= seconds <= _SPAN_MAX else None
 
 
 def settled(
@@ -311,7 +385,7 @@ def settled(
         starts: flow start, µs.
         ends: flow end, µs.
         received: receive or export time, µs.
-        told: duration as the record tells it, s.
+        told: duration as the record tells it, s; 0 to `_SPAN_MAX`.
     """
     notes: Counter[tuple[str, str]] = Counter()
     columns: dict[str, Column] = {"ts": [], "obs_ts": [], "duration": []}
@@ -321,7 +395,7 @@ def settled(
             start is not None
             and end is not None
             and start <= end
-            and (arrival is None or 0 <= arrival - end <= LATE_LIMIT)
+            and (arrival is None or -CLOCK_SLACK <= arrival - end <= LATE_LIMIT)
         ):
             add_start(start)
             add_end(end)
@@ -341,11 +415,10 @@ def _mended(
     start: int | None, end: int | None, arrival: int | None, seconds: float | None
 ) -> tuple[int | None, int | None, float | None, str]:
     """(start, end, duration, note) of a record whose times are incomplete or cannot be true."""
-    if seconds is not None and seconds >= 0:
-        span: int | None = round(min(seconds, _SPAN_MAX) * 1e6)
-    else:
-        span = end - start if start is not None and end is not None and end >= start else None
-    if arrival is not None and end is not None and not 0 <= arrival - end <= LATE_LIMIT:
+    span: int | None = None if seconds is None else round(seconds * 1e6)
+    if span is None and start is not None and end is not None and end >= start:
+        span = end - start
+    if arrival is not None and end is not None and not -CLOCK_SLACK <= arrival - end <= LATE_LIMIT:
         note = "end after receipt: receive time used" if end > arrival else "end too old: receive time used"
         return arrival - (span or 0), arrival, None if span is None else span / 1e6, note
     if end is None and start is not None and span is not None and arrival is None:
