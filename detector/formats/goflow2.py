@@ -1,8 +1,8 @@
 """goflow2 v2 and v3: one JSON object (or protobuf message, see `goflow2_protobuf`) per flow.
 
 Names and units as in goflow2's ``flow.proto`` and mapping documentation: times are integer nanoseconds,
-``proto`` is an IANA name unless the renderer is switched off, addresses are text and empty when the packet had
-none.
+``proto`` is an IANA name unless the renderer is switched off, addresses are text and empty when the packet
+had none.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""goflow2's protobuf messages as the rows its JSON would have, so that `goflow2.convert` makes the same frame.
+"""goflow2's protobuf messages as the rows its JSON would have, for `goflow2.convert`.
 
 Every message of goflow2 v3 starts with its length as a varint, on Kafka too; older senders leave it out. Both
 are taken. Field numbers are those of goflow2's ``flow.proto``.
@@ -53,7 +53,7 @@ def _message_class() -> type[Message]:
         for name, number in names.items():
             message.field.add(name=name, number=number, type=kind, label=FieldDescriptorProto.LABEL_OPTIONAL)
     pool = DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return GetMessageClass(pool.FindMessageTypeByName("detector.goflow2.Flow"))
 
 

@@ -58,6 +58,7 @@ class Layout:
         reversed: RFC 5103 biflowDirection; 2 (reverseInitiator) means that the source side answered.
         initiator: counters named by role, not by direction; they stay in place when a record is reversed.
         implied_end: the format may have no end time: end is start plus duration, and nothing is mended.
+        scaled: the counters already stand for all packets, whatever ``sampling`` says.
         zero_is_no_reply: a zero in the reply counters means that the format always prints them, not a biflow.
         missing_port: value of a port that is absent; proto3 leaves zeros out.
         relative_times: times near the epoch are times of a replayed capture, not "unset".
@@ -87,6 +88,7 @@ class Layout:
     reversed: Names = ()
     initiator: Names = ()
     implied_end: bool = False
+    scaled: bool = False
     zero_is_no_reply: bool = False
     missing_port: int | None = None
     relative_times: bool = False
@@ -316,7 +318,7 @@ def counters(fields: Fields, layout: Layout) -> dict[str, Column]:
         out["resp_bytes"] = [octets if octets or packets else None for octets, packets in pairs]
         out["resp_pkts"] = [packets if octets or packets else None for octets, packets in pairs]
     for index, rate in enumerate(rates):
-        if rate is not None and rate > 1:
+        if rate is not None and rate > 1 and not layout.scaled:
             _scale(fields, out, index, rate)
     return {**out, "sampling": rates}
 

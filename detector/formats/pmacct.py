@@ -1,8 +1,8 @@
 """pmacct (nfacctd, sfacctd, pmacctd) JSON: which fields a record has is the operator's ``aggregate`` list.
 
-Times are strings: local text without a zone, epoch seconds, or RFC 3339/9557. ``sampling_rate`` is 1 when pmacct
-has already scaled the counters, 0 when it is not known (CONFIG-KEYS, "aggregate"). With ``kafka_history`` flows
-are summed over a period and only ``stamp_inserted`` and ``stamp_updated`` are left.
+Times are strings: local text without a zone, epoch seconds, or RFC 3339/9557. ``sampling_rate`` is 1 when
+pmacct has already scaled the counters, 0 when it is not known (CONFIG-KEYS, "aggregate"). With
+``kafka_history`` flows are summed over a period and only ``stamp_inserted`` and ``stamp_updated`` are left.
 """
 
 from typing import Final
