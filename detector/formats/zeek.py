@@ -23,7 +23,7 @@ CONN_STATES: Final = frozenset(
 _SPAN_MAX: Final = 1e9  # s; a conversation of thirty years is rubbish, not a duration
 _LONGEST_SERVICE: Final = 256  # characters of a comma list that are looked at
 _WRAPPERS: Final = frozenset({"gssapi", "ntlm", "spnego", "krb", "krb_tcp"})
-_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_.]{0,31}")
+_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _PROTO: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,19}")
 
 

@@ -1,0 +1,192 @@
+"""Lines in, typed frames out: one decoder per source, which never raises on any bytes.
+
+Every record of a block ends in exactly one place: a flow, an operation, a reject with its reason, or a count of what
+no model reads. Blank lines and header lines are no records.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from detector.errors import ConfigError
+from detector.formats import tsv
+from detector.formats.batch import Batch, Context, LogType, Row
+from detector.formats.detect import detect, log_of_hint, log_of_stream
+from detector.formats.fields import RAW_LIMIT, evidence
+from detector.formats.registry import LOG_TYPES
+from detector.records import Block, Decoded, Reject, merge
+
+LINE_LIMIT: Final = 1 << 20
+"""Bytes of one record; Zeek's longest rows have some ten thousand."""
+
+_TAB_ROWS: Final = 4096  # rows of one header that are converted at once
+_QUOTED: Final = 120  # characters of a parser's message that become a reason
+
+
+class Decoder:
+    """What one source's lines become; keeps the header of a tab-separated log from block to block.
+
+    Args:
+        source: file, or topic:partition, as it stands in the frames.
+        context: what the records do not tell.
+        hint: file name, path or topic that may tell the log type; the source by default.
+        format: a name of `registry.LOG_TYPES` to take every record for, or ``auto``.
+
+    ``branches`` counts which rule of `formats.detect` told the log type.
+    """
+
+    def __init__(self, source: str, context: Context, hint: str | None = None, format: str = "auto") -> None:
+        if format != "auto" and format not in LOG_TYPES:
+            raise ConfigError("--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}")
+        self.source = source
+        self.context = context
+        self.branches: Counter[str] = Counter()
+        self._forced = None if format == "auto" else format
+        self._hinted = self._forced or log_of_hint(source if hint is None else hint)
+        self._header = tsv.Header()
+
+    def decode(self, block: Block) -> Decoded:
+        """The records of the next block of the source, each accounted for."""
+        task = _Task(self.source)
+        positions = block.positions or range(block.first_position, block.first_position + len(block.lines))
+        for position, line in zip(positions, block.lines, strict=True):
+            first = line[:1]
+            if first == b"{":
+                self._json(task, position, line)
+            elif first == b"#":
+                self._header_line(task, line)
+            else:
+                self._other(task, position, line)
+        self._flush(task)
+        return task.finish(self.context)
+
+    def _json(self, task: "_Task", position: int, line: bytes) -> None:
+        if len(line) > LINE_LIMIT:
+            task.reject(position, f"longer than {LINE_LIMIT} bytes", line)
+            return
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as problem:
+            task.reject(position, f"not JSON: {str(problem)[:_QUOTED]}", line)
+            return
+        found = detect(row, self._hinted)
+        if isinstance(found, str):
+            task.reject(position, found, line)
+            return
+        log, row, branch = found
+        self.branches[branch] += 1
+        task.add(self._forced or log, position, row)
+
+    def _header_line(self, task: "_Task", line: bytes) -> None:
+        self._flush(task)
+        if len(line) <= LINE_LIMIT:
+            self._header = self._header.read(line.rstrip(b"\r\n"))
+
+    def _other(self, task: "_Task", position: int, line: bytes) -> None:
+        """Neither JSON nor header at the first byte: a row of a table, indented JSON, a blank or rubbish."""
+        stripped = line.strip()
+        if not stripped:
+            return
+        if stripped[:1] == b"{" and not self._header.columns:
+            self._json(task, position, stripped)
+        elif len(line) > LINE_LIMIT:
+            task.reject(position, f"longer than {LINE_LIMIT} bytes", line)
+        elif self._header.columns:
+            task.tab_positions.append(position)
+            task.tab_lines.append(line.rstrip(b"\r\n"))
+            if len(task.tab_lines) >= _TAB_ROWS:
+                self._flush(task)
+        else:
+            self._headerless(task, position, line.rstrip(b"\r\n"))
+
+    def _headerless(self, task: "_Task", position: int, line: bytes) -> None:
+        header = tsv.headerless_conn(line) if self._hinted == "zeek.conn" else None
+        if header is None:
+            task.reject(position, "neither a JSON object nor a row under a header", line)
+            return
+        self.branches["headerless"] += 1
+        rows, _, _ = tsv.rows(header, [line])
+        task.add("zeek.conn", position, rows[0])
+
+    def _flush(self, task: "_Task") -> None:
+        """Turn the waiting rows of the current header into records."""
+        if not task.tab_lines:
+            return
+        lines, positions = task.tab_lines, task.tab_positions
+        task.tab_lines, task.tab_positions = [], []
+        rows, good, bad = tsv.rows(self._header, lines)
+        for index, reason in bad:
+            task.reject(positions[index], reason, lines[index])
+        log = self._forced or self._log_of_header()
+        for index, row in zip(good, rows, strict=True):
+            if log is None:
+                found = detect(row, self._hinted)
+                if isinstance(found, str):
+                    task.reject(positions[index], found, lines[index])
+                    continue
+                task.add(found[0], positions[index], row)
+            else:
+                task.add(log, positions[index], row)
+        self.branches["header"] += len(rows)
+
+    def _log_of_header(self) -> str | None:
+        return None if self._header.path is None else log_of_stream(self._header.path, self._header.columns)
+
+
+class _Task:
+    """The records of one block, sorted into log types as they come."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.tab_lines: list[bytes] = []
+        self.tab_positions: list[int] = []
+        self._rows: dict[str, tuple[list[int], list[Row]]] = {}
+        self._rejects: list[Reject] = []
+
+    def add(self, log: str, position: int, row: Row) -> None:
+        try:
+            positions, rows = self._rows[log]
+        except KeyError:
+            positions, rows = self._rows[log] = ([], [])
+        positions.append(position)
+        rows.append(row)
+
+    def reject(self, position: int, reason: str, line: bytes) -> None:
+        self._rejects.append(Reject(self.source, position, reason, line[:RAW_LIMIT]))
+
+    def finish(self, context: Context) -> Decoded:
+        """All of it as frames, in the order of the source whatever the log types."""
+        parts = [
+            _convert(LOG_TYPES.get(log), Batch(log, self.source, positions, rows), context)
+            for log, (positions, rows) in self._rows.items()
+        ]
+        decoded = merge([*parts, Decoded(rejects=self._rejects)]) if self._rejects else merge(parts)
+        if len(parts) > 1:
+            decoded.flows = decoded.flows.sort("position", maintain_order=True)
+            decoded.operations = decoded.operations.sort("position", maintain_order=True)
+        decoded.rejects.sort(key=lambda reject: reject.position)
+        return decoded
+
+
+def _convert(log_type: LogType | None, batch: Batch, context: Context) -> Decoded:
+    """The batch as frames; should a converter stumble, only over the row that trips it."""
+    if log_type is None:
+        return _rejected(batch, range(len(batch.rows)), f"{batch.log}: no reader for this log")
+    try:
+        return log_type.convert(batch, context)
+    except Exception as problem:  # noqa: BLE001 - the last line of defence: a record must never stop the path
+        if len(batch.rows) == 1:
+            return _rejected(batch, [0], f"{batch.log}: {type(problem).__name__} while reading it")
+    singles = (
+        Batch(batch.log, batch.source, [position], [row])
+        for position, row in zip(batch.positions, batch.rows, strict=True)
+    )
+    return merge(_convert(log_type, single, context) for single in singles)
+
+
+def _rejected(batch: Batch, indices: Iterable[int], reason: str) -> Decoded:
+    return Decoded(
+        rejects=[Reject(batch.source, batch.positions[i], reason, evidence(batch.rows[i])) for i in indices]
+    )

@@ -1,0 +1,220 @@
+"""Files and folders as a source: every log in them, plain, gzip or zstd, line by line with line numbers."""
+
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import zstandard
+
+from detector.errors import UnreadableInput
+from detector.records import Block, Reject
+from detector.sources import framing
+from detector.sources.kinds import HEAD, kind
+
+_CHUNK: Final = 1 << 18  # bytes read or decompressed at once; bounds what a decompression bomb can make of us
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_ZSTD_WINDOW_MAX: Final = 1 << 27  # bytes of history a frame may ask for (zstd's own default limit)
+BLOCK_LINES: Final = 8192
+"""Lines of a block; larger blocks decode little faster and hold more memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file that is no log, and what to do about it."""
+
+    path: str
+    reason: str
+
+
+class Files:
+    """The logs under some paths, in sorted order, as blocks of lines.
+
+    Args:
+        paths: files, or folders that are walked; hidden files are passed over.
+        block_lines: records of a block.
+
+    While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject each) and
+    ``bytes_read`` of ``bytes_total`` (as stored on disk) tells the progress.
+
+    Raises:
+        UnreadableInput: a path does not exist.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], block_lines: int = BLOCK_LINES) -> None:
+        self.block_lines = block_lines
+        self.files = [file for path in paths for file in _walk(Path(path))]
+        self.skipped: list[SkippedFile] = []
+        self.problems: list[Reject] = []
+        self.bytes_read = 0
+        self.bytes_total = sum(_size(file) for file in self.files)
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks of all files, one file after the other; a block's source is the path as given."""
+        for file in self.files:
+            yield from self.blocks(file)
+
+    def blocks(self, file: Path) -> Iterator[Block]:
+        """The blocks of one file."""
+        reason = _irregular(file)
+        if reason is not None:
+            self.skipped.append(SkippedFile(str(file), reason))
+            return
+        before = self.bytes_read
+        try:
+            with file.open("rb") as opened:
+                yield from self._opened(file, opened)
+        except OSError as problem:
+            self.skipped.append(SkippedFile(str(file), f"cannot be read: {problem.strerror or problem}"))
+        self.bytes_read = before + _size(file)
+
+    def _opened(self, file: Path, opened: BinaryIO) -> Iterator[Block]:
+        source, damage = str(file), _Damage()
+        chunks = _decompressed(self._counted(opened), damage)
+        head = b""
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= HEAD:
+                break
+        reason = kind(source, head) if head else ("empty file" if damage.reason is None else None)
+        if reason is not None:
+            self.skipped.append(SkippedFile(source, reason))
+            return
+        frame = framing.objects if framing.looks_like_objects(head) else framing.lines
+        last = 0
+        for block in self._blocked(source, frame(chain([head], chunks))):
+            yield block
+            last = block.positions[-1] if block.positions else block.first_position + len(block.lines) - 1
+        if damage.reason is not None:
+            self.problems.append(Reject(source, last + 1, damage.reason))
+
+    def _counted(self, opened: BinaryIO) -> Iterator[bytes]:
+        while chunk := opened.read(_CHUNK):
+            self.bytes_read += len(chunk)
+            yield chunk
+
+    def _blocked(self, source: str, groups: Iterator[list[framing.Record]]) -> Iterator[Block]:
+        waiting: list[framing.Record] = []
+        for records in groups:
+            waiting += records
+            while len(waiting) >= self.block_lines:
+                yield _block(source, waiting[: self.block_lines])
+                waiting = waiting[self.block_lines :]
+        if waiting:
+            yield _block(source, waiting)
+
+
+def _block(source: str, records: list[framing.Record]) -> Block:
+    first, last = records[0][0], records[-1][0]
+    lines = [line for _, line in records]
+    consecutive = last - first == len(records) - 1 and all(
+        number == at for at, (number, _) in enumerate(records, first)
+    )
+    return Block(source, first, lines, None if consecutive else [number for number, _ in records])
+
+
+# --- walking ---
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """The files of a path in an order that does not depend on the file system."""
+    if path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+    elif path.exists():
+        yield path
+    else:
+        raise UnreadableInput(f"{path}: no such file or folder")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _irregular(file: Path) -> str | None:
+    try:
+        mode = file.stat().st_mode
+    except OSError as problem:
+        return f"cannot be read: {problem.strerror or problem}"
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+# --- decompression ---
+
+
+@dataclass(slots=True)
+class _Damage:
+    """What is wrong with a compressed stream, once that is known."""
+
+    reason: str | None = None
+
+
+def _decompressed(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
+    """The plain bytes of a stream, by its first bytes and not by its name."""
+    first = next(chunks, b"")
+    stream = chain([first], chunks)
+    if first.startswith(_GZIP):
+        return _gunzipped(stream, damage)
+    if first.startswith(_ZSTD):
+        return _unzstd(stream, damage)
+    return iter(stream) if first else iter(())
+
+
+def _gunzipped(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
+    """A gzip file may hold several members, one after the other (rotated files joined with cat)."""
+    decoder = zlib.decompressobj(wbits=31)
+    ended = False
+    for chunk in chunks:
+        data = chunk
+        while data:
+            if ended:
+                data = data.lstrip(b"\x00")  # padding of tapes and of some writers
+                if not data:
+                    break
+                decoder, ended = zlib.decompressobj(wbits=31), False
+            try:
+                plain = decoder.decompress(data, _CHUNK)
+            except zlib.error as problem:
+                damage.reason = f"damaged gzip file, read up to here: {problem}"
+                return
+            if plain:
+                yield plain
+            ended = decoder.eof
+            data = decoder.unused_data if ended else decoder.unconsumed_tail
+    if not ended:
+        yield decoder.flush()
+        damage.reason = "gzip file is cut off, read up to here"
+
+
+def _unzstd(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
+    reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).stream_reader(
+        _Chunks(chunks), read_across_frames=True
+    )
+    try:
+        while plain := reader.read(_CHUNK):
+            yield plain
+    except zstandard.ZstdError as problem:
+        damage.reason = f"damaged zstd file, read up to here: {problem}"
+
+
+class _Chunks:
+    """Chunks as the file object that zstandard reads from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left:
+            self._left = next(self._chunks, b"")
+        taken, self._left = (self._left, b"") if size < 0 else (self._left[:size], self._left[size:])
+        return taken

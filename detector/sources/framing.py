@@ -1,0 +1,159 @@
+"""Bytes into records: lines, or the objects of a JSON array, each with the line it begins on."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+RECORD_LIMIT: Final = (1 << 20) + 1
+"""Bytes of a record that are kept: one more than the decoder accepts, so that it says "too long"."""
+
+Record = tuple[int, bytes]
+"""Line number (from 1) and bytes, without the line feed at the end."""
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[list[Record]]:
+    """The lines of a stream, a list for each chunk; an overlong line is cut, its rest is passed over."""
+    number, carry, cut = 1, b"", False
+    for chunk in chunks:
+        pieces = chunk.split(b"\n")
+        if len(pieces) == 1:
+            carry = (carry + chunk)[:RECORD_LIMIT] if not cut else carry
+            cut = cut or len(carry) >= RECORD_LIMIT
+            continue
+        first = carry if cut else (carry + pieces[0])[:RECORD_LIMIT]
+        carry, cut = pieces[-1], False
+        found = [first, *pieces[1:-1]]
+        yield list(enumerate(found, number))
+        number += len(found)
+    if carry:
+        yield [(number, carry[:RECORD_LIMIT])]
+
+
+_MARKS: Final = re.compile(rb'["\\{}\n]')
+
+
+class Objects:
+    """A brace scanner: objects over several lines, in an array, joined by commas, or one after the other.
+
+    What stands between objects and is neither white space, comma nor bracket becomes a record of its own, for the
+    decoder to reject. A line that starts like the first object's first line begins a new object even when a brace is
+    missing before it: a broken record does not swallow those behind it.
+    """
+
+    def __init__(self) -> None:
+        self._line = 1  # of the next byte
+        self._start = 0  # line the open record began on
+        self._record = bytearray()
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False
+        self._column = bytearray()  # the current line up to the mark, as far as it is white space
+        self._indent: bytes | None = None  # white space before the first object that starts a line
+
+    def feed(self, chunk: bytes) -> list[Record]:
+        """The records that end in this chunk."""
+        found: list[Record] = []
+        done = 0
+        for mark in _MARKS.finditer(chunk):
+            at = mark.start()
+            self._plain(chunk[done:at])
+            done = at + 1
+            self._mark(chunk[at:done], found)
+        self._plain(chunk[done:])
+        return found
+
+    def close(self) -> list[Record]:
+        """What is left at the end of the stream: a record that was cut off, or rubbish."""
+        found: list[Record] = []
+        self._emit(found)
+        return found
+
+    def _plain(self, text: bytes) -> None:
+        if not text:
+            return
+        if self._escaped:
+            self._escaped = False
+        if self._column is not None:
+            self._column += text[:64]
+        self._add(text)
+
+    def _add(self, text: bytes) -> None:
+        if not self._record:
+            text = text.lstrip(b" \t\r\n,[]") if self._depth == 0 else text
+            if not text:
+                return
+            self._start = self._line
+        if len(self._record) < RECORD_LIMIT:
+            self._record += text
+
+    def _mark(self, mark: bytes, found: list[Record]) -> None:
+        if mark == b"\n":
+            self._newline(found)
+            return
+        starts_line = not self._column.strip()
+        indent = bytes(self._column)
+        self._column += mark
+        if mark == b"{" and starts_line and self._depth and indent == self._indent:
+            self._emit(found)
+        if self._escaped:
+            self._escaped = False
+            self._add(mark)
+        elif self._quoted:
+            self._escaped = mark == b"\\"
+            self._quoted = mark != b'"'
+            self._add(mark)
+        elif mark == b'"':
+            self._quoted = self._depth > 0
+            self._add(mark)
+        elif mark == b"{":
+            self._open(indent if starts_line else None, found)
+        elif mark == b"}":
+            self._shut(found)
+        else:
+            self._add(mark)
+
+    def _open(self, indent: bytes | None, found: list[Record]) -> None:
+        if self._depth == 0:
+            self._emit(found)
+            if self._indent is None:
+                self._indent = indent
+        self._depth += 1
+        self._add(b"{")
+
+    def _shut(self, found: list[Record]) -> None:
+        self._add(b"}")
+        if self._depth:
+            self._depth -= 1
+            if self._depth == 0:
+                self._emit(found)
+
+    def _newline(self, found: list[Record]) -> None:
+        if self._depth == 0:
+            self._emit(found)
+        elif self._record:
+            self._add(b"\n")
+        self._line += 1
+        self._column = bytearray()
+        self._escaped = False
+
+    def _emit(self, found: list[Record]) -> None:
+        record = bytes(self._record).strip(b" \t\r\n,[]" if self._depth == 0 else b" \t\r\n,")
+        if record:
+            found.append((self._start, record))
+        self._record = bytearray()
+        self._depth = 0
+        self._quoted = self._escaped = False
+
+
+def objects(chunks: Iterable[bytes]) -> Iterator[list[Record]]:
+    """The JSON objects of a stream, a list for each chunk."""
+    scanner = Objects()
+    for chunk in chunks:
+        yield scanner.feed(chunk)
+    yield scanner.close()
+
+
+def looks_like_objects(head: bytes) -> bool:
+    """Whether a stream is JSON that is not one object a line: an array, pretty-printed, or joined by commas."""
+    first = head.lstrip()[:RECORD_LIMIT].partition(b"\n")[0].strip()
+    return first[:1] == b"[" or first == b"{" or (first[:1] == b"{" and first[-2:] == b"},")
