@@ -10,7 +10,16 @@ from detector.assets.plant import Plant, Zone
 _CACHE_LIMIT: Final = 1 << 20
 OUTSIDE: Final = "external"
 OT_LEVEL: Final = 3.0  # Purdue levels up to site operations are OT (IEC 62443-1-1, ISA-95)
-_SHARED: Final = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT, RFC 6598
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
+        "100.64.0.0/10",  # carrier-grade NAT, RFC 6598
+        "169.254.0.0/16", "fe80::/10",  # link-local, RFC 3927 and 4291
+        "fc00::/7",  # unique local, RFC 4193
+        "127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128",
+    )
+)  # fmt: skip
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -65,7 +74,7 @@ class Hosts:
 
 
 def _is_private(address: Address) -> bool:
-    return address.is_private or address.is_link_local or (isinstance(address, ipaddress.IPv4Address) and address in _SHARED)
+    return any(address in network for network in _PRIVATE if network.version == address.version)
 
 
 def _subnet(address: Address) -> str:

@@ -71,6 +71,15 @@ class Plant(BaseModel):
     maintenance_windows: tuple[MaintenanceWindow, ...] = ()
     known_servers: dict[str, tuple[IPvAnyAddress, ...]] = {}
 
+    def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
+        """Whether a declared conduit allows ``service`` this way. Inside one zone everything is permitted."""
+        return from_zone == to_zone or any(
+            conduit.from_zone == from_zone
+            and conduit.to_zone == to_zone
+            and (conduit.services == "any" or service in conduit.services)
+            for conduit in self.conduits
+        )
+
 
 def load_plant(path: Path) -> Plant:
     """Read a plant file.

@@ -1,0 +1,1 @@
+"""What leaves: alerts, incidents, their ATT&CK techniques and their reasons."""

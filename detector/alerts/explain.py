@@ -1,0 +1,112 @@
+"""Why a row is strange, in plain words with the numbers that made it so."""
+
+import math
+from typing import Any, Final
+
+from detector.alerts.attack import named
+from detector.alerts.model import SCORE_DIGITS, Alert, content_id, iso, rounded_p, severity
+
+Row = dict[str, Any]
+_BITS: Final = 1 / math.log(2)
+_TEXT_LIMIT: Final = 200  # characters of a log string quoted in a reason
+_FAN_OUT: Final = 10  # distinct failed targets of one source before it is called a sweep (T1046)
+
+
+def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
+    """An alert from one scored unit.
+
+    Args:
+        row: the unit's columns (`features.units`, `score.structure.COLUMNS`).
+        kind: connection, attempt or operation.
+        place: what the row was compared with, e.g. ``inside IT``.
+        act: plain words for its operation, if any.
+    """
+    p = row["p_value"]
+    return Alert(
+        alert_id=content_id(
+            kind, row["orig_h"], row["resp_h"], row["service"], row["operation"], row["ts"], row["orig_p"], row["resp_p"]
+        ),
+        ts=iso(row["ts"]),
+        src=row["orig_h"],
+        dst=row["resp_h"],
+        service=row["service"],
+        operation=row["operation"],
+        kind=kind,
+        score=round(-math.log10(p), SCORE_DIGITS),
+        p_value=rounded_p(p),
+        severity=severity(p, row["consequence"], chained=False),
+        techniques=techniques(row, kind),
+        reasons=tuple(_reasons(row, kind, place, act)),
+        incident_id=None,
+        evidence=(row["evidence"],),
+        src_zone=row["orig_zone"],
+        dst_zone=row["resp_zone"],
+        user=row["user"],
+    )
+
+
+def techniques(row: Row, kind: str) -> tuple[str, ...]:
+    """ATT&CK ids the row is evidence for."""
+    if kind == "attempt":
+        ot = (row["resp_level"] if row["resp_level"] is not None else 9.0) <= 2
+        return (("T0846",) if ot else ("T1046",)) if row["orig_pairs"] >= _FAN_OUT else ()
+    found = [row["technique"]] if row["technique"] else []
+    if row["crossing"] and "T0886" not in found:
+        found.append("T0886")
+    return tuple(found)
+
+
+def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
+    source, target, what = row["orig_h"], row["resp_h"], _what(row, kind, act)
+    reasons = [f"{_seen(row)} {what} from {source} to {target}"]
+    noun = "acts" if kind == "operation" else "connections"
+    reasons.append(
+        f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
+        f"host and {'operation' if kind == 'operation' else 'service'} pairs"
+    )
+    reasons.append(
+        f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before"
+    )
+    reasons.append(f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before")
+    if row["crossing"]:
+        reasons.append(
+            f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "
+            f"{_quoted(row['resp_zone'])} (level {row['resp_level']:g}) and no declared conduit permits it"
+        )
+    if row["object"]:
+        reasons.append(f"object: {_quoted(row['object'])}")
+    if row["user"]:
+        reasons.append(f"account: {_quoted(row['user'])}")
+    for technique in techniques(row, kind):
+        reasons.append(f"ATT&CK {named(technique)}")
+    reasons.append(
+        f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
+        f"{row['structure_reverse'] * _BITS:.1f} bits given the target; "
+        f"1 in {_one_in(row['p_value'])} rows of its kind ({place}, {kind}) is as strange"
+    )
+    if row["guessed"]:
+        reasons.append("the direction is a guess: the flow record did not tell who began")
+    return reasons
+
+
+def _seen(row: Row) -> str:
+    return "first" if row["seen"] <= 0 else f"rare ({_count(row['seen'])} before)"
+
+
+def _what(row: Row, kind: str, act: str | None) -> str:
+    if kind == "operation":
+        shown = f"{row['service']} {_quoted(row['operation'])}"
+        return f"{shown} ({act})" if act else shown
+    return f"{'failed attempt at' if kind == 'attempt' else 'use of'} {row['service']}"
+
+
+def _quoted(text: str) -> str:
+    return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}…"
+
+
+def _count(value: float) -> str:
+    return f"{max(round(value), 0):,}"
+
+
+def _one_in(p: float) -> str:
+    return f"{float(f'{1 / p:.2g}'):,.0f}"

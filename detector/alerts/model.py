@@ -1,0 +1,124 @@
+"""The two things eastwest tells people: an alert (one strange act) and an incident (a chain of moves)."""
+
+import base64
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+SCORE_DIGITS: Final = 4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
+P_DIGITS: Final = 4  # significant digits
+_ID_LENGTH: Final = 26  # base32 characters: 130 bits
+
+
+def content_id(*parts: object) -> str:
+    """An id from content only: the same in stream, backtest and replay, never from time of day, score or model."""
+    digest = hashlib.sha256("|".join(["v1", *map(str, parts)]).encode("utf-8", "surrogatepass")).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:_ID_LENGTH]
+
+
+def iso(micros: int) -> str:
+    """ISO 8601 UTC with microseconds."""
+    whole, fraction = divmod(micros, 1_000_000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+
+
+def rounded_p(p: float) -> float:
+    """A p-value to `P_DIGITS` significant digits."""
+    return float(f"{p:.{P_DIGITS - 1}e}")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One strange act. Field order is the order written."""
+
+    alert_id: str
+    ts: str
+    src: str
+    dst: str
+    service: str
+    operation: str | None
+    kind: str  # connection, attempt, operation
+    score: float  # -log10 of the p-value: higher is stranger
+    p_value: float
+    severity: str  # info, low, medium, high, critical
+    techniques: tuple[str, ...]
+    reasons: tuple[str, ...]
+    incident_id: str | None
+    evidence: tuple[str, ...]
+    src_zone: str
+    dst_zone: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One hop of an incident's path."""
+
+    ts: str
+    src: str
+    dst: str
+    service: str
+    services: tuple[str, ...]
+    operations: tuple[str, ...]
+    techniques: tuple[str, ...]
+    p_value: float
+    src_zone: str
+    dst_zone: str
+    users: tuple[str, ...]
+    reasons: tuple[str, ...]
+    alert_ids: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A chain, or several that share a hop."""
+
+    incident_id: str
+    first_ts: str
+    last_ts: str
+    score: float
+    p_value: float
+    severity: str
+    hosts: tuple[str, ...]
+    path: tuple[Step, ...]
+    techniques: tuple[str, ...]
+    summary: str
+
+
+def to_json(record: Alert | Incident) -> bytes:
+    """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators are escaped."""
+    return _escape(orjson.dumps(asdict(record)))
+
+
+def _escape(line: bytes) -> bytes:
+    text = line.decode("utf-8")
+    if text.isascii():
+        return line if b"\x7f" not in line else line.replace(b"\x7f", b"\\u007f")
+    return "".join(f"\\u{ord(char):04x}" if _hostile(char) else char for char in text).encode("utf-8")
+
+
+def _hostile(char: str) -> bool:
+    """C1 controls, line and paragraph separators, and the bidirectional controls of CVE-2021-42574."""
+    code = ord(char)
+    return 0x7F <= code <= 0x9F or code in (0x2028, 0x2029, 0x061C, 0x200E, 0x200F) or (
+        0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+    )
+
+
+def severity(p: float, consequence: int, chained: bool) -> str:
+    """From strangeness, OT consequence class (0 read .. 4 program) and whether it is part of a chain.
+
+    Each of: p below 1e-4, below 1e-6, a write or more, a mode change or program download, a chain; counts one level.
+    """
+    level = (p <= 1e-4) + (p <= 1e-6) + (consequence >= 1) + (consequence >= 3) + chained
+    return ("low", "medium", "high", "critical")[min(level, 3)]
+
+
+def as_dict(record: Alert | Incident) -> dict[str, Any]:
+    """Plain types, for tables and templates."""
+    plain: dict[str, Any] = asdict(record)
+    return plain

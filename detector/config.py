@@ -1,0 +1,66 @@
+"""Settings of the engine: one small frozen model, from defaults, a YAML file, the environment."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detector.errors import ConfigError
+
+ENVIRONMENT_PREFIX: Final = "EASTWEST_"
+
+
+class Settings(BaseModel):
+    """What can be set. Every key has a default; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alerts_per_day: float = Field(
+        default=25.0, gt=0, le=100_000, description="Alerts a day that people want to read; the threshold follows it."
+    )
+    incident_significance: float = Field(
+        default=1e-3, gt=0, lt=1, description="p-value, corrected for the paths looked at, below which a chain is an incident."
+    )
+    half_life_days: float = Field(default=30.0, gt=0, le=3650, description="How fast counts of the past fade.")
+    reorder_seconds: float = Field(
+        default=2.0, ge=0, le=3600, description="How long a row waits for rows that belong before it (observation time)."
+    )
+    max_entries: int = Field(
+        default=16_000_000, ge=1000, description="Bound of the count table (32 bytes an entry); the oldest are evicted."
+    )
+    max_seen: int = Field(
+        default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry)."
+    )
+    timezone: str = Field(default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus).")
+    columns: dict[str, str] | None = Field(
+        default=None, description="Our field name: column name, for CSV and Parquet with other headers."
+    )
+    batch_rows: int = Field(default=50_000, ge=1, description="Records handled at once; changes speed, never results.")
+
+
+def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Defaults < YAML file < environment (``EASTWEST_ALERTS_PER_DAY=10``) < overrides.
+
+    Raises:
+        ConfigError: unreadable file, unknown key, or value out of bounds; names file and key.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text("utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+            raise ConfigError(str(path), "", f"cannot be read as YAML: {problem}") from problem
+        if not isinstance(values, dict):
+            raise ConfigError(str(path), "", "must be a mapping of settings")
+    for name in Settings.model_fields:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if variable in os.environ:
+            values[name] = os.environ[variable]
+    values |= overrides or {}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise ConfigError(str(path or "settings"), ".".join(map(str, first["loc"])), first["msg"]) from problem

@@ -1,0 +1,1 @@
+"""Findings to chains, chains to incidents."""

@@ -1,0 +1,79 @@
+"""From the hops of a significant chain to the incident people read."""
+
+import math
+from dataclasses import replace
+
+from detector.alerts.attack import TECHNIQUES, named
+from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, rounded_p, severity
+from detector.correlate.chains import Chains, Hop
+
+
+def incidents(chains: Chains) -> list[Incident]:
+    """All incidents as they stand, strongest first."""
+    built = [
+        _incident(chains.ids[name], [chains.hops[number] for number in members])
+        for name, members in chains.incidents.items()
+    ]
+    return sorted(built, key=lambda incident: (-incident.score, incident.first_ts, incident.incident_id))
+
+
+def chained(alert: Alert, incident_id: str | None) -> Alert:
+    """The alert with its place in an incident."""
+    if incident_id is None:
+        return alert
+    order = ("low", "medium", "high", "critical")
+    raised = order[min(order.index(alert.severity) + 1, 3)]
+    return replace(alert, incident_id=incident_id, severity=raised)
+
+
+def _incident(name: str, hops: list[Hop]) -> Incident:
+    hops = sorted(hops, key=lambda hop: (hop.ts, hop.number))
+    steps = tuple(_step(hop) for hop in hops)
+    p = min(hop.p_value for hop in hops)
+    techniques = tuple(dict.fromkeys(technique for step in steps for technique in step.techniques))
+    order = ("low", "medium", "high", "critical")
+    worst = max((alert.severity for hop in hops for alert in hop.findings), key=order.index)
+    return Incident(
+        incident_id=name,
+        first_ts=steps[0].ts,
+        last_ts=steps[-1].ts,
+        score=round(-math.log10(p), SCORE_DIGITS),
+        p_value=rounded_p(p),
+        severity=order[max(order.index(worst), order.index(severity(p, 0, chained=True)))],
+        hosts=tuple(dict.fromkeys(host for hop in hops for host in (hop.src, hop.dst))),
+        path=steps,
+        techniques=techniques,
+        summary=_summary(steps, techniques),
+    )
+
+
+def _step(hop: Hop) -> Step:
+    findings = sorted(hop.findings, key=lambda alert: (alert.p_value, alert.ts, alert.alert_id))
+    strongest = findings[0]
+    return Step(
+        ts=iso(hop.ts),
+        src=hop.src,
+        dst=hop.dst,
+        service=strongest.service,
+        services=tuple(dict.fromkeys(alert.service for alert in findings)),
+        operations=tuple(dict.fromkeys(alert.operation for alert in findings if alert.operation)),
+        techniques=tuple(dict.fromkeys(technique for alert in findings for technique in alert.techniques)),
+        p_value=strongest.p_value,
+        src_zone=strongest.src_zone,
+        dst_zone=strongest.dst_zone,
+        users=tuple(dict.fromkeys(alert.user for alert in findings if alert.user)),
+        reasons=strongest.reasons,
+        alert_ids=tuple(alert.alert_id for alert in findings),
+        evidence=tuple(dict.fromkeys(pointer for alert in findings for pointer in alert.evidence)),
+    )
+
+
+def _summary(steps: tuple[Step, ...], techniques: tuple[str, ...]) -> str:
+    zones = list(dict.fromkeys(zone for step in steps for zone in (step.src_zone, step.dst_zone)))
+    moves = "; ".join(f"{step.src} -> {step.dst} ({step.service})" for step in steps[:8])
+    more = f" and {len(steps) - 8} more" if len(steps) > 8 else ""
+    named_techniques = ", ".join(named(technique) for technique in techniques if technique in TECHNIQUES)
+    return (
+        f"{len(steps)} unlikely moves in time order through {len(zones)} zone{'s' if len(zones) > 1 else ''} "
+        f"({', '.join(zones)}): {moves}{more}." + (f" ATT&CK: {named_techniques}." if named_techniques else "")
+    )

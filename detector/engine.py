@@ -1,0 +1,169 @@
+"""The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from detector.alerts.explain import alert
+from detector.alerts.model import Alert, Incident
+from detector.assets.operations import facts
+from detector.assets.plant import Plant
+from detector.config import Settings
+from detector.correlate.chains import Chains
+from detector.correlate.incidents import chained, incidents
+from detector.features.units import KINDS, PLACES, STRATA, Enrich, arrays, flow_units, operation_units
+from detector.normalize.direction import Direction
+from detector.normalize.order import Order, Released
+from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
+from detector.records import Decoded
+from detector.score.budget import Budget
+from detector.score.structure import Structure
+
+_UNIT_ORDER: Final = [
+    "obs_ts", "kind", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "operation", "uid", "object", "user",
+    "log", "source", "position",
+]  # fmt: skip
+_REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
+_MAX_REPEATS: Final = 100_000
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Where every input row went: rows = scored + rejected + duplicate + late + filtered, always."""
+
+    rows: int = 0
+    scored: int = 0
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)  # (log or source, reason)
+    duplicate: int = 0
+    late: int = 0
+    filtered: Counter[tuple[str, str]] = field(default_factory=Counter)  # (log, reason)
+    paired: int = 0  # of the scored: rows that are the other half of a conversation
+    taught: int = 0  # of the scored: rows that only taught
+    notes: Counter[tuple[str, str]] = field(default_factory=Counter)  # values mended, by (log, what)
+
+    @property
+    def waiting(self) -> int:
+        """Rows in the reorder buffer; 0 after `Engine.finish`."""
+        done = self.scored + self.duplicate + self.late + self.rejected.total() + self.filtered.total()
+        return self.rows - done
+
+
+class Engine:
+    """Scores rows in order of observation time.
+
+    Args:
+        settings: see `config.Settings`.
+        plant: what is declared of the network.
+        train_until: rows observed before this time (µs) only teach; None = all are judged.
+    """
+
+    def __init__(self, settings: Settings, plant: Plant | None = None, train_until: int | None = None) -> None:
+        self.settings = settings
+        self.train_until = train_until
+        self.accounting = Accounting()
+        self.alerts: list[tuple[Alert, int | None]] = []  # with the number of the hop, if it is one
+        self.order = Order(round(settings.reorder_seconds * 1e6))
+        self.direction = Direction()
+        self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
+        self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
+        self.enrich = Enrich(plant or Plant())
+        self.structure = Structure(STRATA, settings.max_entries, settings.half_life_days)
+        self.budget = Budget(settings.alerts_per_day)
+        self.chains = Chains(settings.incident_significance)
+        self._alerted: dict[tuple[str, str, str, str | None, str], int] = {}
+
+    def push(self, decoded: Decoded) -> pl.DataFrame:
+        """Take decoded rows in any order; returns the units that could be scored, in scoring order."""
+        account = self.accounting
+        account.rows += decoded.rows
+        account.rejected.update((reject.reason.partition(":")[0], reject.reason) for reject in decoded.rejects)
+        account.filtered += decoded.filtered
+        account.notes += decoded.notes
+        self.order.push(decoded.flows, decoded.operations)
+        return self._score(self.order.release())
+
+    def finish(self) -> pl.DataFrame:
+        """No more rows will come: score what still waits."""
+        return self._score(self.order.release(everything=True))
+
+    def incidents(self) -> list[Incident]:
+        """All incidents as they stand, strongest first."""
+        return incidents(self.chains)
+
+    def final_alerts(self) -> list[Alert]:
+        """All alerts in order, with the incidents they became part of."""
+        return [chained(found, self._incident_of(hop)) for found, hop in self.alerts]
+
+    def _incident_of(self, hop: int | None) -> str | None:
+        known = self.chains.hops.get(hop) if hop is not None else None
+        return self.chains.ids.get(known.incident) if known is not None else None
+
+    def _score(self, released: Released) -> pl.DataFrame:
+        units = self._units(released)
+        if units.is_empty():
+            return units
+        units = self.enrich(units)
+        scored = pl.concat([units, self.structure.score(arrays(units, self.train_until))], how="horizontal")
+        teaching = pl.col("obs_ts") < (self.train_until if self.train_until is not None else 0)
+        self.accounting.taught += scored.select(teaching.sum()).item()
+        self._judge(scored.filter(~teaching))
+        return scored
+
+    def _units(self, released: Released) -> pl.DataFrame:
+        flows = self.direction.orient(released.flows)
+        parts = []
+        for frame, twins, build in (
+            (flows, self.flow_twins, flow_units),
+            (released.operations, self.operation_twins, operation_units),
+        ):
+            twin = twins.mark(frame)
+            weight = frame["paired"].cast(pl.Int64) + 1 if "paired" in frame.columns else pl.Series([1] * frame.height)
+            self._account(frame, pl.Series(twin, dtype=pl.Boolean), weight)
+            parts.append(build(frame.filter(~pl.Series(twin, dtype=pl.Boolean))))
+        return pl.concat(parts).sort(_UNIT_ORDER, nulls_last=True)
+
+    def _account(self, frame: pl.DataFrame, twin: pl.Series, weight: pl.Series) -> None:
+        """A pair is two input rows; a late row that is no twin is scored too, but counts as late."""
+        account = self.accounting
+        late = frame["late"] & ~twin
+        on_time = ~frame["late"] & ~twin
+        account.duplicate += int((weight * twin).sum())
+        account.late += int((weight * late).sum())
+        account.scored += int((weight * on_time).sum())
+        account.paired += int(((weight - 1) * on_time).sum())
+
+    def _judge(self, scored: pl.DataFrame) -> None:
+        """Findings, alerts and chains; only rows stranger than the cut reach Python."""
+        rate = pl.max_horizontal(pl.col("rows_per_day"), 1.0)
+        roomy = scored.filter(
+            (pl.col("p_value") <= self.budget.cut(1.0))
+            & (pl.col("p_value") * rate <= self.budget.cut_rows)
+            & ~pl.col("resp_group")
+        )
+        for row in roomy.iter_rows(named=True):
+            self._finding(row)
+
+    def _finding(self, row: dict[str, Any]) -> None:
+        p, rate, now = row["p_value"], row["rows_per_day"], row["obs_ts"]
+        kind = KINDS[row["kind"]]
+        act = facts(row["service"], row["operation"]).reads if row["operation"] else None
+        row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
+        found = alert(row, kind, PLACES[row["stratum"] % len(PLACES)], act)
+        hop = self.chains.add(found, row["ts"], math.log(self.budget.cut(rate) / p)).number if row["moves"] else None
+        if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
+            self._alerted[self._act_key(found)] = now
+            self.alerts.append((found, hop))
+
+    def _act_key(self, found: Alert) -> tuple[str, str, str, str | None, str]:
+        return found.src, found.dst, found.service, found.operation, found.kind
+
+    def _repeats(self, found: Alert, now: int) -> bool:
+        """Whether the same act was an alert within a day."""
+        while self._alerted and (
+            len(self._alerted) > _MAX_REPEATS or next(iter(self._alerted.values())) < now - _REPEAT_US
+        ):
+            del self._alerted[next(iter(self._alerted))]
+        return self._act_key(found) in self._alerted

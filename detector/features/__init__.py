@@ -1,0 +1,1 @@
+"""From conversations and acts to the units that are scored."""

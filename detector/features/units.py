@@ -1,0 +1,207 @@
+"""Units: one row a conversation or a protocol act, with the keys, the stratum and the prior bonus its score needs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from detector.assets import services
+from detector.assets.hosts import OT_LEVEL, Hosts
+from detector.assets.operations import facts
+from detector.assets.plant import Plant
+from detector.score.structure import Units
+from detector.state.keys import text_keys
+
+FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
+KINDS: Final = ("connection", "attempt", "operation")
+PLACES: Final = ("inside IT", "OT", "from outside", "to outside")
+STRATA: Final = len(KINDS) * len(PLACES)
+
+ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
+"""Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is judged by packets."""
+
+# Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
+MOVE_BONUS: Final = 1.5  # services that give a foothold on arrival
+ACT_BONUS: Final = 4.0  # times the operation's weight, see assets.operations
+CONSEQUENCE_BONUS: Final = (0.0, 2.0, 3.0, 4.0, 5.0)  # OT consequence class 0 read .. 4 program
+CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
+
+COMMON: Final = (
+    "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
+)  # fmt: skip
+
+
+def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
+    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``, ``guessed``."""
+    ports = _mapped(flows, ("proto", "resp_p"), services.token, "service")
+    return ports.select(
+        *COMMON,
+        "service",
+        kind=pl.when(_established()).then(FLOW_KIND).otherwise(ATTEMPT_KIND),
+        operation=pl.lit(None, pl.String),
+        object=pl.lit(None, pl.String),
+        user=pl.lit(None, pl.String),
+        guessed="guessed",
+    )
+
+
+def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
+    """Operations as units, same columns as `flow_units`."""
+    return operations.select(
+        *COMMON,
+        service="protocol",
+        kind=pl.lit(OPERATION_KIND),
+        operation="operation",
+        object="object",
+        user="user",
+        guessed=pl.lit(False),
+    )
+
+
+def _established() -> pl.Expr:
+    """Whether both sides spoke. Unanswered UDP and rejected TCP are evidence of scanning, not edges."""
+    orig, resp = pl.col("orig_flags"), pl.col("resp_flags")
+    ack, syn, rst = 0x10, 0x02, 0x04
+    answered = (pl.col("resp_pkts").fill_null(0) > 0) | (pl.col("resp_bytes").fill_null(0) > 0)
+    one_sided = pl.col("resp_pkts").is_null() & pl.col("resp_bytes").is_null()
+    by_flags = (
+        pl.when(resp.is_null())
+        .then((orig & ack) != 0)  # only the originator's half was exported
+        .when(orig.is_null())
+        .then(((resp & syn) != 0) | ((resp & rst) == 0))  # only the responder's half
+        .otherwise(((orig & ack) != 0) & ((resp & ack) != 0))
+    )
+    tcp_flags = (pl.col("proto") == "tcp") & (orig.fill_null(0) + resp.fill_null(0) != 0)
+    return (
+        pl.when(pl.col("conn_state").is_in(list(ESTABLISHED_STATES)))
+        .then(True)
+        .when(pl.col("conn_state") == "OTH")
+        .then(answered)
+        .when(pl.col("conn_state").is_not_null())
+        .then(False)
+        .when(tcp_flags)
+        .then(by_flags)
+        .when(one_sided & (pl.col("oriented") | (pl.col("sampling") > 1)))
+        .then(True)  # nothing is known of the reply
+        .otherwise(answered)
+    )
+
+
+def _mapped(frame: pl.DataFrame, on: Sequence[str], value: Callable[..., Any], name: str) -> pl.DataFrame:
+    """``frame`` with column ``name`` = ``value`` of the columns ``on``, computed once per distinct combination."""
+    distinct = frame.select(on).unique(maintain_order=True)
+    named = distinct.with_columns(pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String))
+    joined = frame.join(named, on=list(on), how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(pl.col(f"_{name}").alias(name)).drop(f"_{name}")
+
+
+class Enrich:
+    """Adds what is known of hosts, services and operations to units.
+
+    Args:
+        plant: zones, levels and conduits as declared.
+    """
+
+    def __init__(self, plant: Plant) -> None:
+        self.hosts = Hosts(plant)
+        self._plant = plant
+        self._acts: dict[tuple[str, str | None], tuple[float, int, str | None]] = {}
+
+    def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
+        """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``, ``crossing``,
+        ``stratum``, ``moves`` (whether an intruder could have moved by it)."""
+        for side in ("orig", "resp"):
+            units = self._with_host(units, side)
+        units = self._with_act(units)
+        units = self._with_crossing(units)
+        bonus = pl.col("bonus") + pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
+        return units.with_columns(
+            bonus=bonus,
+            stratum=pl.col("kind") * len(PLACES) + _place(),
+            moves=(pl.col("kind") != ATTEMPT_KIND) & pl.col("resp_inside") & ~pl.col("resp_group"),
+        )
+
+    def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:
+        distinct = units[f"{side}_h"].unique(maintain_order=True)
+        known = [self.hosts[address] for address in distinct]
+        table = pl.DataFrame(
+            {
+                f"{side}_h": distinct,
+                f"{side}_key": pl.Series([host.key for host in known], dtype=pl.String),
+                f"{side}_zone": pl.Series([host.zone for host in known], dtype=pl.String),
+                f"{side}_level": pl.Series([host.level for host in known], dtype=pl.Float64),
+                f"{side}_inside": pl.Series([host.inside for host in known], dtype=pl.Boolean),
+                f"{side}_group": pl.Series([host.group for host in known], dtype=pl.Boolean),
+            }
+        )
+        return units.join(table, on=f"{side}_h", how="left", maintain_order="left")
+
+    def _with_act(self, units: pl.DataFrame) -> pl.DataFrame:
+        distinct = units.select("service", "operation").unique(maintain_order=True)
+        acts = [self._act(service, operation) for service, operation in distinct.iter_rows()]
+        table = distinct.with_columns(
+            bonus=pl.Series([act[0] for act in acts], dtype=pl.Float64),
+            consequence=pl.Series([act[1] for act in acts], dtype=pl.Int64),
+            technique=pl.Series([act[2] for act in acts], dtype=pl.String),
+        )
+        return units.join(table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left")
+
+    def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:
+        """Bonus in nats, consequence class (0 for IT), technique."""
+        if operation is None:
+            technique = services.INTERACTIVE_SERVICES.get(service)
+            if service in services.OT_SERVICES:
+                return MOVE_BONUS, 0, "T0886"
+            return (MOVE_BONUS if technique else 0.0), 0, technique
+        known = facts(service, operation)
+        consequence = known.consequence or 0
+        return ACT_BONUS * known.weight + CONSEQUENCE_BONUS[consequence], consequence, known.technique
+
+    def _with_crossing(self, units: pl.DataFrame) -> pl.DataFrame:
+        far = ((pl.col("orig_level") - pl.col("resp_level")).abs() > 1).fill_null(False)
+        pairs = units.filter(far).select("orig_zone", "resp_zone", "service").unique(maintain_order=True)
+        if pairs.is_empty():
+            return units.with_columns(crossing=pl.lit(False))
+        forbidden = pairs.with_columns(
+            crossing=pl.Series([not self._plant.permits(*row) for row in pairs.iter_rows()], dtype=pl.Boolean)
+        )
+        joined = units.join(forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left")
+        return joined.with_columns(pl.col("crossing").fill_null(False))
+
+
+def _place() -> pl.Expr:
+    ot = (
+        (pl.col("orig_level") <= OT_LEVEL)
+        | (pl.col("resp_level") <= OT_LEVEL)
+        | pl.col("service").is_in(sorted(services.OT_SERVICES))
+    ).fill_null(False)
+    return (
+        pl.when(~pl.col("orig_inside")).then(2).when(~pl.col("resp_inside")).then(3).when(ot).then(1).otherwise(0)
+    )
+
+
+def arrays(units: pl.DataFrame, teach_until: int | None) -> Units:
+    """The columns the structure model walks.
+
+    Args:
+        units: enriched units in scoring order.
+        teach_until: rows observed before this time (µs) only teach.
+    """
+    token = pl.concat_str(
+        pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
+    )
+    teach = units["obs_ts"].to_numpy() < (teach_until if teach_until is not None else 0)
+    return Units(
+        orig=text_keys(units["orig_key"]),
+        resp=text_keys(units["resp_key"]),
+        orig_zone=text_keys(units["orig_zone"]),
+        resp_zone=text_keys(units["resp_zone"]),
+        token=text_keys(units.select(token.alias("token"))["token"]),
+        kind=units["kind"].cast(pl.Int64).to_numpy(),
+        stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+        bonus=units["bonus"].to_numpy(),
+        time=units["obs_ts"].to_numpy(),
+        teach=np.asarray(teach, dtype=np.bool_),
+    )
+

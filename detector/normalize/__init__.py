@@ -1,0 +1,1 @@
+"""Decoded rows to conversations in scoring order: reorder, pair, orient, drop twins."""

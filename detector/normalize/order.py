@@ -1,0 +1,102 @@
+"""The reorder buffer: rows leave in order of observation time, whatever order they came in.
+
+A row waits until the watermark (the latest observation time seen) is `window` past it. That absorbs the interleaving of
+files, topics and sensors, and gives the other half of a NetFlow conversation time to arrive. What comes later still is
+released at once and marked late.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.normalize.pairing import join_halves, partners
+from detector.records import FLOW, OPERATION
+
+_HALVES: Final = {"orig_ts": pl.Int64(), "resp_ts": pl.Int64(), "paired": pl.Boolean(), "late": pl.Boolean()}
+_BUFFERED_FLOW: Final = {**FLOW, "late": pl.Boolean()}
+_BUFFERED_OPERATION: Final = {**OPERATION, "late": pl.Boolean()}
+_FLOW_ORDER: Final = [
+    "obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "proto", "uid", "conn_state", "orig_bytes", "resp_bytes",
+    "orig_pkts", "resp_pkts", "orig_flags", "service", "log", "exporter", "source", "position",
+]  # fmt: skip
+_OPERATION_ORDER: Final = [
+    "obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "protocol", "operation", "uid", "object", "outcome",
+    "user", "log", "source", "position",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Rows whose turn has come, each frame in scoring order.
+
+    ``flows`` has the columns of `records.FLOW` plus ``orig_ts``, ``resp_ts``, ``paired``, ``late``; ``operations`` those of
+    `records.OPERATION` plus ``late``.
+    """
+
+    flows: pl.DataFrame
+    operations: pl.DataFrame
+
+
+class Order:
+    """The buffer.
+
+    Args:
+        window_us: how long a row waits for rows that belong before it, µs of observation time.
+    """
+
+    def __init__(self, window_us: int) -> None:
+        self.window_us = window_us
+        self.watermark = np.iinfo(np.int64).min
+        self.released = np.iinfo(np.int64).min
+        self.flows = pl.DataFrame(schema=_BUFFERED_FLOW)
+        self.operations = pl.DataFrame(schema=_BUFFERED_OPERATION)
+
+    def push(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
+        """Take rows in any order."""
+        for frame in (flows, operations):
+            latest: Any = frame["obs_ts"].max()
+            if latest is not None:
+                self.watermark = max(self.watermark, int(latest))
+        late = (pl.col("obs_ts") <= self.released).alias("late")
+        self.flows = pl.concat([self.flows, flows.with_columns(late)])
+        self.operations = pl.concat([self.operations, operations.with_columns(late)])
+
+    def release(self, *, everything: bool = False) -> Released:
+        """The rows whose turn has come; with ``everything`` all that are left."""
+        cut = np.iinfo(np.int64).max if everything else max(self.watermark - self.window_us, self.released)
+        if everything:
+            self.released = self.watermark
+        else:
+            self.released = max(self.released, cut)
+        operations = self.operations.filter(pl.col("obs_ts") <= cut).sort(_OPERATION_ORDER)
+        self.operations = self.operations.filter(pl.col("obs_ts") > cut)
+        return Released(self._release_flows(cut), operations)
+
+    def _release_flows(self, cut: int) -> pl.DataFrame:
+        flows = self.flows.sort(_FLOW_ORDER)
+        partner = partners(flows, self.window_us)
+        row = np.arange(flows.height)
+        obs = flows["obs_ts"].to_numpy()
+        complete = np.where(partner >= 0, obs[np.maximum(partner, row)], obs)
+        go = complete <= cut
+        self.flows = flows.filter(pl.Series(~go))
+        pairs = row[go & (partner > row)]
+        singles = row[go & (partner < 0)]
+        return _in_order(flows, pairs, partner[pairs], singles)
+
+
+def _in_order(
+    flows: pl.DataFrame, pairs: NDArray[np.int64], others: NDArray[np.int64], singles: NDArray[np.int64]
+) -> pl.DataFrame:
+    alone = flows[singles].with_columns(
+        orig_ts=pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64),
+        resp_ts=pl.lit(None, pl.Int64),
+        paired=pl.lit(False),
+    )
+    columns = [*FLOW, *_HALVES]
+    if not pairs.size:
+        return alone.select(columns)
+    return pl.concat([alone.select(columns), join_halves(flows, pairs, others).select(columns)]).sort(_FLOW_ORDER)

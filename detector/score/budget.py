@@ -1,0 +1,74 @@
+"""The alert budget: how strange a row must be so that people get about as many alerts a day as they asked for.
+
+The threshold on the p-value is budget / rows per day, corrected by integral feedback each hour of event time (adaptive
+conformal inference: Gibbs and Candes 2021), and a token bucket of one day's budget caps bursts.
+"""
+
+import math
+from typing import Final
+
+P_CUT: Final = 1 / 200  # nothing more common than this is ever a finding
+FINDINGS_PER_ALERT: Final = 20  # findings that feed the chains, for each alert of the budget
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_STEP: Final = 0.1  # feedback gain per hour
+_CLAMP: Final = 4.0  # the correction stays within this factor
+
+
+class Budget:
+    """Decides which findings become alerts.
+
+    Args:
+        alerts_per_day: what people asked for.
+    """
+
+    def __init__(self, alerts_per_day: float) -> None:
+        self.alerts_per_day = alerts_per_day
+        self.cut_rows = FINDINGS_PER_ALERT * alerts_per_day  # findings a day
+        self.correction = 1.0
+        self.tokens = alerts_per_day
+        self.spent_this_hour = 0
+        self.hour = -1
+        self.last = -1
+
+    def cut(self, rows_per_day: float) -> float:
+        """p-value below which a row is a finding."""
+        return min(P_CUT, self.cut_rows / max(rows_per_day, 1.0))
+
+    def alerts(self, p: float, rows_per_day: float, now: int) -> bool:
+        """Whether a finding with this p-value at ``now`` (µs) is an alert; call in scoring order."""
+        self._advance(now)
+        threshold = min(P_CUT, self.correction * self.alerts_per_day / max(rows_per_day, 1.0))
+        if p > threshold or self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        self.spent_this_hour += 1
+        return True
+
+    def _advance(self, now: int) -> None:
+        if self.hour < 0:
+            self.hour, self.last = now // _HOUR_US, now
+        self.tokens = min(self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)
+        self.last = max(self.last, now)
+        hours = now // _HOUR_US - self.hour
+        if hours <= 0:
+            return
+        wanted = self.alerts_per_day / 24
+        error = (wanted * hours - self.spent_this_hour) / wanted
+        self.correction = min(max(self.correction * math.exp(_STEP * max(error, -10.0)), 1 / _CLAMP), _CLAMP)
+        self.hour, self.spent_this_hour = now // _HOUR_US, 0
+
+    def state(self) -> dict[str, float]:
+        """For a snapshot."""
+        return {
+            "correction": self.correction,
+            "tokens": self.tokens,
+            "spent_this_hour": self.spent_this_hour,
+            "hour": self.hour,
+            "last": self.last,
+        }
+
+    def load(self, state: dict[str, float]) -> None:
+        """Replace what was learned by what `state` returned."""
+        self.correction, self.tokens = float(state["correction"]), float(state["tokens"])
+        self.spent_this_hour, self.hour, self.last = (int(state[name]) for name in ("spent_this_hour", "hour", "last"))
