@@ -11,16 +11,19 @@ from typing import Final
 import orjson
 
 from detector.errors import ConfigError
-from detector.formats import tsv
+from detector.formats import csv_header, goflow2_protobuf, tsv
 from detector.formats.batch import Batch, Context, LogType, Row
 from detector.formats.detect import detect, log_of_hint, log_of_stream
-from detector.formats.fields import RAW_LIMIT, evidence
+from detector.formats.fields import RAW_LIMIT, BadValue, evidence
 from detector.formats.registry import LOG_TYPES
 from detector.records import Block, Decoded, Reject, merge
 
 LINE_LIMIT: Final = 1 << 20
 """Bytes of one record; Zeek's longest rows have some ten thousand."""
 
+_ASCII_END: Final = 0x80
+_PRINTABLE: Final = 0x20
+_BRACKETS: Final = (b"[", b"]", b"{", b"}")
 _TAB_ROWS: Final = 4096  # rows of one header that are converted at once
 _QUOTED: Final = 120  # characters of a parser's message that become a reason
 
@@ -46,6 +49,7 @@ class Decoder:
         self._forced = None if format == "auto" else format
         self._hinted = self._forced or log_of_hint(source if hint is None else hint)
         self._header = tsv.Header()
+        self._table: csv_header.CsvReader | None = None
 
     def decode(self, block: Block) -> Decoded:
         """The records of the next block of the source, each accounted for."""
@@ -55,7 +59,7 @@ class Decoder:
             first = line[:1]
             if first == b"{":
                 self._json(task, position, line)
-            elif first == b"#":
+            elif first == b"#" and not _is_message(line):
                 self._header_line(task, line)
             else:
                 self._other(task, position, line)
@@ -69,7 +73,10 @@ class Decoder:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as problem:
-            task.reject(position, f"not JSON: {str(problem)[:_QUOTED]}", line)
+            if _is_message(line):
+                self._message(task, position, line)
+            else:
+                task.reject(position, f"not JSON: {str(problem)[:_QUOTED]}", line)
             return
         found = detect(row, self._hinted)
         if isinstance(found, str):
@@ -85,30 +92,61 @@ class Decoder:
             self._header = self._header.read(line.rstrip(b"\r\n"))
 
     def _other(self, task: "_Task", position: int, line: bytes) -> None:
-        """Neither JSON nor header at the first byte: a row of a table, indented JSON, a blank or rubbish."""
+        """Neither JSON nor header at the first byte: a row of a table, a protobuf message, a blank or rubbish."""
         stripped = line.strip()
         if not stripped:
             return
-        if stripped[:1] == b"{" and not self._header.columns:
-            self._json(task, position, stripped)
-        elif len(line) > LINE_LIMIT:
+        if len(line) > LINE_LIMIT:
             task.reject(position, f"longer than {LINE_LIMIT} bytes", line)
+        elif stripped[:1] == b"{" and not self._header.columns:
+            self._json(task, position, stripped)
         elif self._header.columns:
             task.tab_positions.append(position)
             task.tab_lines.append(line.rstrip(b"\r\n"))
             if len(task.tab_lines) >= _TAB_ROWS:
                 self._flush(task)
+        elif self._table is not None:
+            self._table_row(task, position, line, self._table)
+        elif _is_message(line):
+            self._message(task, position, line)
         else:
             self._headerless(task, position, line.rstrip(b"\r\n"))
 
-    def _headerless(self, task: "_Task", position: int, line: bytes) -> None:
-        header = tsv.headerless_conn(line) if self._hinted == "zeek.conn" else None
-        if header is None:
-            task.reject(position, "neither a JSON object nor a row under a header", line)
+    def _table_row(self, task: "_Task", position: int, line: bytes, table: csv_header.CsvReader) -> None:
+        try:
+            row = table.row(line)
+        except BadValue as problem:
+            task.reject(position, f"{table.log}: {problem}", line)
             return
-        self.branches["headerless"] += 1
-        rows, _, _ = tsv.rows(header, [line])
-        task.add("zeek.conn", position, rows[0])
+        if row is not None:
+            self.branches["table"] += 1
+            task.add(table.log, position, row)
+
+    def _message(self, task: "_Task", position: int, line: bytes) -> None:
+        try:
+            row = goflow2_protobuf.row(line)
+        except BadValue as problem:
+            task.reject(position, f"neither text nor a flow message: {problem}", line)
+            return
+        self.branches["protobuf"] += 1
+        task.add("netflow.goflow2", position, row)
+
+    def _headerless(self, task: "_Task", position: int, line: bytes) -> None:
+        """The first line of a table is its header; without any only a default conn.log can be told."""
+        header = tsv.headerless_conn(line) if self._hinted == "zeek.conn" else None
+        if header is not None:
+            self.branches["headerless"] += 1
+            rows, _, _ = tsv.rows(header, [line])
+            task.add("zeek.conn", position, rows[0])
+            return
+        bare = tsv.bare_header(line)
+        if bare is not None:
+            self._header = bare
+            return
+        if line.strip() not in _BRACKETS:  # arrays are framed by the source
+            self._table = csv_header.match(line, self.context)
+        if self._table is None:
+            task.reject(position, "neither a JSON object nor a row under a known header", line)
 
     def _flush(self, task: "_Task") -> None:
         """Turn the waiting rows of the current header into records."""
@@ -133,6 +171,18 @@ class Decoder:
 
     def _log_of_header(self) -> str | None:
         return None if self._header.path is None else log_of_stream(self._header.path, self._header.columns)
+
+
+def _is_message(line: bytes) -> bool:
+    """Whether a record is binary, as a protobuf message is, with or without its length in front.
+
+    A length may happen to be the byte of a brace or hash; then it equals the bytes behind it, and a field's tag, a
+    control character, follows.
+    """
+    first = line[0]
+    if first >= _ASCII_END or first < _PRINTABLE:
+        return True
+    return first == len(line) - 1 and line[1] < _PRINTABLE
 
 
 class _Task:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from detector.formats import zeek, zeek_industrial, zeek_other, zeek_windows
+from detector.formats import zeek, zeek_industrial, zeek_other, zeek_services, zeek_windows
 from detector.formats.batch import Row
 
 _ENVELOPES_MAX: Final = 4  # a shipper's envelope in another's, and one more; deeper is an attack
@@ -20,15 +20,13 @@ _STREAM_LIMIT: Final = 64  # characters of a stream name
 
 STREAMS: Final = frozenset(
     log_type.name.removeprefix("zeek.")
-    for module in (zeek, zeek_windows, zeek_industrial, zeek_other)
+    for module in (zeek, zeek_windows, zeek_services, zeek_industrial, zeek_other)
     for log_type in module.LOG_TYPES
 )
 """The names of Zeek's streams that have a log type."""
 
 _NUMBERED: Final = re.compile(r"(.+)-\d{1,3}")
-_ALIASES: Final = {"connection": "conn", "modbus_read_write_multiple_registers": "modbus_detailed"} | {
-    "x509.ocsp": "ocsp"
-}
+_ALIASES: Final = {"connection": "conn"}  # the name of Filebeat's and Elastic Agent's data set
 
 Found = tuple[str, Row, str]
 """Log name, the record without its envelopes, and the rule that told (bounded, for counters)."""
@@ -147,42 +145,23 @@ _ECS: Final = (
     ("id.resp_h", "destination", "address"),
     ("id.resp_h", "destination", "ip"),
     ("id.resp_p", "destination", "port"),
-    ("proto", "network", "transport"),
-    ("service", "network", "application"),
-    ("service", "network", "protocol"),
-    ("orig_pkts", "source", "packets"),
-    ("resp_pkts", "destination", "packets"),
     ("ts", "event", "created"),
-    ("duration", "event", "duration"),
 )
-_NANOSECONDS_FROM: Final = 10**6  # whole durations from here on went through an ingest pipeline
 
 
 def _from_ecs(row: Row, log: str) -> Row:
-    """A record of Filebeat's zeek module back under Zeek's names.
+    """A record of Filebeat's zeek module, other than a connection, back under Zeek's names.
 
-    ``event.duration`` is still Zeek's seconds there, only the ingest pipeline makes nanoseconds of it.
-    ``source.bytes`` holds IP bytes, which is another quantity than ``orig_bytes`` and is left out.
+    The module renames the four-tuple and the time, the rest stays in an object of the log's name.
     """
-    zeek_part = row.get("zeek")
-    nested = zeek_part.get(row_name(log)) if type(zeek_part) is dict else None
+    nested = _field(row, "zeek", log.removeprefix("zeek."))
     back: Row = dict(nested) if type(nested) is dict else {}
     for name, outer, inner in _ECS:
         value = _field(row, outer, inner)
         if value is not None:
             back.setdefault(name, value)
     back.setdefault("ts", row.get("@timestamp"))
-    if "state" in back:
-        back.setdefault("conn_state", back["state"])
-    duration = back.get("duration")
-    if type(duration) is int and duration >= _NANOSECONDS_FROM:
-        back["duration"] = duration / 1e9
     return back
-
-
-def row_name(log: str) -> str:
-    """The name of a log inside Filebeat's ``zeek`` object."""
-    return "connection" if log == "zeek.conn" else log.removeprefix("zeek.")
 
 
 # --- tags around the record ---
@@ -310,6 +289,8 @@ def detect(row: Row, hinted: str | None) -> Found | str:
         dataset = _dataset(row)
         if inner is None:
             if dataset is not None and type(row.get("zeek")) is dict:
+                if dataset == "zeek.conn":
+                    return "zeek.ecs_conn", row, "dataset"
                 return dataset, _from_ecs(row, dataset), "dataset"
             return _bare(row, dataset or hinted)
         hinted = dataset or _shipped_file(row) or hinted

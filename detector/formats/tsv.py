@@ -125,7 +125,29 @@ def _unescape(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]) if found[1] else b"\\", text)
 
 
-# --- conn.log without a header ---
+# --- tables without a header of Zeek's ---
+
+_USUAL_TYPES: Final = {
+    "ts": "time",
+    "id.orig_p": "port",
+    "id.resp_p": "port",
+    "status_code": "count",
+    "reply_code": "count",
+    "get_requests": "count",
+    "get_bulk_requests": "count",
+    "set_requests": "count",
+}
+
+
+def bare_header(line: bytes) -> Header | None:
+    """The header of a table made with ``zeek-cut -C``-like tools: Zeek's field names in the first line, no types."""
+    cells = line.split(b"\t")
+    if cells[0] not in {b"ts", b"uid"} or len(cells) < 3 or b"id.orig_h" not in cells:  # noqa: PLR2004
+        return None
+    columns = [cell.decode("utf-8", "replace") for cell in cells]
+    return Header(columns=columns, types=[_USUAL_TYPES.get(name, "") for name in columns])
+
+
 
 _HEADERLESS: Final = (
     "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state "
