@@ -12,7 +12,8 @@ from typing import Any, Final
 from detector.formats.address import canonical
 from detector.formats.batch import Batch, Context, LogType, Row
 from detector.formats.fields import BadValue, evidence
-from detector.formats.netflow import Layout, flows, whole
+from detector.formats.flow_values import whole
+from detector.formats.netflow import Layout, flows
 from detector.records import Decoded, Reject
 
 NAME: Final = "netflow.argus"

@@ -1,50 +1,29 @@
 """What all flow records share: one layout of names per format, one time policy, one orientation rule."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from detector.formats.address import canonical
 from detector.formats.batch import Batch, Context, Row
-from detector.formats.fields import BadValue, Fields, micros
+from detector.formats.fields import BadValue, Fields
+from detector.formats.flow_times import clock, seconds_of, settled
+from detector.formats.flow_values import Column, Names, column, counts, remembered, whole
 from detector.formats.protocols import WITH_PORTS, protocol, tcp_flags
 from detector.records import FLOW, Decoded
 
-LATE_LIMIT: Final = 86_400_000_000
-"""µs a flow may have ended before it was received. Active timeouts are minutes, collectors buffer for minutes
-to hours; more than a day is an exporter with a wrong clock (or a replayed capture), and would open windows
-that closed long ago."""
-
-CLOCK_SLACK: Final = 1_000_000
-"""µs a flow may end after its receive time: v5 and v9 headers carry the export time in whole seconds."""
-
-UNSET_BEFORE: Final = 2 * 86_400_000_000
-"""µs since the epoch below which a time means "not set". A zero printed as local text
-(``1970-01-01 01:00:00``) lies up to 14 h off the epoch; two days leave a margin, and no flow is that old."""
-
-_UNSET_TEXT: Final = ("0000-", "1969-12-31", "1969/12/31", "1970-01-01", "1970/01/01")
 _UNSPECIFIED: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _EXPORTER_MAX: Final = 64  # characters
 _PORT_MAX: Final = 65_535
 _INT64_MAX: Final = 2**63 - 1
-_SPAN_MAX: Final = 1e9  # s; a longer duration is rubbish
 _REVERSE_INITIATOR: Final = 2
 _SIDES: Final = (
     ("orig_h", "resp_h"),
     ("orig_p", "resp_p"),
-    ("orig_bytes", "resp_bytes"),
-    ("orig_pkts", "resp_pkts"),
     ("orig_flags", "resp_flags"),
 )
-_DIGITS: Final = 20  # of a 64-bit number and its sign
-_NS_FROM: Final = 10**17  # numbers from here on are nanoseconds, see `fields.micros`
-_NS_TO: Final = 253_402_300_800 * 10**9  # year 10000
-_CACHE_LIMIT: Final = 4096  # distinct spellings of protocols and flags that are remembered
-
-Names = tuple[str, ...]
-Column = list[Any]
+_COUNTERS: Final = (("orig_bytes", "resp_bytes"), ("orig_pkts", "resp_pkts"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +90,8 @@ def split(
 ) -> tuple[Batch, Counter[tuple[str, str]]]:
     """The records that describe traffic between two addresses, and the others counted by reason."""
     filtered: Counter[tuple[str, str]] = Counter()
+    if not_traffic is None and _all_paired(batch.rows, layout):
+        return batch, filtered
     verdicts = [_reason(row, layout, not_traffic) for row in batch.rows]
     if not any(verdicts):
         return batch, filtered
@@ -125,6 +106,13 @@ def split(
         ),
         filtered,
     )
+
+
+def _all_paired(rows: list[Row], layout: Layout) -> bool:
+    """The usual batch, looked at as two columns: every row has both addresses and they are set."""
+    originators = [row.get(layout.orig_h[0]) for row in rows]
+    responders = [row.get(layout.resp_h[0]) for row in rows]
+    return all(originators) and all(responders) and not any(zero in originators for zero in _UNSPECIFIED)
 
 
 def _reason(row: Row, layout: Layout, not_traffic: NotTraffic | None) -> str | None:
@@ -198,40 +186,8 @@ def _turn(fields: Fields, layout: Layout, columns: dict[str, Any]) -> None:
         if direction not in (_REVERSE_INITIATOR, str(_REVERSE_INITIATOR)):
             continue
         by_role = _first(rows[index], layout.initiator) is not None
-        for left, right in _SIDES[:2] if by_role else _SIDES:
+        for left, right in _SIDES + (() if by_role else _COUNTERS):
             columns[left][index], columns[right][index] = columns[right][index], columns[left][index]
-
-
-def column(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Column:
-    """One converted column; a value ``convert`` refuses with `BadValue` marks its row, None stays None."""
-    if not names:
-        return [None] * len(fields)
-    out: Column = []
-    for index, value in enumerate(fields.raw(*names)):
-        try:
-            out.append(None if value is None else convert(value))
-        except BadValue as problem:
-            fields.reject(index, f"{names[0]}: {problem}")
-            out.append(None)
-    return out
-
-
-def remembered(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Column:
-    """`column` for fields with few distinct values: each spelling is converted once."""
-    known: dict[Any, Any] = {}
-
-    def recall(value: Any) -> Any:
-        if isinstance(value, list | dict):
-            return convert(value)
-        try:
-            return known[value]
-        except KeyError:
-            pass
-        if len(known) >= _CACHE_LIMIT:
-            known.clear()
-        return known.setdefault(value, convert(value))
-
-    return column(fields, names, recall)
 
 
 def _exporter(value: Any) -> str | None:
@@ -285,33 +241,14 @@ def _flags(fields: Fields, layout: Layout, protos: Column) -> dict[str, Column]:
     return out
 
 
-def whole(value: Any) -> int:
-    """A count: an integer of at least 0, or its decimal text.
-
-    Raises:
-        BadValue: anything else; also above 2**63 - 1, which no frame can hold.
-    """
-    number: Any = value
-    if isinstance(value, str) and len(value) <= _DIGITS:
-        try:
-            number = int(value)
-        except ValueError:
-            number = None
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _INT64_MAX:
-        return number
-    raise BadValue(f"{str(value)[:40]!r} is not a count")
-
-
 def counters(fields: Fields, layout: Layout) -> dict[str, Column]:
     """Bytes and packets of both sides, scaled up by the sampling rate, and the rate (None when not told)."""
-    rates = [rate or None for rate in column(fields, layout.sampling, whole)]
+    rates = [rate or None for rate in counts(fields, layout.sampling)]
     out: dict[str, Column] = {
-        "orig_bytes": column(fields, layout.orig_bytes, whole),
-        "orig_pkts": column(fields, layout.orig_pkts, whole),
-        "resp_bytes": column(fields, layout.resp_bytes, whole),
-        "resp_pkts": column(fields, layout.resp_pkts, whole),
+        "orig_bytes": counts(fields, layout.orig_bytes),
+        "orig_pkts": counts(fields, layout.orig_pkts),
+        "resp_bytes": counts(fields, layout.resp_bytes),
+        "resp_pkts": counts(fields, layout.resp_pkts),
     }
     if layout.zero_is_no_reply:
         pairs = list(zip(out["resp_bytes"], out["resp_pkts"], strict=True))
@@ -332,111 +269,23 @@ def _scale(fields: Fields, columns: dict[str, Column], index: int, rate: int) ->
                 values[index] = None
 
 
-def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Column:
-    """Times in µs; None where a time is absent or an exporter's way to print "not set"."""
-    here = ZoneInfo(zone)
-
-    def convert(value: Any) -> int | None:
-        if type(value) is int and _NS_FROM <= value < _NS_TO:
-            return value // 1_000
-        if isinstance(value, str):
-            if not value or (not relative and value.startswith(_UNSET_TEXT)):
-                return None
-            value = value.partition("[")[0]  # RFC 9557 puts the zone's name in brackets after the offset
-        time = micros(value, here)
-        return time if relative or time >= UNSET_BEFORE else None
-
-    return column(fields, names, convert)
-
-
 def _times(
     fields: Fields, context: Context, layout: Layout
 ) -> tuple[dict[str, Column], Counter[tuple[str, str]]]:
     starts = clock(fields, layout.start, context.timezone, layout.relative_times)
     ends = clock(fields, layout.end, context.timezone, layout.relative_times)
     received = clock(fields, layout.received, context.timezone)
-    told = column(fields, layout.duration, _seconds)
-    if layout.implied_end:
-        ends = [
-            start + round((seconds or 0) * 1e6) if end is None and start is not None else end
-            for start, end, seconds in zip(starts, ends, told, strict=True)
-        ]
-    return settled(fields, starts, ends, received, told)
-
-
-def _seconds(value: Any) -> float | None:
-    """A duration, or None when it cannot be one: nfdump prints 18446744073709540.000 for a reversed flow."""
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise BadValue(f"{str(value)[:40]!r} is not a duration") from None
-    return seconds if 0 <= seconds <= _SPAN_MAX else None
-
-
-def settled(
-    fields: Fields,
-    starts: Sequence[int | None],
-    ends: Sequence[int | None],
-    received: Sequence[int | None],
-    told: Sequence[float | None],
-) -> tuple[dict[str, Column], Counter[tuple[str, str]]]:
-    """Start, end and duration that can be trusted, and how often something had to be mended.
-
-    Args:
-        fields: where rows without any usable time are rejected.
-        starts: flow start, µs.
-        ends: flow end, µs.
-        received: receive or export time, µs.
-        told: duration as the record tells it, s; 0 to `_SPAN_MAX`.
-    """
-    notes: Counter[tuple[str, str]] = Counter()
-    columns: dict[str, Column] = {"ts": [], "obs_ts": [], "duration": []}
-    add_start, add_end, add_duration = (values.append for values in columns.values())
-    for index, (start, end, arrival, seconds) in enumerate(zip(starts, ends, received, told, strict=True)):
-        if (
-            start is not None
-            and end is not None
-            and start <= end
-            and (arrival is None or -CLOCK_SLACK <= arrival - end <= LATE_LIMIT)
-        ):
-            add_start(start)
-            add_end(end)
-            add_duration((end - start) / 1e6 if seconds is None else seconds)
-            continue
-        *mended, note = _mended(start, end, arrival, seconds)
-        for values, value in zip(columns.values(), mended, strict=True):
-            values.append(value)
-        if mended[0] is None:
-            fields.reject(index, note)
-        elif index not in fields.bad:
-            notes[fields.batch.log, note] += 1
-    return columns, notes
-
-
-def _mended(
-    start: int | None, end: int | None, arrival: int | None, seconds: float | None
-) -> tuple[int | None, int | None, float | None, str]:
-    """(start, end, duration, note) of a record whose times are incomplete or cannot be true."""
-    span: int | None = None if seconds is None else round(seconds * 1e6)
-    if span is None and start is not None and end is not None and end >= start:
-        span = end - start
-    if arrival is not None and end is not None and not -CLOCK_SLACK <= arrival - end <= LATE_LIMIT:
-        note = "end after receipt: receive time used" if end > arrival else "end too old: receive time used"
-        return arrival - (span or 0), arrival, None if span is None else span / 1e6, note
-    if end is None and start is not None and span is not None and arrival is None:
-        return start, start + span, seconds, "end missing: start and duration used"
-    if end is None:
-        return _without_end(start, arrival, seconds)
-    if start is not None and start > end:
-        return end, end, None, "start after end: start set to end"
-    return end - (span or 0), end, seconds, "start missing: end used"
-
-
-def _without_end(
-    start: int | None, arrival: int | None, seconds: float | None
-) -> tuple[int | None, int | None, float | None, str]:
-    if arrival is None:
-        return start, start, seconds, "no usable time" if start is None else "end missing: start used"
-    if start is None or not 0 <= arrival - start <= LATE_LIMIT:
-        return arrival, arrival, None, "end missing: receive time used"
-    return start, arrival, None, "end missing: receive time used"
+    told = column(fields, layout.duration, seconds_of)
+    if not layout.implied_end:
+        return settled(fields, starts, ends, received, told)
+    instants = [
+        index for index, times in enumerate(zip(ends, told, strict=True)) if times == (None, None)
+    ]  # all that is known of them is one moment
+    ends = [
+        start + round((seconds or 0) * 1e6) if end is None and start is not None else end
+        for start, end, seconds in zip(starts, ends, told, strict=True)
+    ]
+    times, notes = settled(fields, starts, ends, received, told)
+    for index in instants:
+        times["duration"][index] = None
+    return times, notes

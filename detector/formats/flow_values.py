@@ -1,0 +1,81 @@
+"""Columns of flow records whose values come in many spellings: counts, protocols, flags."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from detector.formats.fields import BadValue, Fields
+
+Names = tuple[str, ...]
+Column = list[Any]
+
+_INT64_MAX: Final = 2**63 - 1
+_INT_OR_NONE: Final = {int, type(None)}
+_DIGITS: Final = 20  # of a 64-bit number and its sign
+_CACHE_LIMIT: Final = 4096  # distinct spellings of protocols and flags that are remembered
+
+
+def column(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Column:
+    """One converted column; a value ``convert`` refuses with `BadValue` marks its row, None stays None."""
+    if not names:
+        return [None] * len(fields)
+    out: Column = []
+    for index, value in enumerate(fields.raw(*names)):
+        try:
+            out.append(None if value is None else convert(value))
+        except BadValue as problem:
+            fields.reject(index, f"{names[0]}: {problem}")
+            out.append(None)
+    return out
+
+
+def remembered(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Column:
+    """`column` for fields with few distinct values: each spelling is converted once."""
+    known: dict[Any, Any] = {None: None}
+
+    def recall(value: Any) -> Any:
+        if isinstance(value, list | dict | bool | float):  # no key, or one that equals an integer
+            return convert(value)
+        try:
+            return known[value]
+        except KeyError:
+            pass
+        if len(known) >= _CACHE_LIMIT:
+            known.clear()
+            known[None] = None
+        return known.setdefault(value, convert(value))
+
+    try:
+        return [recall(value) for value in fields.raw(*names)] if names else [None] * len(fields)
+    except BadValue:
+        return column(fields, names, recall)
+
+
+def counts(fields: Fields, names: Names) -> Column:
+    """One column of `whole` numbers."""
+    values = fields.raw(*names) if names else [None] * len(fields)
+    if {*map(type, values)} <= _INT_OR_NONE:
+        numbers = [value for value in values if value is not None]
+        if not numbers or (min(numbers) >= 0 and max(numbers) <= _INT64_MAX):
+            return values
+    return column(fields, names, whole)
+
+
+def whole(value: Any) -> int:
+    """A count: an integer of at least 0, or its decimal text.
+
+    Raises:
+        BadValue: anything else; also above 2**63 - 1, which no frame can hold.
+    """
+    if type(value) is int and 0 <= value <= _INT64_MAX:
+        return value
+    number: Any = value
+    if isinstance(value, str) and len(value) <= _DIGITS:
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _INT64_MAX:
+        return number
+    raise BadValue(f"{str(value)[:40]!r} is not a count")
