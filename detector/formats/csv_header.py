@@ -27,7 +27,7 @@ class CsvReader(Protocol):
         """Name of the log type its rows belong to."""
 
     def row(self, line: bytes) -> Row | None:
-        """The record that a line holds or completes, or None for a line that is no record.
+        """The record that a line holds, or None for a line that is no record.
 
         Raises:
             BadValue: a damaged record.
@@ -36,9 +36,6 @@ class CsvReader(Protocol):
 
 def match(header_line: bytes, context: Context) -> CsvReader | None:
     """The reader for a file that starts with this line, or None when it is no known header."""
-    bare = header_line.strip()
-    if bare in (b"[", b"{"):
-        return nfdump.JsonReader(opened=bare == b"{")
     try:
         text = header_line.decode().lstrip(_BOM).rstrip("\r\n")
     except UnicodeDecodeError:

@@ -1,14 +1,14 @@
-"""Lines to frames through one flow format, without the detection of formats: the smallest driver there is."""
+"""Rows through one flow format, and whole files through all there is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-import orjson
-
-from detector.formats import argus, columns, csv_header, ecs, goflow2, logstash, nfdump, pmacct, telegraf
+from detector.formats import argus, columns, ecs, goflow2, logstash, nfdump, pmacct, telegraf
 from detector.formats.batch import Batch, Context
-from detector.formats.fields import BadValue
-from detector.records import Decoded, Reject
+from detector.formats.decode import Decoder
+from detector.records import Block, Decoded, merge
+from detector.sources.files import Files
 
 LOG_TYPES = {
     log_type.name: log_type
@@ -31,21 +31,11 @@ def convert(log: str, rows: Sequence[dict[str, Any]], context: Context | None = 
     return LOG_TYPES[log].convert(batch, context or Context())
 
 
-def decode_lines(lines: Sequence[bytes], context: Context, log: str) -> tuple[Decoded, int]:
-    """The frames, and how many records the lines held (an exploded message counts once for each metric)."""
-    rows, positions, rejects = [], [], []
-    reader = csv_header.match(lines[0], context)
-    for position, line in enumerate(lines if reader is None else lines[1:], 0 if reader is None else 1):
-        try:
-            row = orjson.loads(line) if reader is None else reader.row(line)
-        except BadValue as problem:
-            rejects.append(Reject("test", position, str(problem), line))
-            continue
-        if row is not None:
-            rows.append(row)
-            positions.append(position)
-    if reader is not None:
-        assert reader.log == log
-    decoded = LOG_TYPES[log].convert(Batch(log, "test", positions, rows), context)
-    decoded.rejects = sorted([*decoded.rejects, *rejects], key=lambda reject: reject.position)
-    return decoded, len(rejects) + sum(len(row.get("metrics", (0,))) for row in rows)
+def decode_file(path: Path, context: Context) -> Decoded:
+    """A file the way it comes in production: found, framed, detected, decoded."""
+    return merge(decode_blocks(Files([path]), path, context))
+
+
+def decode_blocks(blocks: Iterable[Block], path: Path, context: Context) -> list[Decoded]:
+    decoder = Decoder(str(path), context)
+    return [decoder.decode(block) for block in blocks]

@@ -137,7 +137,6 @@ HEADERS = [
     for log in sorted(LOG_TYPES)
     for path in sorted((GOLDEN / log).glob("*"))
     if path.suffix in (".csv", ".tsv", ".binetflow")
-    or (path.name.startswith("json_") and "." not in path.stem)
 ]
 
 
