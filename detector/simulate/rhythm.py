@@ -14,12 +14,38 @@ SECOND: Final = 1_000_000  # all times are µs
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+_FRIDAY: Final = 4
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-# Relative activity by local hour. Our own shape: a working day with a lunch dip; three plant shifts changing at 6, 14
-# and 22 o'clock.
+# Relative activity by local hour. Our own shape: a working day with a lunch dip; three plant shifts changing
+# at 6, 14 and 22 o'clock.
 OFFICE: Final = (1, 1, 1, 1, 1, 2, 8, 30, 80, 100, 100, 90, 60, 80, 95, 90, 80, 50, 15, 6, 4, 3, 2, 1)
-SHIFTS: Final = (30, 30, 30, 30, 30, 50, 90, 80, 80, 80, 70, 80, 70, 90, 90, 80, 80, 80, 70, 70, 60, 60, 50, 30)
+SHIFTS: Final = (
+    30,
+    30,
+    30,
+    30,
+    30,
+    50,
+    90,
+    80,
+    80,
+    80,
+    70,
+    80,
+    70,
+    90,
+    90,
+    80,
+    80,
+    80,
+    70,
+    70,
+    60,
+    60,
+    50,
+    30,
+)
 FLAT: Final = (1,) * 24
 
 
@@ -42,7 +68,7 @@ class Day:
     @property
     def working(self) -> bool:
         """Monday to Friday."""
-        return self.weekday < 5
+        return self.weekday <= _FRIDAY
 
     def at(self, local: Ints) -> Ints:
         """The instants of this UTC day at which local clocks show ``local`` (µs after midnight)."""
@@ -68,7 +94,9 @@ def micros(moment: datetime) -> int:
 
 def iso(moment: int) -> str:
     """µs since the epoch as ISO 8601 UTC with six decimals."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).strftime(
+        "%Y-%m-%dT%H:%M:%S.%fZ"
+    )
 
 
 def date(moment: int) -> str:
@@ -97,7 +125,11 @@ def within(times: Ints, first: Ints, last: Ints) -> Ints:
     return np.where(inside, times, first + times % (last - first))
 
 
-def every(rng: np.random.Generator, day: Day, period: int, jitter: int) -> Ints:
-    """The instants of a timer with ``period`` µs through one day, each late by up to ``jitter`` µs."""
-    ticks = day.midnight + int(below(rng, period, 1)[0]) + np.arange(0, DAY - period, period, dtype=np.int64)
+def every(rng: np.random.Generator, day: Day, period: int, jitter: int, phase: int = -1) -> Ints:
+    """The instants of a timer with ``period`` µs through one day, each late by up to ``jitter`` µs.
+
+    ``phase`` fixes where in its period the day begins, for timers that run through midnight; -1 = anywhere.
+    """
+    first = int(below(rng, period, 1)[0]) if phase < 0 else phase
+    ticks = day.midnight + np.arange(first, DAY, period, dtype=np.int64)
     return ticks + below(rng, jitter, len(ticks))

@@ -1,0 +1,19 @@
+"""A car plant that does not exist: its ordinary weeks, and intruders moving through them.
+
+For the demo, the tests and drills. The same seed gives the same bytes on every machine::
+
+    plant       who is there             -> Plant
+    office, servers, cells, suppliers,
+    drift       what they mean to do     -> acts.ActTable
+    campaigns   what an intruder does    -> more rows of the same table
+    lookups     names and tickets first
+    wire        how that looks           -> wire.Conns
+    *_records   what Zeek reads in it
+    *_writer    files
+
+`simulation.simulate` is that path read top to bottom.
+"""
+
+from .simulation import SimulatedPlant, simulate
+
+__all__ = ["SimulatedPlant", "simulate"]
