@@ -68,7 +68,7 @@ def plan_campaigns(plant: Plant, days: list[Day], span: tuple[int, int], hired: 
     start = min(days[number].clock(9) + _seconds(rng, (0, 900, 2400, 4200, 7200)), late - 6 * HOUR)
     hops = _timed("phish", _phish(plant, hired, rng), max(start, clean), late - HOUR, rng)
     second = days[min(number + 1, len(days) - 1)]
-    night = second.clock(1) if second.number > number else second.clock(19, 30)
+    night = second.clock(1) if second.number > number else second.clock(18, 30)
     night = min(night + _seconds(rng, (0, 600, 1500, 3000, 5400)), late - 4 * HOUR)
     hops += _timed("supplier", _supplier(plant, rng), max(night, clean), late - HOUR, rng)
     return sorted(hops, key=lambda hop: hop.at)

@@ -22,6 +22,13 @@ _UNPREPARED: Final = 40  # of 100 first requests
 _WRONG: Final = 2
 _NETBIOS: Final = "PLANT"
 _NEVER: Final = 2136422885.0  # 2037-09-13: what Windows clients ask for as ticket end
+_SERVICE_CLASS: Final[dict[int, str]] = {
+    Kind.RDP: "TERMSRV",
+    Kind.WINRM: "HTTP",
+    Kind.LDAP: "ldap",
+    Kind.MAIL: "HTTP",
+    Kind.ERP: "HTTP",
+}
 _AES: Final = "aes256-cts-hmac-sha1-96"
 _WORDS: Final = [
     "audit",
@@ -152,47 +159,27 @@ class ItRecords:
 
     def _ticket(self, talk: Talk) -> None:
         first = talk.kind == Kind.KRB_AS
-        target, kind = talk.detail // 64, talk.detail % 64
-        service = {
-            Kind.RDP: "TERMSRV",
-            Kind.WINRM: "HTTP",
-            Kind.LDAP: "ldap",
-            Kind.MAIL: "HTTP",
-            Kind.ERP: "HTTP",
-        }
-        wanted = (
-            f"krbtgt/{_REALM}"
-            if first
-            else f"{service.get(Kind(kind), 'cifs')}/{self._name(target)}.{DOMAIN}"
-        )
-        fields: Fields = {
+        target, kind = divmod(talk.detail, 64)
+        wanted = f"krbtgt/{_REALM}"
+        if not first:
+            wanted = f"{_SERVICE_CLASS.get(kind, 'cifs')}/{self._name(target)}.{DOMAIN}"
+        asked: Fields = {
             "request_type": "AS" if first else "TGS",
             "client": f"{talk.user}/{_REALM}",
             "service": wanted,
         }
+        flags: Fields = {"forwardable": True, "renewable": True}
         luck = talk.dice[0] % 100
         # Clients ask without pre-authentication first; a few have the wrong password or an unknown name.
         if luck < (_UNPREPARED if first else 1):
             error = "KDC_ERR_S_PRINCIPAL_UNKNOWN"
             if first:
                 error = "KDC_ERR_PREAUTH_FAILED" if luck < _WRONG else "KDC_ERR_PREAUTH_REQUIRED"
-            fields |= {
-                "success": False,
-                "error_msg": error,
-                "till": _NEVER,
-                "forwardable": True,
-                "renewable": True,
-            }
+            answer: Fields = {"success": False, "error_msg": error, "till": _NEVER}
         else:
             cipher = "rc4-hmac" if not first and talk.dice[1] % 40 == 0 else _AES
-            fields |= {
-                "success": True,
-                "till": _NEVER,
-                "cipher": cipher,
-                "forwardable": True,
-                "renewable": True,
-            }
-        self._add("kerberos", talk, talk.moment(0, 1), fields)
+            answer = {"success": True, "till": _NEVER, "cipher": cipher}
+        self._add("kerberos", talk, talk.moment(0, 1), asked | answer | flags)
 
     def _rpc(self, talk: Talk, step: int, steps: int, pipe: str, endpoint: str, operation: str) -> None:
         rtt = (150 + talk.dice[step % len(talk.dice)] % 2200) / 1_000_000
