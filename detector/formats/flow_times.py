@@ -6,7 +6,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from detector.formats.fields import BadValue, Fields, micros
-from detector.formats.flow_values import Column, Names, column
+from detector.formats.flow_values import Column, Names, mended
 
 LATE_LIMIT: Final = 86_400_000_000
 """µs a flow may have ended before it was received. Active timeouts are minutes, collectors buffer for minutes
@@ -28,9 +28,9 @@ _NS_TO: Final = 253_402_300_800 * 10**9  # year 10000
 
 def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Column:
     """Times in µs; None where a time is absent or an exporter's way to print "not set"."""
-    values = fields.raw(*names) if names else []
-    if {*map(type, values)} == {int} and min(values) >= _NS_FROM and max(values) < _NS_TO:
-        return [value // 1_000 for value in values]
+    if not names:
+        return [None] * len(fields)
+    values = fields.raw(*names)
     here = ZoneInfo(zone)
 
     def convert(value: Any) -> int | None:
@@ -41,7 +41,13 @@ def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Co
         time = micros(value, here)
         return time if relative or time >= UNSET_BEFORE else None
 
-    return column(fields, names, convert)
+    times = [
+        value // 1_000 if type(value) is int and _NS_FROM <= value < _NS_TO else None for value in values
+    ]
+    odd = [index for index, time in enumerate(times) if time is None and values[index] is not None]
+    for index in odd:
+        times[index] = values[index]
+    return mended(fields, names, times, odd, convert)
 
 
 def seconds_of(value: Any) -> float | None:

@@ -9,7 +9,6 @@ Names = tuple[str, ...]
 Column = list[Any]
 
 _INT64_MAX: Final = 2**63 - 1
-_INT_OR_NONE: Final = {int, type(None)}
 _DIGITS: Final = 20  # of a 64-bit number and its sign
 _CACHE_LIMIT: Final = 4096  # distinct spellings of protocols and flags that are remembered
 
@@ -53,11 +52,25 @@ def remembered(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> C
 def counts(fields: Fields, names: Names) -> Column:
     """One column of `whole` numbers."""
     values = fields.raw(*names) if names else [None] * len(fields)
-    if {*map(type, values)} <= _INT_OR_NONE:
-        numbers = [value for value in values if value is not None]
-        if not numbers or (min(numbers) >= 0 and max(numbers) <= _INT64_MAX):
-            return values
-    return column(fields, names, whole)
+    odd = [
+        index
+        for index, value in enumerate(values)
+        if value is not None and (type(value) is not int or value < 0 or value > _INT64_MAX)
+    ]
+    return mended(fields, names, values, odd, whole)
+
+
+def mended(
+    fields: Fields, names: Names, values: Column, odd: list[int], convert: Callable[[Any], Any]
+) -> Column:
+    """``values`` with those at ``odd`` converted in place: the cost follows the oddities, not the batch."""
+    for index in odd:
+        try:
+            values[index] = convert(values[index])
+        except BadValue as problem:
+            fields.reject(index, f"{names[0]}: {problem}")
+            values[index] = None
+    return values
 
 
 def whole(value: Any) -> int:
