@@ -20,8 +20,8 @@ class Settings(BaseModel):
     alerts_per_day: float = Field(
         default=25.0, gt=0, le=100_000, description="Alerts a day that people want to read; the threshold follows it."
     )
-    incident_significance: float = Field(
-        default=1e-3, gt=0, lt=1, description="p-value, corrected for the paths looked at, below which a chain is an incident."
+    false_incidents_per_day: float = Field(
+        default=0.05, gt=0, le=100, description="Chains of chance that may become incidents, expected a day; 0.05 is one in 20 days."
     )
     half_life_days: float = Field(default=30.0, gt=0, le=3650, description="How fast counts of the past fade.")
     reorder_seconds: float = Field(

@@ -5,21 +5,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from detector.alerts.explain import alert
 from detector.alerts.model import Alert, Incident
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.correlate.chains import Chains
+from detector.correlate.chains import Background, Chains
 from detector.correlate.incidents import chained, incidents
-from detector.features.units import KINDS, PLACES, STRATA, Enrich, arrays, flow_units, operation_units
+from detector.features.units import KINDS, PLACES, STRATA, Enrich, arrays, flow_units, operation_units, outside_key
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded
-from detector.score.budget import Budget
+from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.structure import Structure
 
 _UNIT_ORDER: Final = [
@@ -36,7 +38,7 @@ class Accounting:
 
     rows: int = 0
     scored: int = 0
-    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)  # (log or source, reason)
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, reason)
     duplicate: int = 0
     late: int = 0
     filtered: Counter[tuple[str, str]] = field(default_factory=Counter)  # (log, reason)
@@ -63,6 +65,7 @@ class Engine:
     def __init__(self, settings: Settings, plant: Plant | None = None, train_until: int | None = None) -> None:
         self.settings = settings
         self.train_until = train_until
+        self.teach = False  # while True all rows only teach
         self.accounting = Accounting()
         self.alerts: list[tuple[Alert, int | None]] = []  # with the number of the hop, if it is one
         self.order = Order(round(settings.reorder_seconds * 1e6))
@@ -70,20 +73,24 @@ class Engine:
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
         self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
         self.enrich = Enrich(plant or Plant())
-        self.structure = Structure(STRATA, settings.max_entries, settings.half_life_days)
+        self.structure = Structure(STRATA, outside_key(), settings.max_entries, settings.half_life_days)
         self.budget = Budget(settings.alerts_per_day)
-        self.chains = Chains(settings.incident_significance)
-        self._alerted: dict[tuple[str, str, str, str | None, str], int] = {}
+        self.chains = Chains(settings.false_incidents_per_day)
+        self._alerted: dict[tuple[str, ...], int] = {}
 
     def push(self, decoded: Decoded) -> pl.DataFrame:
         """Take decoded rows in any order; returns the units that could be scored, in scoring order."""
-        account = self.accounting
-        account.rows += decoded.rows
-        account.rejected.update((reject.reason.partition(":")[0], reject.reason) for reject in decoded.rejects)
-        account.filtered += decoded.filtered
-        account.notes += decoded.notes
+        self.count(decoded)
         self.order.push(decoded.flows, decoded.operations)
         return self._score(self.order.release())
+
+    def count(self, decoded: Decoded) -> None:
+        """Account for rows; part of `push`, alone for records that are no rows (rejected, filtered)."""
+        account = self.accounting
+        account.rows += decoded.rows
+        account.rejected.update((reject.source, reject.reason) for reject in decoded.rejects)
+        account.filtered += decoded.filtered
+        account.notes += decoded.notes
 
     def finish(self) -> pl.DataFrame:
         """No more rows will come: score what still waits."""
@@ -102,14 +109,12 @@ class Engine:
         return self.chains.ids.get(known.incident) if known is not None else None
 
     def _score(self, released: Released) -> pl.DataFrame:
-        units = self._units(released)
-        if units.is_empty():
-            return units
-        units = self.enrich(units)
-        scored = pl.concat([units, self.structure.score(arrays(units, self.train_until))], how="horizontal")
-        teaching = pl.col("obs_ts") < (self.train_until if self.train_until is not None else 0)
-        self.accounting.taught += scored.select(teaching.sum()).item()
-        self._judge(scored.filter(~teaching))
+        units = self.enrich(self._units(released))
+        units = units.with_columns(teach=pl.lit(self.teach) | (pl.col("obs_ts") < (self.train_until or 0)))
+        scored = pl.concat([units, self.structure.score(arrays(units))], how="horizontal")
+        scored = scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("interest"), 1.0))
+        self.accounting.taught += int(scored["teach"].sum())
+        self._judge(scored.filter(~pl.col("teach")))
         return scored
 
     def _units(self, released: Released) -> pl.DataFrame:
@@ -120,30 +125,26 @@ class Engine:
             (released.operations, self.operation_twins, operation_units),
         ):
             twin = twins.mark(frame)
-            weight = frame["paired"].cast(pl.Int64) + 1 if "paired" in frame.columns else pl.Series([1] * frame.height)
-            self._account(frame, pl.Series(twin, dtype=pl.Boolean), weight)
-            parts.append(build(frame.filter(~pl.Series(twin, dtype=pl.Boolean))))
+            paired = frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
+            self._account(frame["late"].to_numpy(), twin, paired)
+            parts.append(build(frame.filter(pl.Series(~twin, dtype=pl.Boolean))))
         return pl.concat(parts).sort(_UNIT_ORDER, nulls_last=True)
 
-    def _account(self, frame: pl.DataFrame, twin: pl.Series, weight: pl.Series) -> None:
+    def _account(self, late: NDArray[np.bool_], twin: NDArray[np.bool_], paired: NDArray[np.bool_]) -> None:
         """A pair is two input rows; a late row that is no twin is scored too, but counts as late."""
         account = self.accounting
-        late = frame["late"] & ~twin
-        on_time = ~frame["late"] & ~twin
-        account.duplicate += int((weight * twin).sum())
-        account.late += int((weight * late).sum())
-        account.scored += int((weight * on_time).sum())
-        account.paired += int(((weight - 1) * on_time).sum())
+        weight = 1 + paired.astype(np.int64)
+        account.duplicate += int(weight[twin].sum())
+        account.late += int(weight[late & ~twin].sum())
+        account.scored += int(weight[~late & ~twin].sum())
+        account.paired += int(paired[~late & ~twin].sum())
 
     def _judge(self, scored: pl.DataFrame) -> None:
-        """Findings, alerts and chains; only rows stranger than the cut reach Python."""
-        rate = pl.max_horizontal(pl.col("rows_per_day"), 1.0)
-        roomy = scored.filter(
-            (pl.col("p_value") <= self.budget.cut(1.0))
-            & (pl.col("p_value") * rate <= self.budget.cut_rows)
-            & ~pl.col("resp_group")
-        )
-        for row in roomy.iter_rows(named=True):
+        """Findings, alerts and chains; only rows strange enough reach Python."""
+        per_day = pl.col("rows_per_day")
+        wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
+        strange = scored.filter((pl.col("p_value") * per_day <= wanted) & ~pl.col("resp_group"))
+        for row in strange.iter_rows(named=True):
             self._finding(row)
 
     def _finding(self, row: dict[str, Any]) -> None:
@@ -152,13 +153,18 @@ class Engine:
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
         found = alert(row, kind, PLACES[row["stratum"] % len(PLACES)], act)
-        hop = self.chains.add(found, row["ts"], math.log(self.budget.cut(rate) / p)).number if row["moves"] else None
+        hop = None
+        if row["moves"]:
+            background = Background(self.budget.findings_per_day(rate), row["hosts"])
+            hop = self.chains.add(found, row["ts"], p * rate, background).number
         if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
             self._alerted[self._act_key(found)] = now
             self.alerts.append((found, hop))
 
-    def _act_key(self, found: Alert) -> tuple[str, str, str, str | None, str]:
-        return found.src, found.dst, found.service, found.operation, found.kind
+    def _act_key(self, found: Alert) -> tuple[str, ...]:
+        """What counts as the same act; chatter (operations without a technique) is one act per protocol."""
+        named = (found.operation or "") if found.techniques else ""
+        return found.src, found.dst, found.service, named, found.kind
 
     def _repeats(self, found: Alert, now: int) -> bool:
         """Whether the same act was an alert within a day."""

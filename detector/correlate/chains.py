@@ -1,15 +1,18 @@
 """Time-respecting chains of unlikely moves, and the incidents they make.
 
 A *hop* is one pair of hosts within `HOP_WINDOW_US`, as strange as its strangest finding. Hop j can precede hop i when it
-ends where i begins, began before i, and not longer ago than `REACH_US`. Over hops, a dynamic program keeps per chain
-length k the best decayed evidence and the number of candidate paths (PathScan: Neil et al., Technometrics 2013)::
+ends where i begins and began before i, at most `REACH_US` = W earlier. A finding's strangeness is a rate: r = how many
+findings a day at least as strange are expected when nothing is wrong (p-value x rows a day), cut at L.
 
-    S_k(i) = g_i + max_j S_{k-1}(j) 2^(-(t_i - t_j)/H),   g = ln(p0/p)
-    M_k(i) = sum_j M_{k-1}(j)
+When nothing is wrong, findings are scattered over hosts and time. Then ln(L/r) of a hop and ln(W/gap) of a link are
+standard exponential, and a chain of k hops that chance made has evidence Erlang(2k - 1). So the number of chains a day
+that chance makes with at least evidence S is ::
 
-Under the null g is standard exponential for findings cut at p0, so S_k is at most Erlang(k), and the p-value of the best
-chain that ends at i pays for the paths that were looked at and for the choice of the length:
-``min_k 2^k M_k(i) P(Erlang(k) >= S_k(i))``. Skipping that correction breaks calibration (arXiv:2206.12786).
+    E_k = L * prod(a_u W) * P(Erlang(2k - 1) >= S),   S = sum ln(L/r) + sum ln(W/gap)
+
+with a_u the findings a day that arrive at the host u of each link. This is the multiplicity correction: it pays for every
+path that could have been looked at, busy hosts pay more, and without it a scan over paths is miscalibrated
+(arXiv:2206.12786; path scans: Neil et al., Technometrics 2013). A chain is an incident when E is small enough.
 """
 
 import bisect
@@ -24,7 +27,8 @@ HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 HOP_WINDOW_US: Final = HOUR_US
 REACH_US: Final = 7 * DAY_US
-HALF_LIFE_US: Final = 2 * DAY_US  # detection practice: IT dwell times; evidence fades, it does not vanish
+GRAIN_US: Final = 5 * 60_000_000  # gaps below this say no more than this
+PRIOR_DAYS: Final = 1.0  # weight of "arrivals are spread evenly" against what was seen at a host
 MAX_LENGTH: Final = 6
 MAX_PREDECESSORS: Final = 256  # strongest are not searched past this many arrivals; all are counted in M
 MAX_HOPS: Final = 20_000  # that can still be extended; the oldest go first
@@ -33,35 +37,52 @@ MAX_FINDINGS: Final = 16  # of one hop that are kept; the strangest stay
 KEEP_US: Final = 14 * DAY_US
 
 
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What chance does at the time of a finding: findings a day in all, and over how many hosts inside."""
+
+    findings_per_day: float
+    hosts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The best chain of some length to a hop: evidence S, log of prod(a_u W), and the hop before."""
+
+    evidence: float
+    log_paths: float
+    before: int
+
+
 @dataclass(slots=True)
 class Hop:
-    """One move between two hosts.
-
-    ``gain`` is ln(p0/p) of its strangest finding, ``best[k]`` = (S_k, M_k, predecessor) for chain length k + 1.
-    """
+    """One move between two hosts; ``best[k]`` is its best chain of k + 1 hops."""
 
     number: int
     ts: int
     src: str
     dst: str
-    gain: float
+    per_day: float  # findings a day as strange as its strangest
+    background: Background
     findings: list[Alert] = field(default_factory=list)
-    best: list[tuple[float, float, int]] = field(default_factory=list)
+    best: list[Link] = field(default_factory=list)
     incident: int = -1
 
-    @property
-    def p_value(self) -> float:
-        """Of the best chain of two hops or more that ends here; 1 when there is none."""
-        return min((_path_p(k + 1, s, m) for k, (s, m, _) in enumerate(self.best) if k), default=1.0)
+    def by_chance(self, length: int) -> float:
+        """E of the best chain of this length: chains a day that chance makes."""
+        link = self.best[length - 1]
+        tail = erlang_tail(link.evidence, 2 * length - 1)
+        return self.background.findings_per_day * math.exp(min(link.log_paths, 700.0)) * tail
 
     @property
     def length(self) -> int:
-        """Hops of that chain."""
-        return min(range(1, len(self.best)), key=lambda k: _path_p(k + 1, *self.best[k][:2]), default=0) + 1
+        """Hops of the least likely chain of two or more that ends here; 1 when there is none."""
+        return min(range(2, len(self.best) + 1), key=self.by_chance, default=1)
 
-
-def _path_p(length: int, evidence: float, paths: float) -> float:
-    return min(1.0, 2.0**length * paths * erlang_tail(evidence, length))
+    @property
+    def chance(self) -> float:
+        """E of that chain; infinite when there is none."""
+        return self.by_chance(self.length) if self.length > 1 else math.inf
 
 
 def erlang_tail(x: float, shape: int) -> float:
@@ -81,11 +102,12 @@ class Chains:
     """Hops, their chains, and the incidents of significant chains.
 
     Args:
-        significance: p-value below which a chain is an incident.
+        false_per_day: chains a day that chance may make into incidents.
     """
 
-    def __init__(self, significance: float) -> None:
-        self.significance = significance
+    def __init__(self, false_per_day: float) -> None:
+        self.false_per_day = false_per_day
+        self.began: int | None = None
         self.hops: dict[int, Hop] = {}
         self.incidents: dict[int, set[int]] = {}  # name of the incident -> its hops
         self.ids: dict[int, str] = {}
@@ -96,9 +118,10 @@ class Chains:
         self._departures: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._pairs: dict[tuple[str, str], int] = {}
 
-    def add(self, finding: Alert, ts: int, gain: float) -> Hop:
-        """Take one finding (start µs, ln(p0/p) >= 0) and update chains and incidents."""
-        hop = self._hop(ts, finding.src, finding.dst, gain)
+    def add(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
+        """Take one finding (start in µs, findings a day as strange) and update chains and incidents."""
+        self.began = ts if self.began is None else min(self.began, ts)
+        hop = self._hop(finding, ts, per_day, background)
         hop.findings.append(finding)
         if len(hop.findings) > MAX_FINDINGS:
             hop.findings.remove(max(hop.findings, key=lambda known: (known.p_value, known.ts, known.alert_id)))
@@ -106,16 +129,16 @@ class Chains:
         self._forget(ts)
         return hop
 
-    def _hop(self, ts: int, src: str, dst: str, gain: float) -> Hop:
-        known = self.hops.get(self._pairs.get((src, dst), -1))
+    def _hop(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
+        known = self.hops.get(self._pairs.get((finding.src, finding.dst), -1))
         if known is not None and abs(ts - known.ts) <= HOP_WINDOW_US:
-            known.gain = max(known.gain, gain)
+            known.per_day = min(known.per_day, per_day)
             if ts < known.ts:
                 self._unindex(known)
                 known.ts = ts
                 self._index(known)
             return known
-        hop = Hop(self._next, ts, src, dst, gain)
+        hop = Hop(self._next, ts, finding.src, finding.dst, per_day, background)
         self._next += 1
         self.hops[hop.number] = hop
         self._open.append(hop.number)
@@ -157,44 +180,58 @@ class Chains:
             hop = self.hops[place[1]]
             before = hop.best
             hop.best = self._chains_to(hop)
-            if hop.p_value <= self.significance:
+            if hop.chance <= self.false_per_day:
                 self._report(hop)
             if hop.best != before:
                 waiting.update((other.ts, other.number) for other in self._successors(hop))
 
-    def _chains_to(self, hop: Hop) -> list[tuple[float, float, int]]:
-        best: list[tuple[float, float, int]] = [(hop.gain, 1.0, -1)]
-        predecessors = self._predecessors(hop)
-        for k in range(1, MAX_LENGTH):
-            score, paths, link = -1.0, 0.0, -1
-            for other in predecessors:
-                if len(other.best) < k:
-                    continue
-                evidence, count, _ = other.best[k - 1]
-                faded = evidence * 2.0 ** (-(hop.ts - other.ts) / HALF_LIFE_US)
-                paths += count
-                if faded > score:
-                    score, link = faded, other.number
-            if link < 0:
+    def _chains_to(self, hop: Hop) -> list[Link]:
+        cut = hop.background.findings_per_day
+        own = max(math.log(cut / hop.per_day), 0.0)
+        best = [Link(own, 0.0, -1)]
+        before = self._predecessors(hop)
+        for length in range(1, MAX_LENGTH):
+            links = [self._link(hop, other, length, own) for other in before if len(other.best) >= length]
+            if not links:
                 break
-            best.append((score + hop.gain, paths, link))
+            best.append(max(links, key=lambda link: (link.evidence - link.log_paths, -link.before)))
         return best
+
+    def _link(self, hop: Hop, other: Hop, length: int, own: float) -> Link:
+        """The best chain of ``length`` hops to ``other``, and then this hop."""
+        chain = other.best[length - 1]
+        gap = max(hop.ts - other.ts, GRAIN_US)
+        evidence = chain.evidence + own + math.log(REACH_US / gap)
+        return Link(evidence, chain.log_paths + math.log(self._arrivals_in_reach(hop)), other.number)
+
+    def _arrivals_in_reach(self, hop: Hop) -> float:
+        """a_u W: findings expected to arrive at the host a hop leaves from, within the reach; one of those seen there is
+        the predecessor itself and does not speak for its host being busy."""
+        spread = hop.background.findings_per_day / max(hop.background.hosts, 1.0)
+        days = min(max(hop.ts - (self.began or 0), 0), KEEP_US) / DAY_US
+        others = max(len(self._arrivals.get(hop.src, ())) - 1, 0)
+        return (others + PRIOR_DAYS * spread) / (days + PRIOR_DAYS) * (REACH_US / DAY_US)
 
     def path(self, hop: Hop) -> list[Hop]:
         """The best chain that ends at ``hop``, first hop first."""
         trail, current, k = [hop], hop, hop.length - 1
         while k > 0:
-            link = current.best[k][2] if k < len(current.best) else -1
-            if link not in self.hops:
+            before = current.best[k].before if k < len(current.best) else -1
+            if before not in self.hops:
                 break
-            current = self.hops[link]
+            current = self.hops[before]
             trail.append(current)
             k -= 1
         return trail[::-1]
 
     def _report(self, hop: Hop) -> None:
-        """Make the chain one incident with whatever incidents it touches; the oldest keeps its name."""
+        """Make the chain one incident with whatever incidents it touches; the oldest keeps its name.
+
+        A hop that only hangs on to a chain, without making it less likely, is no part of it.
+        """
         trail = self.path(hop)
+        if trail[-2].chance <= hop.chance:
+            return
         touched = sorted({member.incident for member in trail if member.incident >= 0})
         name = touched[0] if touched else self._open_incident(trail[0])
         members = self.incidents[name]

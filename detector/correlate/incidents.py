@@ -29,7 +29,7 @@ def chained(alert: Alert, incident_id: str | None) -> Alert:
 def _incident(name: str, hops: list[Hop]) -> Incident:
     hops = sorted(hops, key=lambda hop: (hop.ts, hop.number))
     steps = tuple(_step(hop) for hop in hops)
-    p = min(hop.p_value for hop in hops)
+    p = -math.expm1(-min(hop.chance for hop in hops))  # P(at least one such chain a day by chance)
     techniques = tuple(dict.fromkeys(technique for step in steps for technique in step.techniques))
     order = ("low", "medium", "high", "critical")
     worst = max((alert.severity for hop in hops for alert in hop.findings), key=order.index)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from detector.assets import services
-from detector.assets.hosts import OT_LEVEL, Hosts
+from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.score.structure import Units
@@ -16,13 +16,21 @@ from detector.state.keys import text_keys
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
 KINDS: Final = ("connection", "attempt", "operation")
 PLACES: Final = ("inside IT", "OT", "from outside", "to outside")
-STRATA: Final = len(KINDS) * len(PLACES)
+CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
+"""Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to services that
+give a foothold, to controllers, or across levels without a conduit."""
+STRATA: Final = len(CLASSES) * len(PLACES)
+
+# How much a class and a place have to do with moves inside, as p-value weights (Genovese, Roeder, Wasserman 2006):
+# p is divided by them, so that the alert budget goes where lateral movement shows.
+CLASS_INTEREST: Final = (0.5, 0.5, 0.25, 2.0, 2.0)
+PLACE_INTEREST: Final = (1.0, 2.0, 0.5, 0.25)
 
 ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
 """Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is judged by packets."""
 
 # Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
-MOVE_BONUS: Final = 1.5  # services that give a foothold on arrival
+MOVE_BONUS: Final = 3.0  # odds x 20: services that give a foothold on arrival
 ACT_BONUS: Final = 4.0  # times the operation's weight, see assets.operations
 CONSEQUENCE_BONUS: Final = (0.0, 2.0, 3.0, 4.0, 5.0)  # OT consequence class 0 read .. 4 program
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
@@ -88,6 +96,12 @@ def _established() -> pl.Expr:
     )
 
 
+def outside_key() -> np.uint64:
+    """The key of the zone of hosts outside."""
+    key: np.uint64 = text_keys(pl.Series([OUTSIDE]))[0]
+    return key
+
+
 def _mapped(frame: pl.DataFrame, on: Sequence[str], value: Callable[..., Any], name: str) -> pl.DataFrame:
     """``frame`` with column ``name`` = ``value`` of the columns ``on``, computed once per distinct combination."""
     distinct = frame.select(on).unique(maintain_order=True)
@@ -110,15 +124,16 @@ class Enrich:
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``, ``crossing``,
-        ``stratum``, ``moves`` (whether an intruder could have moved by it)."""
+        ``stratum``, ``interest``, ``moves`` (whether an intruder could have moved by it)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
         units = self._with_act(units)
         units = self._with_crossing(units)
-        bonus = pl.col("bonus") + pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
+        crossing = pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
         return units.with_columns(
-            bonus=bonus,
-            stratum=pl.col("kind") * len(PLACES) + _place(),
+            bonus=pl.col("bonus") + crossing,
+            stratum=_class() * len(PLACES) + _place(),
+            interest=_weight(_class(), CLASS_INTEREST) * _weight(_place(), PLACE_INTEREST),
             moves=(pl.col("kind") != ATTEMPT_KIND) & pl.col("resp_inside") & ~pl.col("resp_group"),
         )
 
@@ -170,6 +185,21 @@ class Enrich:
         return joined.with_columns(pl.col("crossing").fill_null(False))
 
 
+def _class() -> pl.Expr:
+    meant = (pl.col("bonus") > 0) | (pl.col("consequence") > 0) | pl.col("crossing")
+    return (
+        pl.when(pl.col("kind") == ATTEMPT_KIND)
+        .then(1)
+        .when(pl.col("kind") == OPERATION_KIND)
+        .then(pl.when(meant).then(3).otherwise(2))
+        .otherwise(pl.when(meant).then(4).otherwise(0))
+    )
+
+
+def _weight(index: pl.Expr, weights: Sequence[float]) -> pl.Expr:
+    return index.replace_strict(dict(enumerate(weights)), return_dtype=pl.Float64)
+
+
 def _place() -> pl.Expr:
     ot = (
         (pl.col("orig_level") <= OT_LEVEL)
@@ -181,17 +211,11 @@ def _place() -> pl.Expr:
     )
 
 
-def arrays(units: pl.DataFrame, teach_until: int | None) -> Units:
-    """The columns the structure model walks.
-
-    Args:
-        units: enriched units in scoring order.
-        teach_until: rows observed before this time (µs) only teach.
-    """
+def arrays(units: pl.DataFrame) -> Units:
+    """The columns the structure model walks, from enriched units in scoring order; ``teach`` says which only teach."""
     token = pl.concat_str(
         pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
     )
-    teach = units["obs_ts"].to_numpy() < (teach_until if teach_until is not None else 0)
     return Units(
         orig=text_keys(units["orig_key"]),
         resp=text_keys(units["resp_key"]),
@@ -201,7 +225,8 @@ def arrays(units: pl.DataFrame, teach_until: int | None) -> Units:
         kind=units["kind"].cast(pl.Int64).to_numpy(),
         stratum=units["stratum"].cast(pl.Int64).to_numpy(),
         bonus=units["bonus"].to_numpy(),
+        interest=units["interest"].to_numpy(),
         time=units["obs_ts"].to_numpy(),
-        teach=np.asarray(teach, dtype=np.bool_),
+        teach=units["teach"].to_numpy(),
     )
 

@@ -24,22 +24,21 @@ class Budget:
 
     def __init__(self, alerts_per_day: float) -> None:
         self.alerts_per_day = alerts_per_day
-        self.cut_rows = FINDINGS_PER_ALERT * alerts_per_day  # findings a day
         self.correction = 1.0
         self.tokens = alerts_per_day
         self.spent_this_hour = 0
         self.hour = -1
         self.last = -1
 
-    def cut(self, rows_per_day: float) -> float:
-        """p-value below which a row is a finding."""
-        return min(P_CUT, self.cut_rows / max(rows_per_day, 1.0))
+    def findings_per_day(self, rows_per_day: float) -> float:
+        """Findings expected a day when nothing is wrong; a row is one when p * rows a day is at most this."""
+        return min(P_CUT * rows_per_day, FINDINGS_PER_ALERT * self.alerts_per_day)
 
     def alerts(self, p: float, rows_per_day: float, now: int) -> bool:
         """Whether a finding with this p-value at ``now`` (µs) is an alert; call in scoring order."""
         self._advance(now)
-        threshold = min(P_CUT, self.correction * self.alerts_per_day / max(rows_per_day, 1.0))
-        if p > threshold or self.tokens < 1.0:
+        wanted = min(P_CUT * rows_per_day, self.correction * self.alerts_per_day)
+        if p * rows_per_day > wanted or self.tokens < 1.0:
             return False
         self.tokens -= 1.0
         self.spent_this_hour += 1

@@ -3,7 +3,8 @@
 Per stratum (what kind of row, between what kinds of places) a histogram of past scores gives the smoothed conformal
 p-value ``(1 + #{past >= x}) / (n + 1)`` (Vovk, Gammerman, Shafer 2005, ch. 2). Above the stratum's top percent the
 count is too small to rank by, and an exponential tail is fitted to the excesses (the zero-shape generalized Pareto of
-Balkema-de Haan-Pickands). Old scores fade: at `WINDOW` rows all counts are halved.
+Balkema-de Haan-Pickands). Old scores fade: all counts are halved whenever the history has doubled, so that the first
+days, when everything was new, do not stay the yardstick; later every `WINDOW_US`.
 
 All of it is exact per row: row i is judged by the rows before it, whatever the batch.
 """
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 BIN_WIDTH: Final = 0.0625  # nats
 BINS: Final = 1024  # 64 nats; exp(-64) is past any probability that is seen in practice
-WINDOW: Final = 1 << 18  # rows of a stratum between halvings
+FIRST_HALVING_US: Final = 3_600_000_000  # an hour: less is no history worth forgetting
+WINDOW_US: Final = 7 * 86_400_000_000  # a week, so that weekdays are judged by weekdays too
 MIN_ROWS: Final = 50  # below this a stratum has nothing to say and the pooled one speaks
 TAIL_SHARE: Final = 0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
 TAIL_MIN: Final = 10  # excesses needed for a mean worth using
@@ -32,7 +34,7 @@ def _bin(score: Any) -> Any:
 @numba.njit(cache=True)
 def _count_at_least(tree: Any, total: Any, index: Any) -> Any:
     """Scores in bins >= index, from a Fenwick tree (Fenwick 1994) over the bins."""
-    below = 0
+    below = 0.0
     while index > 0:
         below += tree[index]
         index -= index & -index
@@ -48,22 +50,25 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
 
 
 @numba.njit(cache=True)
-def _halve(histogram: Any, tree: Any) -> Any:
-    total = 0
-    tree[:] = 0
-    for index in range(BINS):
-        histogram[index] //= 2
-        if histogram[index]:
-            _add(tree, index, histogram[index])
-            total += histogram[index]
-    return total
+def fade(histograms: Any, trees: Any, totals: Any, clock: Any, now: Any) -> None:
+    """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
+
+    ``clock`` = time of the first row, time of the next halving (µs; 0 = no row yet).
+    """
+    if clock[0] == 0.0:
+        clock[0], clock[1] = now, now + FIRST_HALVING_US
+    while now >= clock[1]:
+        histograms *= 0.5
+        trees *= 0.5
+        totals *= 0.5
+        clock[1] += min(clock[1] - clock[0], WINDOW_US)
 
 
 @numba.njit(cache=True)
 def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
     """tail <- start (nats), count above it, scale (nats); start = infinity when there is too little."""
-    wanted = max(TAIL_MIN, int(TAIL_SHARE * total))
-    above, weighted, index = 0, 0.0, BINS
+    wanted = max(TAIL_MIN, TAIL_SHARE * total)
+    above, weighted, index = 0.0, 0.0, BINS
     while index > 0 and above < wanted:
         index -= 1
         above += histogram[index]
@@ -91,16 +96,16 @@ def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> An
 
 
 @numba.njit(cache=True)
-def learn(histograms: Any, trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> None:
+def learn(histograms: Any, trees: Any, totals: Any, tails: Any, since: Any, stratum: Any, score: Any) -> None:
     """Add a score to its stratum and to the pooled one (the last row)."""
     for target in (stratum, totals.size - 1):
         index = _bin(score)
-        histograms[target, index] += 1
-        _add(trees[target], index, 1)
-        totals[target] += 1
-        if totals[target] >= WINDOW:
-            totals[target] = _halve(histograms[target], trees[target])
-        if totals[target] % _REFIT == 0 or totals[target] == MIN_ROWS:
+        histograms[target, index] += 1.0
+        _add(trees[target], index, 1.0)
+        totals[target] += 1.0
+        since[target] += 1
+        if since[target] >= _REFIT or totals[target] == MIN_ROWS:
+            since[target] = 0
             _fit_tail(histograms[target], totals[target], tails[target])
 
 
@@ -108,18 +113,17 @@ class Calibration:
     """Histograms, Fenwick trees and tails of all strata plus the pooled one."""
 
     def __init__(self, strata: int) -> None:
-        self.histograms = np.zeros((strata + 1, BINS), dtype=np.int64)
-        self.trees = np.zeros((strata + 1, BINS + 1), dtype=np.int64)
-        self.totals = np.zeros(strata + 1, dtype=np.int64)
+        self.histograms = np.zeros((strata + 1, BINS))
+        self.trees = np.zeros((strata + 1, BINS + 1))
+        self.totals = np.zeros(strata + 1)
         self.tails = np.full((strata + 1, 3), np.inf)
-
-    def state(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """What `p_value` and `learn` work on."""
-        return self.histograms, self.trees, self.totals, self.tails
+        self.since = np.zeros(strata + 1, dtype=np.int64)  # rows since the last tail fit
+        self.clock = np.zeros(2)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """For a snapshot."""
-        return {"histograms": self.histograms, "trees": self.trees, "totals": self.totals, "tails": self.tails}
+        """Everything, in the order the kernels take it; also for a snapshot."""
+        names = ("histograms", "trees", "totals", "tails", "since", "clock")
+        return {name: getattr(self, name) for name in names}
 
     def load(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace the content by what `arrays` returned."""

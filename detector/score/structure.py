@@ -57,7 +57,8 @@ COLUMNS: Final = (
     "role_sources",  # distinct hosts of s's role that did this to d before
     "resp_rows",
     "resp_pairs",
-    "rows_per_day",  # rows in the last day, exponential window
+    "rows_per_day",  # rows in the last day by interest, exponential window
+    "hosts",  # distinct hosts inside seen before
 )
 
 
@@ -73,6 +74,7 @@ class Units:
     kind: NDArray[np.int64]
     stratum: NDArray[np.int64]
     bonus: NDArray[np.float64]
+    interest: NDArray[np.float64]
     time: NDArray[np.int64]
     teach: NDArray[np.bool_]
 
@@ -172,23 +174,25 @@ def _learn_pair(
 
 
 @numba.njit(cache=True)
-def _count_hosts(table: Any, used: Any, host: Any, zone: Any, role: Any, now: Any, half_life: Any) -> None:
-    """Each host counts once in the role it has when first met."""
-    if _add(table, used, mix(_HOSTS, host), 1.0, 0.0, now, half_life):
-        _add(table, used, _key(_HOSTS, zone, role, role), 1.0, 0.0, now, half_life)
+def _count_host(table: Any, used: Any, host: Any, role: Any, now: Any, half_life: Any) -> Any:
+    """Each host counts once, in the role it has when first met; True when it is new."""
+    new = _add(table, used, mix(_HOSTS, host), 1.0, 0.0, now, half_life)
+    if new:
+        _add(table, used, _key(_HOSTS, role, role, role), 1.0, 0.0, now, half_life)
+    return new
 
 
 @numba.njit(cache=True)
 def walk(
     units: Any, table: Any, used: Any, max_entries: Any, calibrated: Any, rate: Any, half_life: Any, day: Any,
-    start: Any, stop: Any, out: Any,
+    outside: Any, start: Any, stop: Any, out: Any,
 ) -> Any:
     """Score and learn rows ``start`` to ``stop`` in order into ``out``; returns the row at which the table is full, or ``stop``.
 
     Longer than most functions here because it is one loop body with the per-row buffers in registers.
     """
-    origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, times, teaches = units
-    histograms, trees, totals, tails = calibrated
+    origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, interests, times, teaches = units
+    histograms, trees, totals, tails, since, clock = calibrated
     b = np.zeros((16, 2))
     pair, orig, resp, g_f, g_fs, g_r, g_rs, q = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
     q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]
@@ -221,6 +225,7 @@ def walk(
         reverse = -np.log(_pitman_yor(pair[0], resp[0], resp[1], reverse))
         first = pair[0] < DISCOUNT
         score = forward + reverse + (bonuses[row] if first else 0.0)
+        calibration.fade(histograms, trees, totals, clock, now)
         p = calibration.p_value(trees, totals, tails, strata[row], score)
         if now > rate[1]:
             rate[0] *= np.exp(-(now - rate[1]) / day) if rate[1] > 0.0 else 1.0
@@ -228,17 +233,19 @@ def walk(
 
         out[row, 0], out[row, 1], out[row, 2], out[row, 3] = forward, reverse, score, p
         out[row, 4], out[row, 5], out[row, 6], out[row, 7] = pair[0], orig[0], orig[1], g_f[0]
-        out[row, 8], out[row, 9], out[row, 10] = resp[0], resp[1], rate[0]
+        out[row, 8], out[row, 9], out[row, 10], out[row, 11] = resp[0], resp[1], rate[0], rate[2]
 
-        rate[0] += 1.0
-        calibration.learn(histograms, trees, totals, tails, strata[row], score)
+        rate[0] += interests[row]
+        calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         weight = 1.0 if teaches[row] else min(1.0, max(p / GUARD_P, GUARD_FLOOR))
         new = _add(table, used, _key(_PAIR, s, d, token), weight, 0.0, now, half_life)
         _add(table, used, _key(_ORIG, s, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         _add(table, used, _key(_RESP, d, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         if new:
-            _count_hosts(table, used, s, gs, gs, now, half_life)
-            _count_hosts(table, used, d, gd, gd, now, half_life)
+            if _count_host(table, used, s, gs, now, half_life) and orig_zones[row] != outside:
+                rate[2] += 1.0
+            if _count_host(table, used, d, gd, now, half_life) and resp_zones[row] != outside:
+                rate[2] += 1.0
             _learn_pair(table, used, s, d, gs, gd, token, kind, now, half_life)
             if kind == np.uint64(0):
                 _vote(table, used, d, token, now)
@@ -250,14 +257,16 @@ class Structure:
 
     Args:
         strata: number of calibration strata.
+        outside: key of the zone whose hosts are not counted as inside.
         max_entries: bound of the count table (32 bytes an entry).
         half_life_days: forgetting; detection practice is 30 days for IT.
     """
 
-    def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
+    def __init__(self, strata: int, outside: np.uint64, max_entries: int, half_life_days: float) -> None:
         self.counts = Counts(max_entries)
         self.calibration = Calibration(strata)
-        self.rate = np.zeros(2)  # rows in the last day (exponential window), time of the last row
+        self.rate = np.zeros(3)  # rows in the last day (exponential window), time of the last row, hosts inside
+        self._outside = outside
         self._day = 86_400e6
         self._half_life = half_life_days * self._day
 
@@ -278,8 +287,8 @@ class Structure:
         table = self.counts.keys, self.counts.cells, self.counts.last
         columns = tuple(getattr(units, name) for name in Units.__dataclass_fields__)
         row: int = walk(
-            columns, table, self.counts.used, self.counts.max_entries, self.calibration.state(), self.rate,
-            self._half_life, self._day, start, stop, out,
+            columns, table, self.counts.used, self.counts.max_entries, tuple(self.calibration.arrays().values()),
+            self.rate, self._half_life, self._day, self._outside, start, stop, out,
         )  # fmt: skip
         return row
 

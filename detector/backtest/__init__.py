@@ -1,0 +1,1 @@
+"""Files in, alerts, incidents and a report out: the engine over history."""

@@ -1,0 +1,352 @@
+"""`eastwest backtest`: read, sort, score, write. The files written are a contract; see docs/backtest.md."""
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+
+import detector
+from detector.alerts.model import SCORE_DIGITS, Alert, Incident, iso, to_json
+from detector.assets.plant import Plant
+from detector.backtest.labels import Label, measure, parse_time
+from detector.backtest.report import Timeline, View, render
+from detector.backtest.spool import Spool
+from detector.config import Settings
+from detector.engine import Engine
+from detector.errors import UnreadableInput
+from detector.features.units import KINDS
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.records import Decoded, Reject
+from detector.score.structure import COLUMNS
+from detector.sources.files import BLOCK_LINES, Files
+
+MODEL_COLUMNS: Final = COLUMNS[:2]
+_TOP_EDGES: Final = 20
+_BINS: Final = 240  # of the report's time line
+_MINUTE_US: Final = 60_000_000
+_HISTORY_GAP_US: Final = _MINUTE_US  # between the end of a shifted history and the first record to judge
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is collected on the way for the summary and the report."""
+
+    first: int | None = None
+    last: int | None = None
+    rows: Counter[int] = field(default_factory=Counter)  # minute -> units
+    findings: Counter[int] = field(default_factory=Counter)
+    new_edges: int = 0
+    top_edges: pl.DataFrame | None = None
+
+    def add(self, scored: pl.DataFrame) -> None:
+        """Count a scored batch."""
+        if scored.is_empty():
+            return
+        first, last = int(scored["obs_ts"][0]), int(scored["obs_ts"][-1])
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+        minute = (pl.col("obs_ts") // _MINUTE_US).alias("minute")
+        self.rows.update(dict(scored.group_by(minute).len().iter_rows()))
+        strange = scored.filter(pl.col("p_value") <= 0.005)
+        self.findings.update(dict(strange.group_by(minute).len().iter_rows()))
+        edges = scored.filter(
+            (pl.col("kind") == 0) & (pl.col("seen") <= 0) & ~pl.col("teach") & ~pl.col("resp_group")
+        )
+        self.new_edges += edges.height
+        top = edges.select("ts", "orig_h", "resp_h", "service", "p_value", "score", "orig_zone", "resp_zone")
+        joined = top if self.top_edges is None else pl.concat([self.top_edges, top])
+        self.top_edges = joined.sort(["p_value", "score", "ts", "orig_h", "resp_h"], descending=[False, True, False, False, False])[
+            :_TOP_EDGES
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a backtest found; the files are written."""
+
+    alerts: list[Alert]
+    incidents: list[Incident]
+    summary: dict[str, Any]
+    out: Path
+
+
+def backtest(
+    paths: Sequence[str | Path],
+    out: Path,
+    settings: Settings,
+    *,
+    plant: Plant | None = None,
+    labels: list[Label] | None = None,
+    train_until: int | None = None,
+    history: Sequence[str | Path] = (),
+    log_format: str = "auto",
+    progress: Progress = lambda stage, done, total, rows: None,
+) -> Result:
+    """Run the engine over files and write alerts, incidents, findings, summary and report into ``out``.
+
+    Args:
+        paths: files or folders.
+        out: folder, made if missing; files of an earlier run are replaced.
+        train_until: rows observed before this time (µs) only teach.
+        history: files or folders that teach first, whatever their time; see `_teach`.
+        log_format: a name of the format registry for all records, or ``auto``.
+
+    Raises:
+        UnreadableInput: a path is missing, or no record could be read.
+        ConfigError: unknown format.
+    """
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    engine = Engine(settings, plant, train_until)
+    tally = Tally()
+    scratch = Path(tempfile.mkdtemp(prefix="eastwest-"))
+    try:
+        spool, past = Spool(scratch / "now"), Spool(scratch / "past")
+        with (out / "rejected.ndjson").open("wb") as dead_letters:
+            reader = _Reader(engine, settings, log_format, progress, dead_letters)
+            reader.read(history, past)
+            files = reader.read(paths, spool)
+        if not engine.accounting.rows + spool.rows and len(files.skipped) == len(files.files):
+            raise UnreadableInput(_nothing(files))
+        _teach(past, spool, engine, settings)
+        _score(spool, engine, tally, out, settings, progress)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    alerts, incidents = engine.final_alerts(), engine.incidents()
+    _write_lines(out / "alerts.ndjson", alerts)
+    _write_lines(out / "incidents.ndjson", incidents)
+    summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
+    if labels is not None:
+        summary["labels"] = measure(labels, alerts, incidents, summary["time"]["days"])
+    (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    view = View(summary, alerts, incidents, _timeline(tally, alerts), _zones(plant, alerts, incidents))
+    (out / "report.html").write_text(render(view), encoding="utf-8")
+    return Result(alerts, incidents, summary, out)
+
+
+class _Reader:
+    """Files into a spool; rejects to ``rejected.ndjson``, counts to the engine's accounting."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, log_format: str, progress: Progress, dead_letters: BinaryIO
+    ) -> None:
+        self._engine = engine
+        self._context = Context(settings.timezone, settings.columns)
+        self._block_lines = min(settings.batch_rows, BLOCK_LINES)
+        self._format = log_format
+        self._progress = progress
+        self._dead_letters = dead_letters
+
+    def read(self, paths: Sequence[str | Path], spool: Spool) -> Files:
+        """All records of the paths."""
+        files = Files(paths, self._block_lines)
+        decoder: Decoder | None = None
+        rows = 0
+        for block in files:
+            if decoder is None or decoder.source != block.source:
+                decoder = Decoder(block.source, self._context, format=self._format)
+            decoded = decoder.decode(block)
+            rows += decoded.rows
+            self._take(decoded, spool)
+            self._progress("read", files.bytes_read, files.bytes_total, rows)
+        self._take(Decoded(rejects=files.problems), spool)
+        return files
+
+    def _take(self, decoded: Decoded, spool: Spool) -> None:
+        spool.add(decoded)
+        for reject in decoded.rejects:
+            self._dead_letters.write(_dead_letter(reject) + b"\n")
+        self._engine.count(Decoded(rejects=decoded.rejects, filtered=decoded.filtered, notes=decoded.notes))
+
+
+def _teach(past: Spool, spool: Spool, engine: Engine, settings: Settings) -> None:
+    """The history teaches; when it does not end before the first record to judge, it is shifted so that it does."""
+    if not past.rows:
+        return
+    begin, end = spool.first, past.last
+    shift = min(0, begin - _HISTORY_GAP_US - end) if spool.rows else 0
+    engine.teach = True
+    for batch in past.batches(settings.batch_rows):
+        moved = [pl.col(name) + shift for name in ("ts", "obs_ts")]
+        engine.push(Decoded(batch.flows.with_columns(moved), batch.operations.with_columns(moved)))
+    engine.finish()
+    engine.teach = False
+
+
+def _dead_letter(reject: Reject) -> bytes:
+    """``raw`` is Latin-1 text: every byte survives, whatever its encoding was."""
+    return orjson.dumps(
+        {
+            "source": reject.source,
+            "position": reject.position,
+            "reason": reject.reason,
+            "raw": reject.raw.decode("latin-1"),
+        }
+    )
+
+
+def _nothing(files: Files) -> str:
+    if not files.files:
+        return "no files found under the given paths"
+    shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
+    return f"none of {len(files.files)} files could be read as Zeek or NetFlow logs ({shown})"
+
+
+def _score(
+    spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Settings, progress: Progress
+) -> None:
+    """All rows of the spool through the engine; every scored unit to ``findings.parquet``."""
+    done, total = 0, spool.rows
+    writer: pq.ParquetWriter | None = None
+
+    def keep(scored: pl.DataFrame) -> None:
+        nonlocal writer
+        tally.add(scored)
+        table = _findings(scored).to_arrow()
+        if writer is None:
+            writer = pq.ParquetWriter(out / "findings.parquet", table.schema, compression="zstd")
+        writer.write_table(table)
+
+    try:
+        keep(engine.push(Decoded()))  # no rows, all columns: the file has its schema whatever comes
+        for batch in spool.batches(settings.batch_rows):
+            scored = engine.push(batch)
+            done += batch.rows
+            if not scored.is_empty():
+                keep(scored)
+            progress("score", done, total, done)
+        scored = engine.finish()
+        if not scored.is_empty():
+            keep(scored)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _findings(scored: pl.DataFrame) -> pl.DataFrame:
+    p = pl.col("p_value")
+    return scored.select(
+        ts=pl.col("ts").cast(pl.Datetime("us", "UTC")),
+        src="orig_h",
+        dst="resp_h",
+        service="service",
+        operation="operation",
+        kind=pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),
+        score=(-p.log10()).round(SCORE_DIGITS).abs(),
+        p_value=p,
+        **{name: pl.col(name) for name in MODEL_COLUMNS},
+        new=pl.col("seen") <= 0,
+        taught="teach",
+        uid="uid",
+        evidence=pl.format("{}:{}", "source", "position"),
+    )
+
+
+def _write_lines(path: Path, records: Sequence[Alert | Incident]) -> None:
+    path.write_bytes(b"".join(to_json(record) + b"\n" for record in records))
+
+
+def _summary(
+    engine: Engine, files: Files, tally: Tally, alerts: list[Alert], incidents: list[Incident], seconds: float
+) -> dict[str, Any]:
+    account = engine.accounting
+    days = ((tally.last or 0) - (tally.first or 0)) / 86_400e6
+    judged_from = max(tally.first or 0, engine.train_until or 0)
+    judged_days = max(((tally.last or 0) - judged_from) / 86_400e6, 0.0)
+    rejected = Counter[str]()
+    for (_, reason), count in account.rejected.items():
+        rejected[reason] += count
+    return {
+        "version": detector.__version__,
+        "input": {
+            "paths": [str(file) for file in files.files],
+            "files": len(files.files),
+            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
+        },
+        "rows": {
+            "in": account.rows,
+            "scored": account.scored,
+            "rejected": account.rejected.total(),
+            "duplicate": account.duplicate,
+            "late": account.late,
+            "filtered": account.filtered.total(),
+        },
+        "paired": account.paired,
+        "taught": account.taught,
+        "rejected_reasons": dict(rejected.most_common(100)),
+        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(account.filtered.items())},
+        "notes": {f"{log}: {what}": count for (log, what), count in sorted(account.notes.items())},
+        "time": {
+            "first": None if tally.first is None else iso(tally.first),
+            "last": None if tally.last is None else iso(tally.last),
+            "days": round(days, 4),
+            "judged_days": round(judged_days, 4),
+        },
+        "seconds": round(seconds, 2),
+        "rows_per_second": round(account.rows / max(seconds, 1e-9)),
+        "alerts": {
+            "count": len(alerts),
+            "per_day": round(len(alerts) / max(judged_days, 1.0), 2),
+            "budget_per_day": engine.settings.alerts_per_day,
+            "by_severity": dict(Counter(alert.severity for alert in alerts)),
+        },
+        "incidents": {"count": len(incidents)},
+        "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
+        "state": {"entries": int(engine.structure.counts.used[0]), "evicted": engine.structure.counts.evicted},
+        "settings": engine.settings.model_dump(),
+    }
+
+
+def _top_edges(tally: Tally) -> list[dict[str, Any]]:
+    if tally.top_edges is None:
+        return []
+    frame = tally.top_edges.select(
+        pl.col("ts").map_elements(iso, pl.String),
+        src="orig_h",
+        dst="resp_h",
+        service="service",
+        score=(-pl.col("p_value").log10()).round(SCORE_DIGITS).abs(),
+        p_value="p_value",
+        src_zone="orig_zone",
+        dst_zone="resp_zone",
+    )
+    return frame.to_dicts()
+
+
+def _timeline(tally: Tally, alerts: list[Alert]) -> Timeline:
+    first, last = (tally.first or 0) // _MINUTE_US, (tally.last or 0) // _MINUTE_US
+    width = max(1, -(-(last - first + 1) // _BINS))
+    bins = (last - first) // width + 1
+
+    def binned(minutes: dict[int, int]) -> list[int]:
+        out = [0] * bins
+        for minute, count in minutes.items():
+            if first <= minute <= last:
+                out[(minute - first) // width] += count
+        return out
+
+    alerted = Counter(parse_time(alert.ts) // _MINUTE_US for alert in alerts)
+    return Timeline(first * _MINUTE_US, width * _MINUTE_US, binned(tally.rows), binned(tally.findings), binned(alerted))
+
+
+def _zones(plant: Plant | None, alerts: list[Alert], incidents: list[Incident]) -> dict[str, float | None]:
+    """Declared zones with their level, then the ones that were only met."""
+    zones: dict[str, float | None] = {zone.name: zone.purdue_level for zone in (plant or Plant()).zones}
+    places = [*alerts, *(step for incident in incidents for step in incident.path)]
+    for place in places:
+        for zone in (place.src_zone, place.dst_zone):
+            zones.setdefault(zone, None)
+    return zones
+

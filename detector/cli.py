@@ -1,0 +1,217 @@
+"""`eastwest`: what people type. Thin: parses, calls, shows; exit codes are part of the contract.
+
+0 done, 2 usage or configuration, 3 input that could not be read at all, 4 partial: more rejected than `--max-rejects`.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+import detector
+from detector.assets.plant import Plant, load_plant
+from detector.backtest import console as show
+from detector.backtest.labels import Label, load_labels, parse_time
+from detector.backtest.run import Result, backtest
+from detector.config import Settings, load_settings
+from detector.errors import ConfigError, DetectorError, UnreadableInput
+from detector.simulate import SimulatedPlant, simulate
+
+USAGE, UNREADABLE, PARTIAL = 2, 3, 4
+DEMO: Final = {"days": 3.0, "hosts": 60, "seed": 7}
+
+app = typer.Typer(
+    help="Find intruders moving sideways through IT and OT networks, in Zeek and NetFlow logs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Options before the command."""
+    if version:
+        typer.echo(f"eastwest {detector.__version__}")
+        raise typer.Exit
+
+
+@app.command("backtest")
+def backtest_command(
+    paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
+    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
+    plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
+    train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
+    history: Annotated[
+        list[Path] | None, typer.Option(help="Clean logs that teach first, whatever their time; may be repeated.")
+    ] = None,
+    alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Records handled at once; changes speed and memory, never results.")
+    ] = None,
+    max_rejects: Annotated[
+        str, typer.Option(help="Rejected records, as a count or a share like 5%, beyond which the exit code is 4.")
+    ] = "10%",
+) -> None:
+    """Run the engine over logs: alerts, incidents, findings, a summary and an HTML report."""
+    overrides = {"alerts_per_day": alerts_per_day, "batch_rows": batch_size}
+    settings = load_settings(config, {key: value for key, value in overrides.items() if value is not None})
+    limit = _limit(max_rejects)
+    with _bars() as progress:
+        result = backtest(
+            paths,
+            out_dir,
+            settings,
+            plant=_plant(plant),
+            labels=_labels(labels),
+            train_until=_time(train_until),
+            history=history or [],
+            log_format=log_format,
+            progress=progress,
+        )
+    _print(result)
+    rows = result.summary["rows"]
+    if rows["rejected"] > limit(rows["in"]):
+        err.print(f"[yellow]{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}")
+        raise typer.Exit(PARTIAL)
+
+
+@app.command("simulate")
+def simulate_command(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the logs; made if missing.")],
+    days: Annotated[float, typer.Option(min=0.1, max=366, help="Length of the history.")] = 7.0,
+    hosts: Annotated[int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
+) -> None:
+    """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
+    plant = _simulate(out_dir, days, hosts, seed, campaigns)
+    out.print(f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file  {plant.plant}")
+    out.print(
+        f"\nTry: eastwest backtest {plant.zeek_dir} --plant {plant.plant} --labels {plant.labels} "
+        f"--train-until {plant.train_until} --out {out_dir / 'result'}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@app.command("demo")
+def demo_command(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for logs and results.")] = Path("demo-out"),
+) -> None:
+    """Simulate a small plant under attack, run the engine over it, show what it found. Under a minute."""
+    began = time.monotonic()
+    out.print("A car plant, three days: office, servers, industrial DMZ, production cells, a supplier. Then, intruders.\n")
+    plant = _simulate(out_dir / "logs", DEMO["days"], int(DEMO["hosts"]), int(DEMO["seed"]), campaigns=True)
+    with _bars() as progress:
+        result = backtest(
+            [plant.zeek_dir],
+            out_dir / "result",
+            Settings(),
+            plant=load_plant(plant.plant),
+            labels=load_labels(plant.labels),
+            train_until=parse_time(plant.train_until),
+            progress=progress,
+        )
+    _print(result)
+    out.print(f"\n{time.monotonic() - began:.0f} s in all. Open {result.out / 'report.html'} in a browser.")
+
+
+def _simulate(out_dir: Path, days: float, hosts: int, seed: int, campaigns: bool) -> SimulatedPlant:
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=err) as bars:
+        task = bars.add_task("simulating", total=1.0)
+        return simulate(
+            out_dir,
+            days=days,
+            hosts=hosts,
+            seed=seed,
+            campaigns=campaigns,
+            progress=lambda stage, share: bars.update(task, completed=share, description=f"simulating {stage}"),
+        )
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
+    """A bar for each stage with rows a second and time left."""
+    columns = (
+        TextColumn("{task.description:<6}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[rows]:>12,} rows  {task.fields[rate]:>9,.0f} rows/s"),
+        TimeRemainingColumn(),
+    )
+    began: dict[str, float] = {}
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=err) as bars:
+
+        def update(stage: str, done: int, total: int, rows: int) -> None:
+            if stage not in tasks:
+                began[stage] = time.monotonic()
+                tasks[stage] = bars.add_task(stage, total=total, rows=0, rate=0.0)
+            rate = rows / max(time.monotonic() - began[stage], 1e-3)
+            bars.update(tasks[stage], completed=done, total=max(total, 1), rows=rows, rate=rate)
+
+        yield update
+
+
+def _print(result: Result) -> None:
+    summary = result.summary
+    out.print(show.accounting_table(summary))
+    if result.incidents:
+        out.print(show.incident_table(result.incidents))
+    else:
+        out.print("\nNo incident: no chain of moves was unlikely enough.")
+    out.print(show.alert_table(result.alerts, limit=10))
+    if "labels" in summary:
+        out.print(show.labels_table(summary))
+    out.print(f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html")
+
+
+def _plant(path: Path | None) -> Plant | None:
+    return None if path is None else load_plant(path)
+
+
+def _labels(path: Path | None) -> list[Label] | None:
+    return None if path is None else load_labels(path)
+
+
+def _time(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_time(text)
+    except ValueError as problem:
+        raise ConfigError("--train-until", "", str(problem)) from problem
+
+
+def _limit(text: str) -> Any:
+    """``5%`` or ``100`` as a function of the records read."""
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if value < 0:
+        raise ConfigError("--max-rejects", "", f"{text!r} is neither a count nor a share like 5%")
+    return (lambda rows: rows * value / 100) if text.endswith("%") else (lambda rows: value)
+
+
+def main() -> None:
+    """The console script: errors a user can mend become one line and an exit code."""
+    try:
+        app()
+    except UnreadableInput as problem:
+        err.print(f"eastwest: {problem}", style="red", markup=False)
+        sys.exit(UNREADABLE)
+    except DetectorError as problem:
+        err.print(f"eastwest: {problem}", style="red", markup=False)
+        sys.exit(USAGE)
