@@ -1,18 +1,25 @@
 """Function codes of plant protocols: code, name, and what the function can do to the process.
 
-Names are the ones Zeek (Modbus, DNP3) or ICSNPP (S7comm, CIP, ENIP) print, so that a token reads like the log. Codes
-and names: Modbus Application Protocol 1.1b3, IEEE 1815-2012 table 4-1 (DNP3), the S7comm dissectors' common names,
-ODVA CIP Volume 1 appendix A, ASHRAE 135 clause 21 (BACnet), OPC 10000-4 (OPC UA services).
+Names are the ones Zeek (Modbus, DNP3) or ICSNPP (S7comm, CIP, ENIP) print, so that a token reads like the
+log. Codes and names: Modbus Application Protocol 1.1b3, IEEE 1815-2012 table 4-1 (DNP3), the S7comm
+dissectors' common names, ODVA CIP Volume 1 appendix A, ASHRAE 135 clause 21 (BACnet), OPC 10000-4 (OPC UA
+services).
 """
 
 from typing import Final
 
 READ, WRITE, OPERATE, MODE, PROGRAM = range(5)
-"""Consequence classes: what an act can change. 0 nothing, 1 values, 2 the process directly, 3 the run state of a
-device, 4 its logic or firmware."""
+"""Consequence classes: what an act can change. 0 nothing, 1 values, 2 the process directly, 3 the run state
+of a device, 4 its logic or firmware."""
+
+
+def _words(*lines: str) -> list[str]:
+    return " ".join(lines).split()
+
 
 Function = tuple[int | str, str, int, str | None, str]
-"""Code (or None-like text where the protocol has names only), name, consequence, ATT&CK technique, plain words."""
+"""Code (or None-like text where the protocol has names only), name, consequence, ATT&CK technique, plain
+words."""
 
 MODBUS: Final[tuple[Function, ...]] = (
     (1, "READ_COILS", READ, None, "reads coils"),
@@ -173,13 +180,16 @@ ENIP: Final[tuple[Function, ...]] = (
     (0x73, "Cancel", READ, None, "cancels a request"),
 )
 
-_BACNET_READS: Final = (
-    "read_property read_property_multiple read_property_conditional read_range get_alarm_summary get_event_information "
-    "get_enrollment_summary subscribe_cov subscribe_cov_property confirmed_cov_notification atomic_read_file "
-    "unconfirmed_cov_notification confirmed_event_notification unconfirmed_event_notification i_am i_have acknowledge_alarm "
-    "confirmed_text_message unconfirmed_text_message confirmed_audit_notification audit_log_query"
-).split()
-_BACNET_FINDS: Final = "who_is who_has who_am_i you_are who_is_router_to_network i_am_router_to_network".split()
+_BACNET_READS: Final = _words(
+    "read_property read_property_multiple read_property_conditional read_range get_alarm_summary",
+    "get_event_information get_enrollment_summary subscribe_cov subscribe_cov_property",
+    "confirmed_cov_notification atomic_read_file unconfirmed_cov_notification",
+    "confirmed_event_notification unconfirmed_event_notification i_am i_have acknowledge_alarm",
+    "confirmed_text_message unconfirmed_text_message confirmed_audit_notification audit_log_query",
+)
+_BACNET_FINDS: Final = _words(
+    "who_is who_has who_am_i you_are who_is_router_to_network i_am_router_to_network"
+)
 BACNET: Final[tuple[Function, ...]] = (
     *((name, name, READ, None, name.replace("_", " ")) for name in _BACNET_READS),
     *((name, name, READ, "T0846", "looks for devices") for name in _BACNET_FINDS),
@@ -192,20 +202,27 @@ BACNET: Final[tuple[Function, ...]] = (
     ("utc_time_synchronization", "utc_time_synchronization", WRITE, "T0836", "sets the clock"),
     ("life_safety_operation", "life_safety_operation", OPERATE, "T0855", "operates a life safety object"),
     ("private_transfer", "private_transfer", WRITE, "T0855", "uses a vendor's own service"),
-    ("device_communication_control", "device_communication_control", MODE, "T0803", "silences or wakes a device"),
+    (
+        "device_communication_control",
+        "device_communication_control",
+        MODE,
+        "T0803",
+        "silences or wakes a device",
+    ),
     ("reinitialize_device", "reinitialize_device", MODE, "T0816", "restarts a device"),
     ("create_object", "create_object", PROGRAM, "T0889", "creates an object"),
     ("delete_object", "delete_object", PROGRAM, "T0889", "deletes an object"),
     ("atomic_write_file", "atomic_write_file", PROGRAM, "T0867", "writes a file to a device"),
 )
 
-_OPCUA_READS: Final = (
-    "FindServers FindServersOnNetwork GetEndpoints CreateSession ActivateSession CloseSession Cancel Browse BrowseNext "
-    "TranslateBrowsePathsToNodeIds RegisterNodes UnregisterNodes QueryFirst QueryNext Read HistoryRead "
-    "CreateMonitoredItems ModifyMonitoredItems SetMonitoringMode SetTriggering DeleteMonitoredItems CreateSubscription "
-    "ModifySubscription SetPublishingMode Publish Republish TransferSubscriptions DeleteSubscriptions "
-    "OpenSecureChannel CloseSecureChannel Hello RegisterServer RegisterServer2"
-).split()
+_OPCUA_READS: Final = _words(
+    "FindServers FindServersOnNetwork GetEndpoints CreateSession ActivateSession CloseSession Cancel",
+    "Browse BrowseNext TranslateBrowsePathsToNodeIds RegisterNodes UnregisterNodes QueryFirst QueryNext",
+    "Read HistoryRead CreateMonitoredItems ModifyMonitoredItems SetMonitoringMode SetTriggering",
+    "DeleteMonitoredItems CreateSubscription ModifySubscription SetPublishingMode Publish Republish",
+    "TransferSubscriptions DeleteSubscriptions OpenSecureChannel CloseSecureChannel Hello RegisterServer",
+    "RegisterServer2",
+)
 OPCUA: Final[tuple[Function, ...]] = (
     *((name, name, READ, None, f"uses the service {name}") for name in _OPCUA_READS),
     ("Write", "Write", WRITE, "T0836", "writes nodes"),

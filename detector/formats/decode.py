@@ -1,7 +1,7 @@
 """Lines in, typed frames out: one decoder per source, which never raises on any bytes.
 
-Every record of a block ends in exactly one place: a flow, an operation, a reject with its reason, or a count of what
-no model reads. Blank lines and header lines are no records.
+Every record of a block ends in exactly one place: a flow, an operation, a reject with its reason, or a count
+of what no model reads. Blank lines and header lines are no records.
 """
 
 from collections import Counter
@@ -42,7 +42,9 @@ class Decoder:
 
     def __init__(self, source: str, context: Context, hint: str | None = None, format: str = "auto") -> None:
         if format != "auto" and format not in LOG_TYPES:
-            raise ConfigError("--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}")
+            raise ConfigError(
+                "--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}"
+            )
         self.source = source
         self.context = context
         self.branches: Counter[str] = Counter()
@@ -92,7 +94,7 @@ class Decoder:
             self._header = self._header.read(line.rstrip(b"\r\n"))
 
     def _other(self, task: "_Task", position: int, line: bytes) -> None:
-        """Neither JSON nor header at the first byte: a row of a table, a protobuf message, a blank or rubbish."""
+        """Neither JSON nor header at the first byte: a row of a table, a message, a blank or rubbish."""
         stripped = line.strip()
         if not stripped:
             return
@@ -176,8 +178,8 @@ class Decoder:
 def _is_message(line: bytes) -> bool:
     """Whether a record is binary, as a protobuf message is, with or without its length in front.
 
-    A length may happen to be the byte of a brace or hash; then it equals the bytes behind it, and a field's tag, a
-    control character, follows.
+    A length may happen to be the byte of a brace or hash; then it equals the bytes behind it, and a field's
+    tag, a control character, follows.
     """
     first = line[0]
     if first >= _ASCII_END or first < _PRINTABLE:

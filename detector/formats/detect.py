@@ -1,12 +1,13 @@
 """Which log a JSON record belongs to, told from the record itself: one topic may carry them all.
 
-The order is: what the record says of itself (``_path``, ``@stream``, a data set name), then envelopes of shippers,
-then tags around the record, then the shapes of flow exporters, then the name of its file or topic, and the shape of
-Zeek's own rows last. ``path`` without underscore is a field of ``smb_files.log`` and decides nothing.
+The order is: what the record says of itself (``_path``, ``@stream``, a data set name), then envelopes of
+shippers, then tags around the record, then the shapes of flow exporters, then the name of its file or topic,
+and the shape of Zeek's own rows last. ``path`` without underscore is a field of ``smb_files.log`` and decides
+nothing.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ Found = tuple[str, Row, str]
 
 @lru_cache(maxsize=8192)
 def stream(name: str) -> str | None:
-    """The Zeek stream a tag means: ``conn`` of ``conn``, ``conn-2`` (a second filter on one path), ``zeek.conn``."""
+    """The Zeek stream a tag means: ``conn`` of ``conn``, ``zeek.conn``, ``conn-2`` (a second filter)."""
     name = name[:_STREAM_LIMIT].lower().removeprefix("zeek.")
     name = _ALIASES.get(name, name)
     if name in STREAMS:
@@ -55,17 +56,16 @@ def log_of_stream(name: str, columns: Sequence[str]) -> str | None:
 def log_of_hint(hint: str) -> str | None:
     """The log that a file name, path or topic speaks of, or None.
 
-    ``conn.log``, ``conn.16:00:00-17:00:00.log.gz``, ``NASHUA_dce_rpc.log.gz``, ``conn_json.log``, ``zeek-conn``,
-    ``conn.log.labeled.gz``: the longest stream name among the parts of the last path component.
+    ``conn.log``, ``conn.16:00:00-17:00:00.log.gz``, ``NASHUA_dce_rpc.log.gz``, ``conn_json.log``,
+    ``zeek-conn``, ``conn.log.labeled.gz``: the longest stream name among the parts of the last path
+    component.
     """
     name = hint.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
     parts = [part for part in re.split(r"[^a-z0-9_]+", name) if part]
     for part in parts[:3]:
         words = part.split("_")
         spans = [
-            "_".join(words[start:end])
-            for start in range(len(words))
-            for end in range(len(words), start, -1)
+            "_".join(words[start:end]) for start in range(len(words)) for end in range(len(words), start, -1)
         ]
         found = [span for span in spans if span in STREAMS]
         if found:
@@ -91,7 +91,9 @@ def _told(row: Row) -> Found | None:
 
 def _recognisable(row: Row) -> bool:
     """A row as only Zeek writes it: its own ids, or a connection's four-tuple in one of its spellings."""
-    return any(key in row for key in ("uid", "id.orig_h", "id_orig_h", "fuid")) or ("ts" in row and "id" in row)
+    return any(key in row for key in ("uid", "id.orig_h", "id_orig_h", "fuid")) or (
+        "ts" in row and "id" in row
+    )
 
 
 # --- envelopes of shippers ---
@@ -183,22 +185,29 @@ _GOFLOW_TYPES: Final = frozenset({"SFLOW_5", "NETFLOW_V5", "NETFLOW_V9", "IPFIX"
 
 def _exporter(row: Row) -> Found | None:
     """Flow collectors by the names only they use."""
-    kind = row.get("type")
-    if type(kind) is str and kind in _GOFLOW_TYPES:
-        return "netflow.goflow2", row, "goflow2"
-    if "time_received_ns" in row and ("src_addr" in row or "sampler_address" in row):
-        return "netflow.goflow2", row, "goflow2"
-    if _is_ecs_flow(row):
-        return "netflow.ecs", row, "ecs"
-    if type(row.get("netflow")) is dict:
-        return "netflow.logstash", row, "logstash"
-    if "ip_src" in row or "peer_ip_src" in row or row.get("event_type") in ("purge_init", "purge_close"):
-        return "netflow.pmacct", row, "pmacct"
-    if {"name", "tags", "fields"} <= row.keys() or type(row.get("metrics")) is list:
-        return "netflow.telegraf", row, "telegraf"
-    if "first" in row and ("src4_addr" in row or "src6_addr" in row or "in_packets" in row):
-        return "netflow.nfdump", row, "nfdump"
+    for name, tells in _EXPORTERS:
+        if tells(row):
+            return f"netflow.{name}", row, name
     return None
+
+
+def _is_goflow(row: Row) -> bool:
+    kind = row.get("type")
+    return (type(kind) is str and kind in _GOFLOW_TYPES) or (
+        "time_received_ns" in row and ("src_addr" in row or "sampler_address" in row)
+    )
+
+
+def _is_pmacct(row: Row) -> bool:
+    return "ip_src" in row or "peer_ip_src" in row or row.get("event_type") in ("purge_init", "purge_close")
+
+
+def _is_telegraf(row: Row) -> bool:
+    return row.keys() >= {"name", "tags", "fields"} or type(row.get("metrics")) is list
+
+
+def _is_nfdump(row: Row) -> bool:
+    return "first" in row and ("src4_addr" in row or "src6_addr" in row or "in_packets" in row)
 
 
 def _is_ecs_flow(row: Row) -> bool:
@@ -211,7 +220,19 @@ def _is_ecs_flow(row: Row) -> bool:
     )
 
 
+_EXPORTERS: Final[tuple[tuple[str, Callable[[Row], bool]], ...]] = (
+    ("goflow2", _is_goflow),
+    ("ecs", _is_ecs_flow),
+    ("logstash", lambda row: type(row.get("netflow")) is dict),
+    ("pmacct", _is_pmacct),
+    ("telegraf", _is_telegraf),
+    ("nfdump", _is_nfdump),
+)
+
+
 # --- shapes of Zeek's rows, most telling first ---
+
+_FIELDS_MAX: Final = 128  # of a row, that its shape is told by; Zeek's widest log has some eighty
 
 _SHAPES: Final[tuple[tuple[frozenset[str], str], ...]] = (
     (frozenset({"conn_state"}), "conn"),
@@ -252,14 +273,16 @@ _SHAPES: Final[tuple[tuple[frozenset[str], str], ...]] = (
 )
 
 
+@lru_cache(maxsize=4096)
+def _shape(names: tuple[str, ...]) -> str:
+    present = frozenset(names)
+    return next((f"zeek.{name}" for shape, name in _SHAPES if shape <= present), zeek_other.OTHER)
+
+
 def _shaped(row: Row) -> Found | None:
-    keys = row.keys()
     if not _recognisable(row):
         return None
-    for shape, name in _SHAPES:
-        if shape <= keys and name in STREAMS:
-            return f"zeek.{name}", row, "shape"
-    return zeek_other.OTHER, row, "shape"
+    return _shape(tuple(row)[:_FIELDS_MAX]), row, "shape"
 
 
 # --- all together ---
@@ -279,8 +302,10 @@ def detect(row: Row, hinted: str | None) -> Found | str:
         row: a JSON object.
         hinted: the log that the name of the source speaks of (`log_of_hint`), or None.
     """
-    if hinted is not None and _OUTER.isdisjoint(row) and ("id.orig_h" in row or "id_orig_h" in row):
-        return hinted, row, "name"
+    if ("id.orig_h" in row or "id_orig_h" in row) and _OUTER.isdisjoint(row):
+        return (
+            (hinted, row, "name") if hinted is not None else (_shape(tuple(row)[:_FIELDS_MAX]), row, "shape")
+        )
     for _ in range(_ENVELOPES_MAX):
         found = _told(row)
         if found:

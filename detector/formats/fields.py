@@ -1,7 +1,7 @@
 """Typed columns out of parsed rows: a bad value costs its own row, never the neighbours.
 
-A converter asks for columns in turn. A request passes values of the expected type as they are and converts only the
-odd ones. Rows with a bad value are marked and fall out in `Fields.decoded`.
+A converter asks for columns in turn. A request passes values of the expected type as they are and converts
+only the odd ones. Rows with a bad value are marked and fall out in `Fields.decoded`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +22,11 @@ TEXT_LIMIT: Final = 1024  # characters of one text field that are kept; log stri
 _TIME_LIMIT_S: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of four-digit years
 _INT64_MAX: Final = 2**63 - 1
 _SECONDS_BELOW: Final = 1e11  # as numbers, times from here on are milliseconds and finer
+_MILLISECONDS_BELOW: Final = 1e14
+_MICROSECONDS_BELOW: Final = 1e17
+_NO_TIME_FROM: Final = 1e19
+_WORD_BITS: Final = 64
+_DIGITS: Final = 20  # of a 64-bit integer with its sign
 _NO_VALUE: Final = frozenset({"", "-", "(empty)"})
 
 Converter = Callable[[Any], Any]
@@ -138,7 +143,8 @@ class Fields:
     def decoded(self, schema: Mapping[str, pl.DataType], columns: Mapping[str, Any]) -> Decoded:
         """The good rows as a frame of ``schema`` and the bad ones as rejects.
 
-        Columns left out are null; ``log``, ``source`` and ``position`` are filled in here. A scalar stands for all rows.
+        Columns left out are null; ``log``, ``source`` and ``position`` are filled in here. A scalar stands
+        for all rows.
         """
         count = len(self)
         given = {
@@ -178,7 +184,7 @@ def evidence(row: Row) -> bytes:
 
 def shown(value: Any, limit: int = 40) -> str:
     """A value as evidence in a reason; a container only by its type, since it may be deep or huge."""
-    if isinstance(value, int) and value.bit_length() > 64:
+    if isinstance(value, int) and value.bit_length() > _WORD_BITS:
         return "a huge integer"
     if value is None or isinstance(value, str | int | float | bytes):
         return repr(value[:limit] if isinstance(value, str | bytes) else value)
@@ -213,7 +219,12 @@ def _integer(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.removeprefix("-").isdigit():
+    if (
+        isinstance(value, str)
+        and len(value) <= _DIGITS
+        and value.isascii()
+        and value.removeprefix("-").isdigit()
+    ):
         return int(value)
     raise BadValue(f"{shown(value)} is not an integer")
 
@@ -239,10 +250,10 @@ def _address(value: Any) -> str:
 def micros(value: Any, zone: ZoneInfo) -> int:
     """One time as microseconds since the epoch, UTC.
 
-    Numbers (or number text): epoch seconds; from 1e11 on milliseconds, from 1e14 on microseconds, from 1e17 on
-    nanoseconds (1e11 s is the year 5138, so the units cannot be confused for dates after 1973-03). Text: ISO 8601 or
-    ``YYYY-MM-DD HH:MM:SS[.frac]``; without offset it is local time of ``zone``. Zeek's ISO writer prints a fraction
-    of .9999995 and more as ``.1000000Z``, seven digits that mean one second more.
+    Numbers (or number text): epoch seconds; from 1e11 on milliseconds, from 1e14 on microseconds, from 1e17
+    on nanoseconds (1e11 s is the year 5138, so the units cannot be confused for dates after 1973-03). Text:
+    ISO 8601 or ``YYYY-MM-DD HH:MM:SS[.frac]``; without offset it is local time of ``zone``. Zeek's ISO writer
+    prints a fraction of .9999995 and more as ``.1000000Z``, seven digits that mean one second more.
 
     Raises:
         BadValue: not a time, or outside 1970..9999.
@@ -255,13 +266,13 @@ def micros(value: Any, zone: ZoneInfo) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadValue(f"{shown(value)} is not a time")
     size = abs(value)
-    if not size < 1e19:  # NaN, infinity, and integers that no float holds
+    if not size < _NO_TIME_FROM:  # NaN, infinity, and integers that no float holds
         raise BadValue(f"{shown(value)} is not a time")
     if size < _SECONDS_BELOW:
         return _bounded(round(value * 1e6))
-    if size < 1e14:
+    if size < _MILLISECONDS_BELOW:
         return _bounded(round(value * 1_000))
-    return _bounded(int(value) if size < 1e17 else int(value) // 1_000)
+    return _bounded(int(value) if size < _MICROSECONDS_BELOW else int(value) // 1_000)
 
 
 def _bounded(time: int) -> int:

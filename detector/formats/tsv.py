@@ -1,7 +1,8 @@
 """Zeek's tab-separated logs: the header says everything, positions nothing.
 
-A header may come again in mid-stream (rotated files joined), with other columns. Cells become the values that Zeek's
-JSON writer would print, so that both give the same frames (Zeek ``src/threading/formatters/Ascii.cc``).
+A header may come again in mid-stream (rotated files joined), with other columns. Cells become the values that
+Zeek's JSON writer would print, so that both give the same frames (Zeek
+``src/threading/formatters/Ascii.cc``).
 """
 
 import re
@@ -15,7 +16,10 @@ _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|\\)")
 _DIGITS: Final = 18  # of an integer that surely fits 64 bits; longer ones stay text and are judged later
 _CONTAINERS: Final = ("set[", "vector[", "table[", "list[")
 
-Cell = Callable[[bytes], Any]
+_FLOATS: Final = frozenset({"time", "interval", "double"})
+_INTS: Final = frozenset({"count", "int", "port"})
+
+Cell = Callable[[str], Any]
 
 
 @dataclass(slots=True)
@@ -31,7 +35,8 @@ class Header:
     types: list[str] = field(default_factory=list)
 
     def read(self, line: bytes) -> "Header":
-        """The header after one more ``#`` line; unknown ones (``#open``, ``#close``, comments) change nothing."""
+        """The header after one more ``#`` line; unknown ones (``#open``, ``#close``, comments) change
+        nothing."""
         if line.startswith(b"#separator"):
             # A new log begins: nothing of the one before holds.
             return Header(separator=_unescape(line[len(b"#separator") :].strip(b" ")) or b"\t")
@@ -59,7 +64,9 @@ def rows(header: Header, lines: Sequence[bytes]) -> tuple[list[Row], list[int], 
         the rows, the index of each one's line, and (index, reason) of the lines that do not fit the header.
     """
     width = len(header.columns)
-    split = [line.split(header.separator) for line in lines]
+    separator = _decoded(header.separator)
+    # Bytes that are no UTF-8 are printed as \xNN, as Zeek's JSON writer does.
+    split = [line.decode("utf-8", "backslashreplace").split(separator) for line in lines]
     good = [index for index, cells in enumerate(split) if len(cells) == width]
     bad = [
         (index, f"{len(cells)} of {width} columns: cut off, or not this log's line")
@@ -69,56 +76,84 @@ def rows(header: Header, lines: Sequence[bytes]) -> tuple[list[Row], list[int], 
     if not good:
         return [], [], bad
     types = header.types if len(header.types) == width else [""] * width
-    columns = [
-        _column(cells, kind, header)
-        for cells, kind in zip(zip(*(split[index] for index in good), strict=True), types, strict=True)
-    ]
+    table = _Table(header, escaped=any(b"\\" in line for line in lines))
+    kept = split if not bad else [split[index] for index in good]
+    columns = [table.column(cells, kind) for cells, kind in zip(zip(*kept, strict=True), types, strict=True)]
     names = header.columns
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)], good, bad
 
 
-def _column(cells: Sequence[bytes], kind: str, header: Header) -> list[Any]:
-    unset = header.unset
-    convert = _cell(kind, header)
-    return [None if cell == unset else convert(cell) for cell in cells]
+class _Table:
+    """Cells into values: a column at once where it is clean, cell by cell where it is not."""
+
+    def __init__(self, header: Header, escaped: bool) -> None:
+        self._unset = _decoded(header.unset)
+        self._empty = _decoded(header.empty)
+        self._set_separator = _decoded(header.set_separator)
+        self._escaped = escaped
+
+    def column(self, cells: Sequence[str], kind: str) -> list[Any]:
+        unset = self._unset
+        if kind in _FLOATS:
+            try:
+                return [None if cell == unset else float(cell) for cell in cells]
+            except ValueError:
+                return [None if cell == unset else self._float(cell) for cell in cells]
+        if kind in _INTS:
+            joined = "".join(cells).replace(unset, "")
+            if joined.isascii() and joined.isdecimal() and max(map(len, cells)) <= _DIGITS:
+                try:
+                    return [None if cell == unset else int(cell) for cell in cells]
+                except ValueError:
+                    pass
+            return [None if cell == unset else self._int(cell) for cell in cells]
+        if (
+            not kind.startswith(_CONTAINERS)
+            and kind != "bool"
+            and not self._escaped
+            and self._empty not in cells
+        ):
+            return [None if cell == unset else cell for cell in cells]
+        convert = self._cell(kind)
+        return [None if cell == unset else convert(cell) for cell in cells]
+
+    def _cell(self, kind: str) -> Cell:
+        if kind == "bool":
+            return self._bool
+        if kind in _FLOATS:
+            return self._float
+        if kind in _INTS:
+            return self._int
+        if kind.startswith(_CONTAINERS):
+            inner = self._cell(kind.partition("[")[2].rstrip("]"))
+            return lambda cell: (
+                [] if cell == self._empty else [inner(item) for item in cell.split(self._set_separator)]
+            )
+        return self._str
+
+    def _float(self, cell: str) -> float | str:
+        try:
+            return float(cell)
+        except ValueError:
+            return self._str(cell)
+
+    def _int(self, cell: str) -> int | str:
+        digits = cell.removeprefix("-")
+        if digits.isascii() and digits.isdecimal() and len(cell) <= _DIGITS:
+            return int(cell)
+        return self._str(cell)
+
+    def _bool(self, cell: str) -> bool | str:
+        return cell == "T" if cell in {"T", "F"} else self._str(cell)
+
+    def _str(self, cell: str) -> str:
+        if cell == self._empty:
+            return ""
+        return _decoded(_unescape(cell.encode("utf-8"))) if "\\" in cell else cell
 
 
-def _cell(kind: str, header: Header) -> Cell:
-    if kind in {"time", "interval", "double"}:
-        return _float
-    if kind in {"count", "int", "port"}:
-        return _int
-    if kind == "bool":
-        return _bool
-    if kind.startswith(_CONTAINERS):
-        separator, empty = header.set_separator, header.empty
-        inner = _cell(kind.partition("[")[2].rstrip("]"), header)
-        return lambda cell: [] if cell == empty else [inner(item) for item in cell.split(separator)]
-    empty = header.empty
-    return lambda cell: "" if cell == empty else _str(cell)
-
-
-def _float(cell: bytes) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return _str(cell)
-
-
-def _int(cell: bytes) -> int | str:
-    digits = cell[1:] if cell[:1] == b"-" else cell
-    return int(cell) if digits.isdigit() and len(digits) <= _DIGITS else _str(cell)
-
-
-def _bool(cell: bytes) -> bool | str:
-    return cell == b"T" if cell in {b"T", b"F"} else _str(cell)
-
-
-def _str(cell: bytes) -> str:
-    if b"\\" in cell:
-        cell = _unescape(cell)
-    # Bytes that are no UTF-8 are printed as \xNN, as Zeek's JSON writer does.
-    return cell.decode("utf-8", "backslashreplace")
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")
 
 
 def _unescape(text: bytes) -> bytes:
@@ -140,7 +175,7 @@ _USUAL_TYPES: Final = {
 
 
 def bare_header(line: bytes) -> Header | None:
-    """The header of a table made with ``zeek-cut -C``-like tools: Zeek's field names in the first line, no types."""
+    """The header of a table that has Zeek's field names in its first line and no types (``zeek-cut``)."""
     cells = line.split(b"\t")
     if cells[0] not in {b"ts", b"uid"} or len(cells) < 3 or b"id.orig_h" not in cells:  # noqa: PLR2004
         return None
@@ -148,17 +183,32 @@ def bare_header(line: bytes) -> Header | None:
     return Header(columns=columns, types=[_USUAL_TYPES.get(name, "") for name in columns])
 
 
-
-_HEADERLESS: Final = (
-    "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state "
-    "local_orig local_resp missed_bytes history orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes tunnel_parents"
-).split()
-_HEADERLESS_TYPES: Final = (
-    "time string addr port addr port enum string interval count count string bool bool count string count count "
-    "count count set[string]"
-).split()
+_HEADERLESS: Final = {
+    "ts": "time",
+    "uid": "string",
+    "id.orig_h": "addr",
+    "id.orig_p": "port",
+    "id.resp_h": "addr",
+    "id.resp_p": "port",
+    "proto": "enum",
+    "service": "string",
+    "duration": "interval",
+    "orig_bytes": "count",
+    "resp_bytes": "count",
+    "conn_state": "string",
+    "local_orig": "bool",
+    "local_resp": "bool",
+    "missed_bytes": "count",
+    "history": "string",
+    "orig_pkts": "count",
+    "orig_ip_bytes": "count",
+    "resp_pkts": "count",
+    "resp_ip_bytes": "count",
+    "tunnel_parents": "set[string]",
+}
 _CONN_LINE: Final = re.compile(
-    rb"\d{9,10}\.\d{6}\t\w{8,24}\t[0-9a-fA-F.:]+\t\d{1,5}\t[0-9a-fA-F.:]+\t\d{1,5}\t(?:tcp|udp|icmp|unknown_transport)"
+    rb"\d{9,10}\.\d{6}\t\w{8,24}\t[0-9a-fA-F.:]+\t\d{1,5}\t[0-9a-fA-F.:]+\t\d{1,5}"
+    rb"\t(?:tcp|udp|icmp|unknown_transport)"
     rb"\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(?:S[0123FH]|SHR|REJ|RSTO|RSTR|RSTOS0|RSTRH|OTH)\t"
 )
 
@@ -166,12 +216,13 @@ _CONN_LINE: Final = re.compile(
 def headerless_conn(line: bytes) -> Header | None:
     """The header of Zeek's default conn.log, if a line without one can be nothing else.
 
-    Safe only when types, states and the number of columns (21, or 22 with the ``ip_proto`` of Zeek 8) all fit.
+    Safe only when types, states and the number of columns (21, or 22 with
+    the ``ip_proto`` of Zeek 8) all fit.
     """
     extra = line.count(b"\t") + 1 - len(_HEADERLESS)
     if extra not in {0, 1} or not _CONN_LINE.match(line):
         return None
     if extra and not line.rpartition(b"\t")[2].isdigit():
         return None
-    columns = [*_HEADERLESS, *["ip_proto"][:extra]]
-    return Header(path="conn", columns=columns, types=[*_HEADERLESS_TYPES, *["count"][:extra]])
+    columns = _HEADERLESS | ({"ip_proto": "count"} if extra else {})
+    return Header(path="conn", columns=list(columns), types=list(columns.values()))

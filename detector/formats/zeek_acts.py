@@ -166,6 +166,11 @@ def reply(row: Row) -> str | None:
     return "reply" if flag(row, "is_orig") is False else None
 
 
+def words(*lines: str) -> frozenset[str]:
+    """A vocabulary out of words with blanks between."""
+    return frozenset(" ".join(lines).split())
+
+
 @lru_cache(maxsize=8192)
 def one_of(value: str, vocabulary: frozenset[str], other: str = UNKNOWN) -> str:
     """The value if the vocabulary holds it."""
@@ -224,5 +229,3 @@ def realmless(name: str) -> Reader:
         return account(head if slash else tail)
 
     return read
-
-

@@ -1,7 +1,7 @@
 """Plant protocols: Zeek's own Modbus and DNP3 logs, and those of CISA's ICSNPP parsers.
 
-ICSNPP logs both directions; ``source_h`` and ``destination_h`` are swapped in replies. Who asked counts, so a request
-is told from its sender to its receiver, whoever opened the connection, and a reply is filtered.
+ICSNPP logs both directions; ``source_h`` and ``destination_h`` are swapped in replies. Who asked counts, so a
+request is told from its sender to its receiver, whoever opened the connection, and a reply is filtered.
 """
 
 import re
@@ -302,7 +302,9 @@ LOG_TYPES: Final = (
     log_type("s7comm", _S7_ACT),
     log_type(
         "s7comm_upload_download",
-        replace(_S7_ACT, operation=_s7_transfer, object=joined(" ", "filename", "block_type", "block_number")),
+        replace(
+            _S7_ACT, operation=_s7_transfer, object=joined(" ", "filename", "block_type", "block_number")
+        ),
     ),
     log_type(
         "s7comm_read_szl", replace(_S7_ACT, operation=_read_szl, object=text("szl_id_name"), skip=_szl_reply)
@@ -323,25 +325,30 @@ LOG_TYPES: Final = (
     log_type("enip", Act(protocol="enip", operation=_enip, skip=reply, by_sender=True)),
     log_type("bacnet", Act(protocol="bacnet", operation=_bacnet, skip=_bacnet_reply, by_sender=True)),
     log_type("bacnet_property", _BACNET_DETAIL),
-    log_type(
-        "bacnet_device_control", replace(_BACNET_DETAIL, object=text("device_state"), skip=reply)
-    ),
+    log_type("bacnet_device_control", replace(_BACNET_DETAIL, object=text("device_state"), skip=reply)),
     log_type(
         "bacnet_discovery",
-        replace(_BACNET_DETAIL, object=joined(" ", "object_type", "instance_number", "range"), skip=_bacnet_finds),
+        replace(
+            _BACNET_DETAIL, object=joined(" ", "object_type", "instance_number", "range"), skip=_bacnet_finds
+        ),
     ),
     log_type("opcua_binary", _OPCUA_ACT),
     log_type(
         "opcua_binary_activate_session",
         replace(
-            _OPCUA_ACT, operation=_opcua_logon, object=text("ext_obj_type_id_str"), user=user("ext_obj_user_name"),
+            _OPCUA_ACT,
+            operation=_opcua_logon,
+            object=text("ext_obj_type_id_str"),
+            user=user("ext_obj_user_name"),
             skip=reply,
         ),
     ),
     log_type(
         "opcua_binary_write",
         replace(
-            _OPCUA_ACT, operation=_opcua_write, skip=reply,
+            _OPCUA_ACT,
+            operation=_opcua_write,
+            skip=reply,
             object=joined(" ", "node_id_string", "node_id_numeric", "attribute_id_str"),
         ),
     ),

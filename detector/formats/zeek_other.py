@@ -4,9 +4,11 @@ from collections import Counter
 from typing import Final
 
 from detector.formats.batch import Batch, Context, LogType
+from detector.formats.zeek_acts import words
 from detector.records import Decoded
 
-_NAMES: Final = """
+_NAMES: Final = words(
+    """
 analyzer analyzer_debug bacnet_ack barnyard2 broker c1222 capture_loss cip_identity cip_io cluster
 communication config cotp dhcp dnp3_objects dpd ecat_aoe_info ecat_arp_info ecat_coe_info ecat_dev_info
 ecat_foe_info ecat_log_address ecat_registers ecat_soe_info files ge_srtp hart_ip iec104 intel ipsec irc
@@ -36,7 +38,8 @@ opcua_binary_write_results open_dns open_http open_ssl openflow packet_filter pe
 print_statements prof profinet_dce_rpc quic redis reporter roc_plus s7comm_known_devices signatures sip
 smb_cmd smtp smtp_entities snmp_traps software ssl stats stderr stdout stun stun_nat synchrophasor syslog
 telemetry telemetry_histogram traceroute tunnel unknown_protocols websocket weird weird_stats wireguard x509
-""".split()
+"""
+)
 
 OTHER: Final = "zeek.other"
 """The log of rows that are recognisably Zeek's but of a stream we have no name for."""
@@ -47,4 +50,6 @@ def _discard(batch: Batch, context: Context) -> Decoded:
     return Decoded(filtered=Counter({(batch.log, f"no model reads {name}"): len(batch.rows)}))
 
 
-LOG_TYPES: Final = tuple(LogType(name, _discard) for name in (*(f"zeek.{name}" for name in _NAMES), OTHER))
+LOG_TYPES: Final = tuple(
+    LogType(name, _discard) for name in (*(f"zeek.{name}" for name in sorted(_NAMES)), OTHER)
+)

@@ -1,4 +1,4 @@
-"""Services of any network as Zeek sees them: remote desktops and shells, web, names, directories, transfers."""
+"""Services of any network as Zeek sees them: remote desktops, shells, web, names, directories, transfers."""
 
 from functools import lru_cache
 from typing import Final
@@ -17,6 +17,7 @@ from detector.formats.zeek_acts import (
     text,
     user,
     word,
+    words,
 )
 
 # --- rdp.log, ssh.log, rfb.log ---
@@ -55,8 +56,8 @@ def _rfb(row: Row) -> str:
 
 # --- http.log ---
 
-_METHODS: Final = frozenset("GET HEAD POST PUT DELETE OPTIONS CONNECT TRACE PATCH".split())
-_WEBDAV: Final = frozenset("PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT CHECKOUT".split())
+_METHODS: Final = words("GET HEAD POST PUT DELETE OPTIONS CONNECT TRACE PATCH")
+_WEBDAV: Final = words("PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT CHECKOUT")
 _WINRM_PORTS: Final = frozenset({5985, 5986})
 
 
@@ -74,9 +75,9 @@ def _http(row: Row) -> str:
 
 # --- dns.log ---
 
-_QTYPES: Final = frozenset(
-    "A AAAA ANY AXFR CAA CNAME DNSKEY DS HINFO HTTPS IXFR MX NAPTR NS NSEC NSEC3 NULL OPT PTR RRSIG SOA SRV SVCB "
-    "TKEY TLSA TSIG TXT WKS NB NBSTAT NIMLOC".split()
+_QTYPES: Final = words(
+    "A AAAA ANY AXFR CAA CNAME DNSKEY DS HINFO HTTPS IXFR MX NAPTR NS NSEC NSEC3 NULL OPT PTR RRSIG SOA",
+    "SRV SVCB TKEY TLSA TSIG TXT WKS NB NBSTAT NIMLOC",
 )
 _QTYPE_ALIASES: Final = {"*": "ANY", "NBSTAT": "NBSTAT", "<NETBIOS>": "NB"}
 
@@ -103,7 +104,7 @@ _LDAP: Final = {
     "sicily_response": "bind:sicily",
     "sicily_discovery": "bind:sicily",
 }
-_LDAP_WORDS: Final = frozenset("unbind add delete modify modifydn compare abandon extended search".split())
+_LDAP_WORDS: Final = words("unbind add delete modify modifydn compare abandon extended search")
 _SCOPES: Final = frozenset({"base", "single", "tree", "one"})
 
 
@@ -125,13 +126,14 @@ def _ldap_search(row: Row) -> str:
 
 # --- ftp.log, snmp.log, radius.log, mysql.log, socks.log, mqtt_*.log ---
 
-_FTP: Final = frozenset(
-    "USER PASS ACCT CWD CDUP QUIT PORT PASV EPRT EPSV TYPE RETR STOR STOU APPE RNFR RNTO DELE RMD MKD PWD LIST NLST "
-    "MLSD MLST SITE SYST STAT SIZE MDTM FEAT OPTS AUTH PBSZ PROT REST ABOR HELP NOOP".split()
+_FTP: Final = words(
+    "USER PASS ACCT CWD CDUP QUIT PORT PASV EPRT EPSV TYPE RETR STOR STOU APPE RNFR RNTO DELE RMD MKD PWD",
+    "LIST NLST MLSD MLST SITE SYST STAT SIZE MDTM FEAT OPTS AUTH PBSZ PROT REST ABOR HELP NOOP",
 )
-_MYSQL: Final = frozenset(
-    "login query field_list quit init_db create_db drop_db refresh shutdown statistics process_info process_kill "
-    "ping change_user binlog_dump table_dump register_slave stmt_prepare stmt_execute unknown".split()
+_MYSQL: Final = words(
+    "login query field_list quit init_db create_db drop_db refresh shutdown statistics process_info",
+    "process_kill ping change_user binlog_dump table_dump register_slave stmt_prepare stmt_execute",
+    "unknown",
 )
 
 

@@ -17,6 +17,7 @@ from detector.formats.zeek_acts import (
     text,
     user,
     word,
+    words,
 )
 
 # --- dce_rpc.log ---
@@ -36,13 +37,13 @@ _ACTIONS: Final = {"OPEN": "open", "CLOSE": "other", "READ": "read", "WRITE": "w
 _SHARES: Final = frozenset({"ADMIN$", "IPC$", "SYSVOL", "NETLOGON", "PRINT$"})
 _DRIVE: Final = re.compile(r"[A-Z]\$")
 _KINDS: Final = {
-    **dict.fromkeys("exe dll sys scr com cpl ocx msi msp drv pif".split(), "exe"),
-    **dict.fromkeys("bat cmd ps1 psm1 psd1 vbs vbe js jse wsf wsh hta py pl sh reg inf lnk".split(), "script"),
-    **dict.fromkeys("doc docx docm xls xlsx xlsm ppt pptx pdf rtf txt csv".split(), "doc"),
+    **dict.fromkeys(words("exe dll sys scr com cpl ocx msi msp drv pif"), "exe"),
+    **dict.fromkeys(words("bat cmd ps1 psm1 psd1 vbs vbe js jse wsf wsh hta py pl sh reg inf lnk"), "script"),
+    **dict.fromkeys(words("doc docx docm xls xlsx xlsm ppt pptx pdf rtf txt csv"), "doc"),
 }
-PIPES: Final = frozenset(
-    "atsvc browser drsuapi epmapper eventlog initshutdown lsarpc lsass netdfs netlogon ntsvcs protected_storage "
-    "psexesvc samr spoolss srvsvc svcctl trkwks w32time winreg winspipe wkssvc".split()
+PIPES: Final = words(
+    "atsvc browser drsuapi epmapper eventlog initshutdown lsarpc lsass netdfs netlogon ntsvcs",
+    "protected_storage psexesvc samr spoolss srvsvc svcctl trkwks w32time winreg winspipe wkssvc",
 )
 """Named pipes with a token of their own; a file opened on IPC$ is a pipe."""
 
@@ -58,7 +59,7 @@ def share(path: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _kind(name: str) -> str:
-    stem, dot, ending = name.rpartition("\\")[2].rpartition(".")
+    _, dot, ending = name.rpartition("\\")[2].rpartition(".")
     return _KINDS.get(ending.lower(), "other") if dot else "other"
 
 

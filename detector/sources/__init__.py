@@ -1,4 +1,5 @@
-"""Where records come from: files, topics, memory. A source hands over raw lines with their position, unparsed."""
+"""Where records come from: files, topics, memory. A source hands over raw lines with their position,
+unparsed."""
 
 from detector.records import Block
 

@@ -20,6 +20,7 @@ _CHUNK: Final = 1 << 18  # bytes read or decompressed at once; bounds what a dec
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_MAX: Final = 1 << 27  # bytes of history a frame may ask for (zstd's own default limit)
+_ZSTD_PIECE: Final = 1 << 10  # bytes; a block of 128 KiB may be coded in four, so at most 32 MiB come of it
 BLOCK_LINES: Final = 8192
 """Lines of a block; larger blocks decode little faster and hold more memory."""
 
@@ -39,8 +40,8 @@ class Files:
         paths: files, or folders that are walked; hidden files are passed over.
         block_lines: records of a block.
 
-    While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject each) and
-    ``bytes_read`` of ``bytes_total`` (as stored on disk) tells the progress.
+    While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject
+    each) and ``bytes_read`` of ``bytes_total`` (as stored on disk) tells the progress.
 
     Raises:
         UnreadableInput: a path does not exist.
@@ -196,25 +197,27 @@ def _gunzipped(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).stream_reader(
-        _Chunks(chunks), read_across_frames=True
-    )
-    try:
-        while plain := reader.read(_CHUNK):
-            yield plain
-    except zstandard.ZstdError as problem:
-        damage.reason = f"damaged zstd file, read up to here: {problem}"
+    """A zstd file may hold several frames; small pieces bound what a bomb can make of one of them."""
+    decoder = _frame_decoder()
+    ended = False
+    for chunk in chunks:
+        data = chunk
+        while data:
+            if ended:
+                decoder, ended = _frame_decoder(), False
+            piece, data = data[:_ZSTD_PIECE], data[_ZSTD_PIECE:]
+            try:
+                plain = decoder.decompress(piece)
+            except zstandard.ZstdError as problem:
+                damage.reason = f"damaged zstd file, read up to here: {problem}"
+                return
+            if plain:
+                yield plain
+            ended = decoder.eof
+            data = decoder.unused_data + data if ended else data
+    if not ended:
+        damage.reason = "zstd file is cut off, read up to here"
 
 
-class _Chunks:
-    """Chunks as the file object that zstandard reads from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._left:
-            self._left = next(self._chunks, b"")
-        taken, self._left = (self._left, b"") if size < 0 else (self._left[:size], self._left[size:])
-        return taken
+def _frame_decoder() -> "zstandard.ZstdDecompressionObj":
+    return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj()

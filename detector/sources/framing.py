@@ -35,9 +35,9 @@ _MARKS: Final = re.compile(rb'["\\{}\n]')
 class Objects:
     """A brace scanner: objects over several lines, in an array, joined by commas, or one after the other.
 
-    What stands between objects and is neither white space, comma nor bracket becomes a record of its own, for the
-    decoder to reject. A line that starts like the first object's first line begins a new object even when a brace is
-    missing before it: a broken record does not swallow those behind it.
+    What stands between objects and is neither white space, comma nor bracket becomes a record of its own, for
+    the decoder to reject. A line that starts like the first object's first line begins a new object even when
+    a brace is missing before it: a broken record does not swallow those behind it.
     """
 
     def __init__(self) -> None:
@@ -154,6 +154,6 @@ def objects(chunks: Iterable[bytes]) -> Iterator[list[Record]]:
 
 
 def looks_like_objects(head: bytes) -> bool:
-    """Whether a stream is JSON that is not one object a line: an array, pretty-printed, or joined by commas."""
+    """Whether a stream is JSON that is not one object a line: an array, indented, or comma-joined."""
     first = head.lstrip()[:RECORD_LIMIT].partition(b"\n")[0].strip()
     return first[:1] == b"[" or first == b"{" or (first[:1] == b"{" and first[-2:] == b"},")
