@@ -19,7 +19,6 @@ from typing import Annotated
 import orjson
 import polars as pl
 import typer
-from google.protobuf.internal.encoder import _VarintBytes as varint
 from rich.console import Console
 from rich.table import Table
 
@@ -118,6 +117,11 @@ def protobuf(random: random.Random, number: int) -> bytes:
     }
     wire: bytes = _Flow(type=3, proto=6, etype=2048, **flow(random, number), **addresses).SerializeToString()
     return varint(len(wire)) + wire
+
+
+def varint(number: int) -> bytes:
+    """A length below 2**14 as protobuf writes it."""
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128, number >> 7])
 
 
 def packed(address: str) -> bytes:
