@@ -4,7 +4,6 @@ Every message of goflow2 v3 starts with its length as a varint, on Kafka too; ol
 are taken. Field numbers are those of goflow2's ``flow.proto``.
 """
 
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, Final
 
@@ -16,10 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from detector.formats.batch import Row
 from detector.formats.fields import BadValue
 
-MESSAGE_LIMIT: Final = 1_000_000
-"""Bytes of one message; goflow2 and Kafka stop there by default. A longer length is lost framing."""
-
-_LENGTH_BYTES: Final = 4  # of a varint that can be a length below MESSAGE_LIMIT, with one to spare
+_LENGTH_BYTES: Final = 4  # of a varint that can be the length of one message
 _TYPES: Final = ("FLOWUNKNOWN", "SFLOW_5", "NETFLOW_V5", "NETFLOW_V9", "IPFIX")
 _NUMBERS: Final = {
     "type": 1,
@@ -115,44 +111,3 @@ def _length(data: bytes, start: int) -> tuple[int | None, int]:
         if data[index] < 0x80:  # noqa: PLR2004 - the continuation bit
             return value, index + 1
     return None, start
-
-
-@dataclass(frozen=True, slots=True)
-class Frames:
-    """Messages cut out of a piece of a stream.
-
-    Args:
-        messages: offset of the message's length in the piece, and the message without it.
-        used: bytes that were cut; what follows waits for more data.
-        problem: why no further message can be cut here, ever; None while all is well.
-    """
-
-    messages: list[tuple[int, bytes]]
-    used: int
-    problem: str | None = None
-
-
-def frames(piece: bytes) -> Frames:
-    """Cut a stream of length-delimited messages (goflow2's file transport, ``-format=bin``)."""
-    messages: list[tuple[int, bytes]] = []
-    used = 0
-    while used < len(piece):
-        length, start = _length(piece, used)
-        if length is None and len(piece) - used < _LENGTH_BYTES:
-            break
-        if length is None or length == 0 or length > MESSAGE_LIMIT:
-            return Frames(messages, used, "lost the message boundaries of a protobuf stream")
-        if start + length > len(piece):
-            break
-        messages.append((used, piece[start : start + length]))
-        used = start + length
-    return Frames(messages, used)
-
-
-def is_stream(head: bytes) -> bool:
-    """Whether a file that starts with ``head``, at least one message, is a stream of flow messages."""
-    messages = frames(head).messages
-    try:
-        return bool(messages and row(messages[0][1]))
-    except BadValue:
-        return False

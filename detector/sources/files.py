@@ -15,6 +15,7 @@ from detector.errors import UnreadableInput
 from detector.records import Block, Reject
 from detector.sources import framing
 from detector.sources.kinds import HEAD, kind
+from detector.sources.messages import looks_like_messages, messages
 
 _CHUNK: Final = 1 << 18  # bytes read or decompressed at once; bounds what a decompression bomb can make of us
 _GZIP: Final = b"\x1f\x8b"
@@ -87,6 +88,8 @@ class Files:
             self.skipped.append(SkippedFile(source, reason))
             return
         frame = framing.objects if framing.looks_like_objects(head) else framing.lines
+        if looks_like_messages(head):
+            frame = messages
         last = 0
         for block in self._blocked(source, frame(chain([head], chunks))):
             yield block

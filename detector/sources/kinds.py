@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from detector.sources.messages import looks_like_messages
+
 HEAD: Final = 4096  # bytes that are looked at
 
 _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
@@ -61,6 +63,8 @@ def kind(name: str, head: bytes) -> str | None:
 
 
 def _table(head: bytes) -> str | None:
+    if looks_like_messages(head):
+        return None
     first = next((line for line in head.splitlines() if line.strip()), b"")
     if b"\x00" in head:
         return "binary file of an unknown kind"

@@ -213,26 +213,3 @@ def test_damaged_protobuf_is_a_row_or_a_reason(message: dict[str, Any], data: st
         except BadValue:
             continue
         assert convert("netflow.goflow2", [row]).rows == 1
-
-
-@given(st.lists(messages, max_size=5), st.integers(1, 90))
-def test_a_stream_cut_anywhere_gives_the_same_messages(stream: list[dict[str, Any]], size: int) -> None:
-    wires = [_Flow(**message).SerializeToString() for message in stream]
-    whole = b"".join(varint(len(wire)) + wire for wire in wires)
-    found, rest = [], b""
-    for start in range(0, len(whole), size):
-        rest += whole[start : start + size]
-        cut = goflow2_protobuf.frames(rest)
-        assert cut.problem is None
-        found += [message for _, message in cut.messages]
-        rest = rest[cut.used :]
-    assert found == wires
-    assert rest == b""
-    assert goflow2_protobuf.is_stream(whole) == bool(wires)
-
-
-@given(st.binary(max_size=300))
-def test_any_stream_is_cut_without_raising(data: bytes) -> None:
-    cut = goflow2_protobuf.frames(data)
-    assert 0 <= cut.used <= len(data)
-    assert sum(len(message) for _, message in cut.messages) <= cut.used
