@@ -208,7 +208,7 @@ def damaged(random: random.Random, line: bytes, number: int) -> bytes:
         case 4:
             return b'{"a":' * 200 + b"1" + b"}" * 200
         case _:
-            # Not by chance a line that starts with #: headers are no records, and the count would be one short.
+            # Never a line that starts with #: a header is no record, and the count would be one short.
             return random.choice((b"?", b"\xfe")) + random.randbytes(len(line)).replace(b"\n", b" ")
 
 
