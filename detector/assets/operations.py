@@ -161,8 +161,6 @@ _FIXED: Final[dict[tuple[str, str], OperationFacts]] = {
     ("ftp", "STOR"): OperationFacts(None, "T1570", LOGON, "uploads a file over FTP"),
     ("ftp", "RETR"): OperationFacts(None, None, 0.0, "downloads a file over FTP"),
     ("dns", "query:AXFR"): OperationFacts(None, "T1018", LOGON, "asks for a whole zone of names"),
-    ("smb", "map:ADMIN$"): OperationFacts(None, "T1021.002", LOGON, "connects to the admin share"),
-    ("smb", "map:C$"): OperationFacts(None, "T1021.002", LOGON, "connects to a drive's admin share"),
     **{
         (protocol, name): OperationFacts(kappa, technique, _OT_WEIGHTS[kappa], reads)
         for protocol, functions in FUNCTIONS.items()
@@ -201,34 +199,47 @@ _EXECUTION_PIPES: Final = {"svcctl": "T1569.002", "psexesvc": "T1569.002", "atsv
 
 
 def _smb(operation: str) -> OperationFacts:
-    """``<action>:<share class>:<kind>``; writing a program to an admin share is how tools move (T1570)."""
+    """``<action>:<share class>:<kind>``; writing a program to a share is how tools move (T1570)."""
     action, _, rest = operation.partition(":")
     share, _, kind = rest.partition(":")
+    verb, place = _VERBS.get(action, "uses"), _PLACES.get(share, "a share")
+    technique, weight = _smb_technique(action, share, kind)
+    if action == "map":
+        return OperationFacts(None, technique, weight, f"connects to {place}")
+    if share == "IPC$":
+        name = f"the control pipe {kind}" if technique else "a pipe"
+        return OperationFacts(None, technique, weight, f"{verb} {name}")
+    thing = "a program" if kind in _PROGRAMS else "a file"
+    return OperationFacts(None, technique, weight, f"{verb} {thing} on {place}")
+
+
+def _smb_technique(action: str, share: str, kind: str) -> tuple[str | None, float]:
     changes = action in {"write", "delete", "rename"}
-    if share == "IPC$" and kind in _EXECUTION_PIPES:
-        return OperationFacts(None, _EXECUTION_PIPES[kind], MOVE, f"opens the control pipe {kind}")
-    if changes and kind in {"exe", "script"}:
-        weight = MOVE if share in _ADMIN_SHARES else LOGON
-        return OperationFacts(None, "T1570", weight, f"{_VERBS[action]} a program on the share {share}")
+    if share == "IPC$":
+        technique = _EXECUTION_PIPES.get(kind)
+        return technique, MOVE if technique else 0.0
+    if action in {"write", "rename"} and kind in _PROGRAMS:
+        return "T1570", MOVE if share in _ADMIN_SHARES else LOGON
     if share in _ADMIN_SHARES:
-        weight = MOVE if changes else DISCOVER
-        return OperationFacts(
-            None, "T1021.002", weight, f"{_VERBS.get(action, 'uses')} files on the share {share}"
-        )
-    if changes and share in {"SYSVOL", "NETLOGON"}:
-        return OperationFacts(
-            None, "T1080", MOVE, f"{_VERBS[action]} files that every member of the domain reads"
-        )
-    return OperationFacts(None, None, 0.0, f"{_VERBS.get(action, 'uses')} a share")
+        # Zeek tells of a copy that fits one request by its opening only.
+        return "T1021.002", MOVE if changes else LOGON if kind in _PROGRAMS or action == "map" else DISCOVER
+    return ("T1080", MOVE) if changes and share in _DOMAIN_SHARES else (None, 0.0)
 
 
+_PROGRAMS: Final = frozenset({"exe", "script"})
+_DOMAIN_SHARES: Final = frozenset({"SYSVOL", "NETLOGON"})
+_PLACES: Final = {
+    "ADMIN$": "the admin share",
+    "C$": "a drive's admin share",
+    "SYSVOL": "a share that every member of the domain reads",
+    "NETLOGON": "a share that every member of the domain reads",
+}
 _VERBS: Final = {
     "open": "opens",
     "read": "reads",
     "write": "writes",
     "delete": "deletes",
     "rename": "renames",
-    "map": "connects to",
 }
 
 

@@ -208,9 +208,10 @@ def account(value: str | None) -> str | None:
     """
     if value is None:
         return None
-    name = value.rpartition("\\")[2].lower()
+    name = value.rpartition("\\")[2].lower().strip()
     name = name.partition("@")[0] or name
-    return name or None
+    # Zeek writes <unknown> where a session began before it looked.
+    return None if name.startswith("<") else name or None
 
 
 def user(*names: str) -> Reader:

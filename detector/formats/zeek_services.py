@@ -73,6 +73,18 @@ def _http(row: Row) -> str:
     return "webdav" if method in _WEBDAV else one_of(method, _METHODS)
 
 
+def _url(row: Row) -> str | None:
+    """Host and path; the target of CONNECT, and of a request to a proxy, holds the host already."""
+    host, uri = _host(row), _uri(row)
+    if uri is None or host is None or uri.startswith(host) or "://" in uri[:_SCHEME]:
+        return uri or host
+    return (host + uri)[:TEXT_LIMIT]
+
+
+_SCHEME: Final = 8
+_host: Final = text("host")
+_uri: Final = text("uri")
+
 # --- dns.log ---
 
 _QTYPES: Final = words(
@@ -219,7 +231,7 @@ LOG_TYPES: Final = (
         Act(
             protocol="http",
             operation=_http,
-            object=joined("", "host", "uri"),
+            object=_url,
             outcome=below("status_code", 400),
             user=user("username"),
         ),

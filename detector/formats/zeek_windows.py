@@ -123,6 +123,16 @@ def _ticket(row: Row) -> str:
     return f"{request if request in _REQUESTS else UNKNOWN}:{_cipher(word(row, 'cipher'))}:{result}"
 
 
+def _ticket_outcome(row: Row) -> str | None:
+    """Being asked for pre-authentication is how every log-on begins, and no failure."""
+    if _error(word(row, "error_msg")) == "preauth_required":
+        return None
+    return _succeeded(row)
+
+
+_succeeded: Final = success("success")
+
+
 def _auth(row: Row) -> str:
     return "auth"
 
@@ -147,7 +157,7 @@ LOG_TYPES: Final = (
             protocol="kerberos",
             operation=_ticket,
             object=text("service"),
-            outcome=success("success"),
+            outcome=_ticket_outcome,
             user=realmless("client"),
         ),
     ),

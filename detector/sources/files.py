@@ -14,7 +14,7 @@ import zstandard
 from detector.errors import UnreadableInput
 from detector.records import Block, Reject
 from detector.sources import framing
-from detector.sources.kinds import HEAD, kind
+from detector.sources.kinds import HEAD, PARQUET, kind
 from detector.sources.messages import looks_like_messages, messages
 
 _CHUNK: Final = 1 << 18  # bytes read or decompressed at once; bounds what a decompression bomb can make of us
@@ -42,7 +42,8 @@ class Files:
         block_lines: records of a block.
 
     While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject
-    each) and ``bytes_read`` of ``bytes_total`` (as stored on disk) tells the progress.
+    each) and ``bytes_read`` of ``bytes_total`` (as stored on disk) tells the progress. ``parquet`` lists the
+    Parquet files among the skipped ones, for a reader that takes whole files.
 
     Raises:
         UnreadableInput: a path does not exist.
@@ -52,6 +53,7 @@ class Files:
         self.block_lines = block_lines
         self.files = [file for path in paths for file in _walk(Path(path))]
         self.skipped: list[SkippedFile] = []
+        self.parquet: list[Path] = []
         self.problems: list[Reject] = []
         self.bytes_read = 0
         self.bytes_total = sum(_size(file) for file in self.files)
@@ -86,6 +88,8 @@ class Files:
         reason = kind(source, head) if head else ("empty file" if damage.reason is None else None)
         if reason is not None:
             self.skipped.append(SkippedFile(source, reason))
+            if head.startswith(PARQUET):
+                self.parquet.append(file)
             return
         frame = framing.objects if framing.looks_like_objects(head) else framing.lines
         if looks_like_messages(head):

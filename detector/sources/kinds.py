@@ -7,6 +7,9 @@ from detector.sources.messages import looks_like_messages
 
 HEAD: Final = 4096  # bytes that are looked at
 
+PARQUET: Final = b"PAR1"
+"""The first bytes of a Parquet file."""
+
 _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xd4\xc3\xb2\xa1", "packet capture: run Zeek or softflowd first"),
     (b"\xa1\xb2\xc3\xd4", "packet capture: run Zeek or softflowd first"),
@@ -20,7 +23,7 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xfd7zXZ\x00", "xz file: unpack it first"),
     (b"BZh", "bzip2 file: unpack it first"),
     (b"\x04\x22\x4d\x18", "lz4 file: unpack it first"),
-    (b"PAR1", "Parquet file: only read with a column map"),
+    (PARQUET, "Parquet file: only read with a column map"),
     (b"ARROW1", "Arrow file: not read"),
     (b"SQLite format 3\x00", "SQLite database, no log"),
     (b"\x7fELF", "program, no log"),
