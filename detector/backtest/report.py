@@ -104,6 +104,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "how_long": how_long,
         "level": level_name,
         "amount": amount,
         "one_in": one_in,
@@ -165,6 +166,11 @@ def one_in(p: float) -> str:
 def stamp(text: str | None) -> str:
     """An ISO time to the second, as people read it; UTC goes without saying once it was said."""
     return text[:19].replace("T", " ") if text else "—"
+
+
+def how_long(days: float) -> str:
+    """``7 days``; less than one in hours and minutes."""
+    return f"{amount(days)} days" if days > 1 else _duration(round(days * _DAY) * _MINUTE_US)
 
 
 def level_name(level: float | None) -> str:

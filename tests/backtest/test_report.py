@@ -413,6 +413,7 @@ def test_the_time_line_works_for_minutes_and_for_years(minutes):
 def test_rarity_in_words(p, words):
     assert one_in(p) == words
     assert one_in(0.0) == "beyond measure"
+    assert [report.how_long(days) for days in (7.0, 1.0, 0.0147)] == ["7 days", "1 d", "21 min"]
 
 
 # --- colours ---
