@@ -3,12 +3,13 @@
 0 done, 2 usage or configuration, 3 input that could not be read at all, 4 partial: more rejected than `--max-rejects`.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,7 +25,7 @@ from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.simulate import SimulatedPlant, simulate
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
-DEMO: Final = {"days": 3.0, "hosts": 60, "seed": 7}
+DEMO_DAYS, DEMO_HOSTS, DEMO_SEED = 8.0, 100, 7
 
 app = typer.Typer(
     help="Find intruders moving sideways through IT and OT networks, in Zeek and NetFlow logs.",
@@ -37,7 +38,9 @@ err = Console(stderr=True)
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     """Options before the command."""
     if version:
         typer.echo(f"eastwest {detector.__version__}")
@@ -48,20 +51,30 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def backtest_command(
     paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
-    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
+    log_format: Annotated[
+        str, typer.Option("--format", help="auto, or one format's name for all records.")
+    ] = "auto",
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
     labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
-    train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
-    history: Annotated[
-        list[Path] | None, typer.Option(help="Clean logs that teach first, whatever their time; may be repeated.")
+    train_until: Annotated[
+        str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")
     ] = None,
-    alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(help="Clean logs that teach first, whatever their time; may be repeated."),
+    ] = None,
+    alerts_per_day: Annotated[
+        float | None, typer.Option(help="Alerts a day that people want to read.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Records handled at once; changes speed and memory, never results.")
     ] = None,
     max_rejects: Annotated[
-        str, typer.Option(help="Rejected records, as a count or a share like 5%, beyond which the exit code is 4.")
+        str,
+        typer.Option(
+            help="Rejected records, as a count or a share like 5%, beyond which the exit code is 4."
+        ),
     ] = "10%",
 ) -> None:
     """Run the engine over logs: alerts, incidents, findings, a summary and an HTML report."""
@@ -83,7 +96,9 @@ def backtest_command(
     _print(result)
     rows = result.summary["rows"]
     if rows["rejected"] > limit(rows["in"]):
-        err.print(f"[yellow]{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}")
+        err.print(
+            f"[yellow]{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}"
+        )
         raise typer.Exit(PARTIAL)
 
 
@@ -91,13 +106,17 @@ def backtest_command(
 def simulate_command(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the logs; made if missing.")],
     days: Annotated[float, typer.Option(min=0.1, max=366, help="Length of the history.")] = 7.0,
-    hosts: Annotated[int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")] = 200,
+    hosts: Annotated[
+        int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")
+    ] = 200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
     plant = _simulate(out_dir, days, hosts, seed, campaigns)
-    out.print(f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file  {plant.plant}")
+    out.print(
+        f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file  {plant.plant}"
+    )
     out.print(
         f"\nTry: eastwest backtest {plant.zeek_dir} --plant {plant.plant} --labels {plant.labels} "
         f"--train-until {plant.train_until} --out {out_dir / 'result'}",
@@ -112,8 +131,11 @@ def demo_command(
 ) -> None:
     """Simulate a small plant under attack, run the engine over it, show what it found. Under a minute."""
     began = time.monotonic()
-    out.print("A car plant, three days: office, servers, industrial DMZ, production cells, a supplier. Then, intruders.\n")
-    plant = _simulate(out_dir / "logs", DEMO["days"], int(DEMO["hosts"]), int(DEMO["seed"]), campaigns=True)
+    out.print(
+        "A car plant, a week of ordinary life: offices, servers, industrial DMZ, cells, a supplier. Then, intruders.\n"
+    )
+    shutil.rmtree(out_dir / "logs", ignore_errors=True)
+    plant = _simulate(out_dir / "logs", DEMO_DAYS, DEMO_HOSTS, DEMO_SEED, campaigns=True)
     with _bars() as progress:
         result = backtest(
             [plant.zeek_dir],
@@ -131,14 +153,14 @@ def demo_command(
 def _simulate(out_dir: Path, days: float, hosts: int, seed: int, campaigns: bool) -> SimulatedPlant:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=err) as bars:
         task = bars.add_task("simulating", total=1.0)
-        return simulate(
-            out_dir,
-            days=days,
-            hosts=hosts,
-            seed=seed,
-            campaigns=campaigns,
-            progress=lambda stage, share: bars.update(task, completed=share, description=f"simulating {stage}"),
-        )
+
+        def update(day: str, share: float) -> None:
+            bars.update(task, completed=share, description=f"simulating {day}")
+
+        try:
+            return simulate(out_dir, days=days, hosts=hosts, seed=seed, campaigns=campaigns, progress=update)
+        except (ValueError, FileExistsError) as problem:
+            raise ConfigError("simulate", "", str(problem)) from problem
 
 
 @contextmanager
@@ -175,7 +197,9 @@ def _print(result: Result) -> None:
     out.print(show.alert_table(result.alerts, limit=10))
     if "labels" in summary:
         out.print(show.labels_table(summary))
-    out.print(f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html")
+    out.print(
+        f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html"
+    )
 
 
 def _plant(path: Path | None) -> Plant | None:

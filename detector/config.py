@@ -18,26 +18,43 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     alerts_per_day: float = Field(
-        default=25.0, gt=0, le=100_000, description="Alerts a day that people want to read; the threshold follows it."
+        default=25.0,
+        gt=0,
+        le=100_000,
+        description="Alerts a day that people want to read; the threshold follows it.",
     )
     false_incidents_per_day: float = Field(
-        default=0.05, gt=0, le=100, description="Chains of chance that may become incidents, expected a day; 0.05 is one in 20 days."
+        default=0.05,
+        gt=0,
+        le=100,
+        description="Chains of chance that may become incidents, expected a day; 0.05 is one in 20 days.",
     )
-    half_life_days: float = Field(default=30.0, gt=0, le=3650, description="How fast counts of the past fade.")
+    half_life_days: float = Field(
+        default=30.0, gt=0, le=3650, description="How fast counts of the past fade."
+    )
     reorder_seconds: float = Field(
-        default=2.0, ge=0, le=3600, description="How long a row waits for rows that belong before it (observation time)."
+        default=2.0,
+        ge=0,
+        le=3600,
+        description="How long a row waits for rows that belong before it (observation time).",
     )
     max_entries: int = Field(
-        default=16_000_000, ge=1000, description="Bound of the count table (32 bytes an entry); the oldest are evicted."
+        default=16_000_000,
+        ge=1000,
+        description="Bound of the count table (32 bytes an entry); the oldest are evicted.",
     )
     max_seen: int = Field(
         default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry)."
     )
-    timezone: str = Field(default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus).")
+    timezone: str = Field(
+        default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus)."
+    )
     columns: dict[str, str] | None = Field(
         default=None, description="Our field name: column name, for CSV and Parquet with other headers."
     )
-    batch_rows: int = Field(default=50_000, ge=1, description="Records handled at once; changes speed, never results.")
+    batch_rows: int = Field(
+        default=50_000, ge=1, description="Records handled at once; changes speed, never results."
+    )
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -63,4 +80,6 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
         return Settings.model_validate(values)
     except ValidationError as problem:
         first = problem.errors()[0]
-        raise ConfigError(str(path or "settings"), ".".join(map(str, first["loc"])), first["msg"]) from problem
+        raise ConfigError(
+            str(path or "settings"), ".".join(map(str, first["loc"])), first["msg"]
+        ) from problem

@@ -1,6 +1,5 @@
 """The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,13 +15,13 @@ from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.correlate.chains import Background, Chains
 from detector.correlate.incidents import chained, incidents
-from detector.features.units import KINDS, PLACES, STRATA, Enrich, arrays, flow_units, operation_units, outside_key
+from detector.features.units import INTEREST, KINDS, PLACES, Enrich, flow_units, operation_units, outside_key
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
-from detector.score.structure import Structure
+from detector.score.structure import Structure, units_of
 
 _UNIT_ORDER: Final = [
     "obs_ts", "kind", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "operation", "uid", "object", "user",
@@ -62,7 +61,9 @@ class Engine:
         train_until: rows observed before this time (µs) only teach; None = all are judged.
     """
 
-    def __init__(self, settings: Settings, plant: Plant | None = None, train_until: int | None = None) -> None:
+    def __init__(
+        self, settings: Settings, plant: Plant | None = None, train_until: int | None = None
+    ) -> None:
         self.settings = settings
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
@@ -73,7 +74,7 @@ class Engine:
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
         self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
         self.enrich = Enrich(plant or Plant())
-        self.structure = Structure(STRATA, outside_key(), settings.max_entries, settings.half_life_days)
+        self.structure = Structure(INTEREST, outside_key(), settings.max_entries, settings.half_life_days)
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
         self._alerted: dict[tuple[str, ...], int] = {}
@@ -111,8 +112,8 @@ class Engine:
     def _score(self, released: Released) -> pl.DataFrame:
         units = self.enrich(self._units(released))
         units = units.with_columns(teach=pl.lit(self.teach) | (pl.col("obs_ts") < (self.train_until or 0)))
-        scored = pl.concat([units, self.structure.score(arrays(units))], how="horizontal")
-        scored = scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("interest"), 1.0))
+        scored = pl.concat([units, self.structure.score(units_of(units))], how="horizontal")
+        scored = scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("weight"), 1.0))
         self.accounting.taught += int(scored["teach"].sum())
         self._judge(scored.filter(~pl.col("teach")))
         return scored
@@ -125,7 +126,9 @@ class Engine:
             (released.operations, self.operation_twins, operation_units),
         ):
             twin = twins.mark(frame)
-            paired = frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
+            paired = (
+                frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
+            )
             self._account(frame["late"].to_numpy(), twin, paired)
             parts.append(build(frame.filter(pl.Series(~twin, dtype=pl.Boolean))))
         return pl.concat(parts).sort(_UNIT_ORDER, nulls_last=True)
@@ -162,9 +165,14 @@ class Engine:
             self.alerts.append((found, hop))
 
     def _act_key(self, found: Alert) -> tuple[str, ...]:
-        """What counts as the same act; chatter (operations without a technique) is one act per protocol."""
-        named = (found.operation or "") if found.techniques else ""
-        return found.src, found.dst, found.service, named, found.kind
+        """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""
+        return (
+            found.src,
+            found.dst,
+            found.service,
+            found.kind,
+            found.techniques[0][:5] if found.techniques else "",
+        )
 
     def _repeats(self, found: Alert, now: int) -> bool:
         """Whether the same act was an alert within a day."""

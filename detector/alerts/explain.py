@@ -24,7 +24,14 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
     p = row["p_value"]
     return Alert(
         alert_id=content_id(
-            kind, row["orig_h"], row["resp_h"], row["service"], row["operation"], row["ts"], row["orig_p"], row["resp_p"]
+            kind,
+            row["orig_h"],
+            row["resp_h"],
+            row["service"],
+            row["operation"],
+            row["ts"],
+            row["orig_p"],
+            row["resp_p"],
         ),
         ts=iso(row["ts"]),
         src=row["orig_h"],
@@ -67,7 +74,9 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     reasons.append(
         f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before"
     )
-    reasons.append(f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before")
+    reasons.append(
+        f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before"
+    )
     if row["crossing"]:
         reasons.append(
             f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "

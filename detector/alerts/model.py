@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import orjson
 
-SCORE_DIGITS: Final = 4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
+SCORE_DIGITS: Final = (
+    4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
+)
 P_DIGITS: Final = 4  # significant digits
 _ID_LENGTH: Final = 26  # base32 characters: 130 bits
 
@@ -104,8 +106,10 @@ def _escape(line: bytes) -> bytes:
 def _hostile(char: str) -> bool:
     """C1 controls, line and paragraph separators, and the bidirectional controls of CVE-2021-42574."""
     code = ord(char)
-    return 0x7F <= code <= 0x9F or code in (0x2028, 0x2029, 0x061C, 0x200E, 0x200F) or (
-        0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+    return (
+        0x7F <= code <= 0x9F
+        or code in (0x2028, 0x2029, 0x061C, 0x200E, 0x200F)
+        or (0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069)
     )
 
 

@@ -187,9 +187,7 @@ _BACNET_READS: Final = _words(
     "confirmed_event_notification unconfirmed_event_notification i_am i_have acknowledge_alarm",
     "confirmed_text_message unconfirmed_text_message confirmed_audit_notification audit_log_query",
 )
-_BACNET_FINDS: Final = _words(
-    "who_is who_has who_am_i you_are who_is_router_to_network i_am_router_to_network"
-)
+_BACNET_FINDS: Final = _words("who_is who_has who_am_i you_are who_is_router_to_network i_am_router_to_network")
 BACNET: Final[tuple[Function, ...]] = (
     *((name, name, READ, None, name.replace("_", " ")) for name in _BACNET_READS),
     *((name, name, READ, "T0846", "looks for devices") for name in _BACNET_FINDS),

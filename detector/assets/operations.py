@@ -38,9 +38,7 @@ DISCOVER: Final = 0.1
 _OT_WEIGHTS: Final = (0.05, 0.3, 0.5, 0.8, 1.0)  # by consequence class
 
 _DEFAULT_IT: Final = OperationFacts(None, None, 0.0, "uses the service")
-_DEFAULT_OT: Final = OperationFacts(
-    WRITE, None, _OT_WEIGHTS[WRITE], "uses a function that is not known to be harmless"
-)
+_DEFAULT_OT: Final = OperationFacts(WRITE, None, _OT_WEIGHTS[WRITE], "uses a function that is not known to be harmless")
 """An unknown function of a plant protocol may well be a vendor's own write or program function."""
 
 _RPC: Final = """

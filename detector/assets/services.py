@@ -34,8 +34,7 @@ _UDP: Final = {
     20000: "dnp3", 34964: "profinet-cm", 44818: "enip", 47808: "bacnet", 48899: "beckhoff-ads", 51820: "wireguard",
 }  # fmt: skip
 OT_SERVICES: Final = frozenset(
-    "s7comm modbus iec104 dnp3 enip enip-io opcua bacnet profinet profinet-cm fins melsec codesys-2 codesys-3 ge-srtp"
-    " niagara-fox niagara-tls pcworx red-lion beckhoff-ads ff-annunc proconos sicam vxworks-debug".split()
+    ["s7comm", "modbus", "iec104", "dnp3", "enip", "enip-io", "opcua", "bacnet", "profinet", "profinet-cm", "fins", "melsec", "codesys-2", "codesys-3", "ge-srtp", "niagara-fox", "niagara-tls", "pcworx", "red-lion", "beckhoff-ads", "ff-annunc", "proconos", "sicam", "vxworks-debug"]
 )
 """Services that only controllers and what talks to them use."""
 
@@ -45,7 +44,9 @@ INTERACTIVE_SERVICES: Final = {
 }  # fmt: skip
 """Services that give a foothold on arrival, with the ATT&CK technique of a move over them."""
 
-RESERVED_PORTS: Final = 1024  # ports below are assigned by IANA and served, not used, by ordinary hosts (RFC 6335)
+RESERVED_PORTS: Final = (
+    1024  # ports below are assigned by IANA and served, not used, by ordinary hosts (RFC 6335)
+)
 
 
 def is_service_port(proto: str, port: int) -> bool:

@@ -46,7 +46,9 @@ def load_labels(path: Path) -> list[Label]:
             reader = csv.DictReader(opened)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise ConfigError(str(path), "header", f"needs the columns {','.join(COLUMNS)}; missing {missing[0]}")
+                raise ConfigError(
+                    str(path), "header", f"needs the columns {','.join(COLUMNS)}; missing {missing[0]}"
+                )
             return [_label(path, number, row) for number, row in enumerate(reader, 2)]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise ConfigError(str(path), "", f"cannot be read as CSV: {problem}") from problem
@@ -90,7 +92,9 @@ def parse_time(text: str) -> int:
     return round(parsed.timestamp() * 1e6)
 
 
-def measure(labels: list[Label], alerts: list[Alert], incidents: list[Incident], days: float) -> dict[str, Any]:
+def measure(
+    labels: list[Label], alerts: list[Alert], incidents: list[Incident], days: float
+) -> dict[str, Any]:
     """What the labels say of the result; see `summary.json` in the docs for the keys."""
     seen = [(parse_time(alert.ts), alert.src, alert.dst) for alert in alerts]
     steps = [(parse_time(step.ts), step.src, step.dst) for incident in incidents for step in incident.path]
@@ -100,7 +104,11 @@ def measure(labels: list[Label], alerts: list[Alert], incidents: list[Incident],
     ]
     true_alerts = sum(any(label.covers(*place) for label in labels) for place in seen)
     true_incidents = sum(
-        any(label.covers(parse_time(step.ts), step.src, step.dst) for step in incident.path for label in labels)
+        any(
+            label.covers(parse_time(step.ts), step.src, step.dst)
+            for step in incident.path
+            for label in labels
+        )
         for incident in incidents
     )
     return {
@@ -130,5 +138,7 @@ def _campaign(name: str, hops: list[Label], found: list[tuple[int, str, str]]) -
         "hops_before_first_alert": None
         if first is None
         else sum(hop.end is not None and hop.end + SLACK_US < first for hop in hops),
-        "minutes_to_detect": None if first is None or begin is None else round(max(first - begin, 0) / 60e6, 1),
+        "minutes_to_detect": None
+        if first is None or begin is None
+        else round(max(first - begin, 0) / 60e6, 1),
     }

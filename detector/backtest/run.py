@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import detector
-from detector.alerts.model import SCORE_DIGITS, Alert, Incident, iso, to_json
+from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, to_json
 from detector.assets.plant import Plant
 from detector.backtest.labels import Label, measure, parse_time
 from detector.backtest.report import Timeline, View, render
@@ -67,9 +67,9 @@ class Tally:
         self.new_edges += edges.height
         top = edges.select("ts", "orig_h", "resp_h", "service", "p_value", "score", "orig_zone", "resp_zone")
         joined = top if self.top_edges is None else pl.concat([self.top_edges, top])
-        self.top_edges = joined.sort(["p_value", "score", "ts", "orig_h", "resp_h"], descending=[False, True, False, False, False])[
-            :_TOP_EDGES
-        ]
+        self.top_edges = joined.sort(
+            ["p_value", "score", "ts", "orig_h", "resp_h"], descending=[False, True, False, False, False]
+        )[:_TOP_EDGES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,9 @@ def backtest(
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
     if labels is not None:
         summary["labels"] = measure(labels, alerts, incidents, summary["time"]["days"])
-    (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    (out / "summary.json").write_bytes(
+        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
     view = View(summary, alerts, incidents, _timeline(tally, alerts), _zones(plant, alerts, incidents))
     (out / "report.html").write_text(render(view), encoding="utf-8")
     return Result(alerts, incidents, summary, out)
@@ -286,7 +288,9 @@ def _summary(
         "paired": account.paired,
         "taught": account.taught,
         "rejected_reasons": dict(rejected.most_common(100)),
-        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(account.filtered.items())},
+        "filtered_reasons": {
+            f"{log}: {reason}": count for (log, reason), count in sorted(account.filtered.items())
+        },
         "notes": {f"{log}: {what}": count for (log, what), count in sorted(account.notes.items())},
         "time": {
             "first": None if tally.first is None else iso(tally.first),
@@ -304,7 +308,10 @@ def _summary(
         },
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
-        "state": {"entries": int(engine.structure.counts.used[0]), "evicted": engine.structure.counts.evicted},
+        "state": {
+            "entries": int(engine.structure.counts.used[0]),
+            "evicted": engine.structure.counts.evicted,
+        },
         "settings": engine.settings.model_dump(),
     }
 
@@ -338,15 +345,16 @@ def _timeline(tally: Tally, alerts: list[Alert]) -> Timeline:
         return out
 
     alerted = Counter(parse_time(alert.ts) // _MINUTE_US for alert in alerts)
-    return Timeline(first * _MINUTE_US, width * _MINUTE_US, binned(tally.rows), binned(tally.findings), binned(alerted))
+    return Timeline(
+        first * _MINUTE_US, width * _MINUTE_US, binned(tally.rows), binned(tally.findings), binned(alerted)
+    )
 
 
 def _zones(plant: Plant | None, alerts: list[Alert], incidents: list[Incident]) -> dict[str, float | None]:
     """Declared zones with their level, then the ones that were only met."""
     zones: dict[str, float | None] = {zone.name: zone.purdue_level for zone in (plant or Plant()).zones}
-    places = [*alerts, *(step for incident in incidents for step in incident.path)]
+    places: list[Alert | Step] = [*alerts, *(step for incident in incidents for step in incident.path)]
     for place in places:
         for zone in (place.src_zone, place.dst_zone):
             zones.setdefault(zone, None)
     return zones
-

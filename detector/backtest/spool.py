@@ -74,8 +74,10 @@ class Spool:
         self._spill()
         for hour in sorted(self._parts):
             paths = self._parts.pop(hour)
-            flows = pl.concat([pl.read_ipc(path.with_suffix(".flows"), memory_map=False) for path in paths])
-            operations = pl.concat([pl.read_ipc(path.with_suffix(".operations"), memory_map=False) for path in paths])
+            flows = pl.concat([pl.read_ipc(path.with_suffix(".flows")) for path in paths])
+            operations = pl.concat(
+                [pl.read_ipc(path.with_suffix(".operations")) for path in paths]
+            )
             yield from _slices(flows, operations, batch_rows)
             for path in paths:
                 path.with_suffix(".flows").unlink()
@@ -83,7 +85,10 @@ class Spool:
 
 
 def _slices(flows: pl.DataFrame, operations: pl.DataFrame, batch_rows: int) -> Iterator[Decoded]:
-    flows, operations = flows.sort("obs_ts", maintain_order=True), operations.sort("obs_ts", maintain_order=True)
+    flows, operations = (
+        flows.sort("obs_ts", maintain_order=True),
+        operations.sort("obs_ts", maintain_order=True),
+    )
     times = np.concatenate([flows["obs_ts"].to_numpy(), operations["obs_ts"].to_numpy()])
     is_flow = np.argsort(times, kind="stable") < flows.height
     taken_flows = np.concatenate([[0], np.cumsum(is_flow)])

@@ -28,6 +28,9 @@ DAY_US: Final = 24 * HOUR_US
 HOP_WINDOW_US: Final = HOUR_US
 REACH_US: Final = 7 * DAY_US
 GRAIN_US: Final = 5 * 60_000_000  # gaps below this say no more than this
+BEFORE_SHARE: Final = (
+    0.2  # what came before the first sure hop must be stranger: nothing says yet that it was the intruder
+)
 PRIOR_DAYS: Final = 1.0  # weight of "arrivals are spread evenly" against what was seen at a host
 MAX_LENGTH: Final = 6
 MAX_PREDECESSORS: Final = 256  # strongest are not searched past this many arrivals; all are counted in M
@@ -124,7 +127,9 @@ class Chains:
         hop = self._hop(finding, ts, per_day, background)
         hop.findings.append(finding)
         if len(hop.findings) > MAX_FINDINGS:
-            hop.findings.remove(max(hop.findings, key=lambda known: (known.p_value, known.ts, known.alert_id)))
+            hop.findings.remove(
+                max(hop.findings, key=lambda known: (known.p_value, known.ts, known.alert_id))
+            )
         self._propagate(hop)
         self._forget(ts)
         return hop
@@ -182,6 +187,7 @@ class Chains:
             hop.best = self._chains_to(hop)
             if hop.chance <= self.false_per_day:
                 self._report(hop)
+            self._grow([hop, *(other for other in self._predecessors(hop) if other.incident >= 0)])
             if hop.best != before:
                 waiting.update((other.ts, other.number) for other in self._successors(hop))
 
@@ -241,6 +247,31 @@ class Chains:
         members.update(member.number for member in trail)
         for number in members:
             self.hops[number].incident = name
+
+    def _grow(self, frontier: list[Hop]) -> None:
+        """Take the hops around an incident in that chance would hardly have put there."""
+        while frontier:
+            hop = frontier.pop()
+            if hop.incident < 0:
+                continue
+            after = [(other, self._departures, hop.dst, 1.0) for other in self._successors(hop)]
+            before = [(other, self._arrivals, hop.src, BEFORE_SHARE) for other in self._predecessors(hop)]
+            for other, index, host, share in after + before:
+                if (
+                    other.incident < 0
+                    and self._expected(other, index, host, hop) <= share * self.false_per_day
+                ):
+                    other.incident = hop.incident
+                    self.incidents[hop.incident].add(other.number)
+                    frontier.append(other)
+
+    def _expected(self, other: Hop, index: dict[str, list[tuple[int, int]]], host: str, hop: Hop) -> float:
+        """Findings as strange as ``other`` that chance puts at ``host`` (leaving or arriving) in the time between the two.
+
+        The intruder is on the host since, or until, ``hop``. Chance sends r a day, of which the host has its share.
+        """
+        share = (len(index.get(host, ())) + 1) / (len(self._open) + max(hop.background.hosts, 1.0))
+        return other.per_day * share * max(abs(hop.ts - other.ts), GRAIN_US) / DAY_US
 
     def _open_incident(self, root: Hop) -> int:
         self.incidents[root.number] = set()

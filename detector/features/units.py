@@ -10,7 +10,6 @@ from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
-from detector.score.structure import Units
 from detector.state.keys import text_keys
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
@@ -19,20 +18,19 @@ PLACES: Final = ("inside IT", "OT", "from outside", "to outside")
 CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
 """Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to services that
 give a foothold, to controllers, or across levels without a conduit."""
-STRATA: Final = len(CLASSES) * len(PLACES)
-
-# How much a class and a place have to do with moves inside, as p-value weights (Genovese, Roeder, Wasserman 2006):
-# p is divided by them, so that the alert budget goes where lateral movement shows.
-CLASS_INTEREST: Final = (0.5, 0.5, 0.25, 2.0, 2.0)
-PLACE_INTEREST: Final = (1.0, 2.0, 0.5, 0.25)
+# How much of the attention a class and a place deserve: lateral movement shows in acts and moves, inside, towards OT.
+_CLASS_INTEREST: Final = (1.0, 1.0, 1.0, 4.0, 4.0)
+_PLACE_INTEREST: Final = (2.0, 2.0, 0.5, 0.5)
+INTEREST: Final = tuple(by_class * by_place for by_class in _CLASS_INTEREST for by_place in _PLACE_INTEREST)
+"""Interest by stratum; stratum = class * len(PLACES) + place."""
 
 ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
 """Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is judged by packets."""
 
 # Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
 MOVE_BONUS: Final = 3.0  # odds x 20: services that give a foothold on arrival
-ACT_BONUS: Final = 4.0  # times the operation's weight, see assets.operations
-CONSEQUENCE_BONUS: Final = (0.0, 2.0, 3.0, 4.0, 5.0)  # OT consequence class 0 read .. 4 program
+ACT_BONUS: Final = 5.0  # times the operation's weight, see assets.operations
+ACT_WEIGHT: Final = 0.3  # operations from this weight on are acts, the rest is chatter
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
 COMMON: Final = (
@@ -105,7 +103,9 @@ def outside_key() -> np.uint64:
 def _mapped(frame: pl.DataFrame, on: Sequence[str], value: Callable[..., Any], name: str) -> pl.DataFrame:
     """``frame`` with column ``name`` = ``value`` of the columns ``on``, computed once per distinct combination."""
     distinct = frame.select(on).unique(maintain_order=True)
-    named = distinct.with_columns(pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String))
+    named = distinct.with_columns(
+        pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String)
+    )
     joined = frame.join(named, on=list(on), how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(pl.col(f"_{name}").alias(name)).drop(f"_{name}")
 
@@ -124,7 +124,7 @@ class Enrich:
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``, ``crossing``,
-        ``stratum``, ``interest``, ``moves`` (whether an intruder could have moved by it)."""
+        ``stratum``, ``moves`` (whether an intruder could have moved by it)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
         units = self._with_act(units)
@@ -133,8 +133,9 @@ class Enrich:
         return units.with_columns(
             bonus=pl.col("bonus") + crossing,
             stratum=_class() * len(PLACES) + _place(),
-            interest=_weight(_class(), CLASS_INTEREST) * _weight(_place(), PLACE_INTEREST),
-            moves=(pl.col("kind") != ATTEMPT_KIND) & pl.col("resp_inside") & ~pl.col("resp_group"),
+            moves=((_class() >= 3) | ((pl.col("kind") == FLOW_KIND) & (pl.col("service") == "tcp/high")))
+            & pl.col("resp_inside")
+            & ~pl.col("resp_group"),
         )
 
     def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:
@@ -160,7 +161,9 @@ class Enrich:
             consequence=pl.Series([act[1] for act in acts], dtype=pl.Int64),
             technique=pl.Series([act[2] for act in acts], dtype=pl.String),
         )
-        return units.join(table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left")
+        return units.join(
+            table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left"
+        )
 
     def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:
         """Bonus in nats, consequence class (0 for IT), technique."""
@@ -170,8 +173,7 @@ class Enrich:
                 return MOVE_BONUS, 0, "T0886"
             return (MOVE_BONUS if technique else 0.0), 0, technique
         known = facts(service, operation)
-        consequence = known.consequence or 0
-        return ACT_BONUS * known.weight + CONSEQUENCE_BONUS[consequence], consequence, known.technique
+        return ACT_BONUS * known.weight, known.consequence or 0, known.technique
 
     def _with_crossing(self, units: pl.DataFrame) -> pl.DataFrame:
         far = ((pl.col("orig_level") - pl.col("resp_level")).abs() > 1).fill_null(False)
@@ -181,12 +183,14 @@ class Enrich:
         forbidden = pairs.with_columns(
             crossing=pl.Series([not self._plant.permits(*row) for row in pairs.iter_rows()], dtype=pl.Boolean)
         )
-        joined = units.join(forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left")
+        joined = units.join(
+            forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left"
+        )
         return joined.with_columns(pl.col("crossing").fill_null(False))
 
 
 def _class() -> pl.Expr:
-    meant = (pl.col("bonus") > 0) | (pl.col("consequence") > 0) | pl.col("crossing")
+    meant = (pl.col("bonus") >= ACT_BONUS * ACT_WEIGHT) | (pl.col("consequence") > 0) | pl.col("crossing")
     return (
         pl.when(pl.col("kind") == ATTEMPT_KIND)
         .then(1)
@@ -196,10 +200,6 @@ def _class() -> pl.Expr:
     )
 
 
-def _weight(index: pl.Expr, weights: Sequence[float]) -> pl.Expr:
-    return index.replace_strict(dict(enumerate(weights)), return_dtype=pl.Float64)
-
-
 def _place() -> pl.Expr:
     ot = (
         (pl.col("orig_level") <= OT_LEVEL)
@@ -207,26 +207,11 @@ def _place() -> pl.Expr:
         | pl.col("service").is_in(sorted(services.OT_SERVICES))
     ).fill_null(False)
     return (
-        pl.when(~pl.col("orig_inside")).then(2).when(~pl.col("resp_inside")).then(3).when(ot).then(1).otherwise(0)
+        pl.when(~pl.col("orig_inside"))
+        .then(2)
+        .when(~pl.col("resp_inside"))
+        .then(3)
+        .when(ot)
+        .then(1)
+        .otherwise(0)
     )
-
-
-def arrays(units: pl.DataFrame) -> Units:
-    """The columns the structure model walks, from enriched units in scoring order; ``teach`` says which only teach."""
-    token = pl.concat_str(
-        pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
-    )
-    return Units(
-        orig=text_keys(units["orig_key"]),
-        resp=text_keys(units["resp_key"]),
-        orig_zone=text_keys(units["orig_zone"]),
-        resp_zone=text_keys(units["resp_zone"]),
-        token=text_keys(units.select(token.alias("token"))["token"]),
-        kind=units["kind"].cast(pl.Int64).to_numpy(),
-        stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-        bonus=units["bonus"].to_numpy(),
-        interest=units["interest"].to_numpy(),
-        time=units["obs_ts"].to_numpy(),
-        teach=units["teach"].to_numpy(),
-    )
-

@@ -42,9 +42,7 @@ class Decoder:
 
     def __init__(self, source: str, context: Context, hint: str | None = None, format: str = "auto") -> None:
         if format != "auto" and format not in LOG_TYPES:
-            raise ConfigError(
-                "--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}"
-            )
+            raise ConfigError("--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}")
         self.source = source
         self.context = context
         self.branches: Counter[str] = Counter()
@@ -59,7 +57,7 @@ class Decoder:
         positions = block.positions or range(block.first_position, block.first_position + len(block.lines))
         for position, line in zip(positions, block.lines, strict=True):
             first = line[:1]
-            if first == b"{":
+            if first == b"{" and not self._is_row(line):
                 self._json(task, position, line)
             elif first == b"#" and not _is_message(line):
                 self._header_line(task, line)
@@ -67,6 +65,10 @@ class Decoder:
                 self._other(task, position, line)
         self._flush(task)
         return task.finish(self.context)
+
+    def _is_row(self, line: bytes) -> bool:
+        """Whether a brace begins a row of the current table; the separator never stands bare in Zeek's JSON."""
+        return bool(self._header.columns) and self._header.separator in line
 
     def _json(self, task: "_Task", position: int, line: bytes) -> None:
         if len(line) > LINE_LIMIT:
@@ -128,7 +130,7 @@ class Decoder:
         try:
             row = goflow2_protobuf.row(line)
         except BadValue as problem:
-            task.reject(position, f"neither text nor a flow message: {problem}", line)
+            task.reject(position, str(problem), line)
             return
         self.branches["protobuf"] += 1
         task.add("netflow.goflow2", position, row)
@@ -141,11 +143,13 @@ class Decoder:
             rows, _, _ = tsv.rows(header, [line])
             task.add("zeek.conn", position, rows[0])
             return
-        bare = tsv.bare_header(line)
-        if bare is not None:
-            self._header = bare
-            return
-        if line.strip() not in _BRACKETS:  # arrays are framed by the source
+        # A header stands before all records; later, such a line is rubbish that must not change how others are read.
+        # Arrays are framed by the source.
+        if not self.branches and line.strip() not in _BRACKETS:
+            bare = tsv.bare_header(line)
+            if bare is not None:
+                self._header = bare
+                return
             self._table = csv_header.match(line, self.context)
         if self._table is None:
             task.reject(position, "neither a JSON object nor a row under a known header", line)
@@ -239,6 +243,4 @@ def _convert(log_type: LogType | None, batch: Batch, context: Context) -> Decode
 
 
 def _rejected(batch: Batch, indices: Iterable[int], reason: str) -> Decoded:
-    return Decoded(
-        rejects=[Reject(batch.source, batch.positions[i], reason, evidence(batch.rows[i])) for i in indices]
-    )
+    return Decoded(rejects=[Reject(batch.source, batch.positions[i], reason, evidence(batch.rows[i])) for i in indices])

@@ -64,9 +64,7 @@ def log_of_hint(hint: str) -> str | None:
     parts = [part for part in re.split(r"[^a-z0-9_]+", name) if part]
     for part in parts[:3]:
         words = part.split("_")
-        spans = [
-            "_".join(words[start:end]) for start in range(len(words)) for end in range(len(words), start, -1)
-        ]
+        spans = ["_".join(words[start:end]) for start in range(len(words)) for end in range(len(words), start, -1)]
         found = [span for span in spans if span in STREAMS]
         if found:
             return f"zeek.{max(found, key=len)}"
@@ -91,9 +89,7 @@ def _told(row: Row) -> Found | None:
 
 def _recognisable(row: Row) -> bool:
     """A row as only Zeek writes it: its own ids, or a connection's four-tuple in one of its spellings."""
-    return any(key in row for key in ("uid", "id.orig_h", "id_orig_h", "fuid")) or (
-        "ts" in row and "id" in row
-    )
+    return any(key in row for key in ("uid", "id.orig_h", "id_orig_h", "fuid")) or ("ts" in row and "id" in row)
 
 
 # --- envelopes of shippers ---
@@ -303,9 +299,7 @@ def detect(row: Row, hinted: str | None) -> Found | str:
         hinted: the log that the name of the source speaks of (`log_of_hint`), or None.
     """
     if ("id.orig_h" in row or "id_orig_h" in row) and _OUTER.isdisjoint(row):
-        return (
-            (hinted, row, "name") if hinted is not None else (_shape(tuple(row)[:_FIELDS_MAX]), row, "shape")
-        )
+        return (hinted, row, "name") if hinted is not None else (_shape(tuple(row)[:_FIELDS_MAX]), row, "shape")
     for _ in range(_ENVELOPES_MAX):
         found = _told(row)
         if found:

@@ -60,9 +60,7 @@ class Fields:
         for name in others:
             if None not in values:
                 break
-            values = [
-                row.get(name) if value is None else value for row, value in zip(rows, values, strict=True)
-            ]
+            values = [row.get(name) if value is None else value for row, value in zip(rows, values, strict=True)]
         return values
 
     def reject(self, index: int, reason: str) -> None:
@@ -93,9 +91,7 @@ class Fields:
         odd = [i for i, v in enumerate(values) if type(v) is not str or len(v) > TEXT_LIMIT or v in _NO_VALUE]
         return self._mend(names, values, odd, _text, required) if odd else values
 
-    def integer(
-        self, *names: str, low: int = 0, high: int = _INT64_MAX, required: bool = False
-    ) -> list[int | None]:
+    def integer(self, *names: str, low: int = 0, high: int = _INT64_MAX, required: bool = False) -> list[int | None]:
         """Integers in [low, high]; decimal text is accepted, booleans and fractions are not."""
 
         def convert(value: Any) -> int:
@@ -154,9 +150,7 @@ class Fields:
             **columns,
         }
         keep = [index for index in range(count) if index not in self.bad] if self.bad else None
-        frame = pl.DataFrame(
-            [_series(name, dtype, given.get(name), count, keep) for name, dtype in schema.items()]
-        )
+        frame = pl.DataFrame([_series(name, dtype, given.get(name), count, keep) for name, dtype in schema.items()])
         rejects = [
             Reject(
                 self.batch.source,
@@ -219,12 +213,7 @@ def _integer(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if (
-        isinstance(value, str)
-        and len(value) <= _DIGITS
-        and value.isascii()
-        and value.removeprefix("-").isdigit()
-    ):
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.removeprefix("-").isdigit():
         return int(value)
     raise BadValue(f"{shown(value)} is not an integer")
 

@@ -107,12 +107,7 @@ class _Table:
                 except ValueError:
                     pass
             return [None if cell == unset else self._int(cell) for cell in cells]
-        if (
-            not kind.startswith(_CONTAINERS)
-            and kind != "bool"
-            and not self._escaped
-            and self._empty not in cells
-        ):
+        if not kind.startswith(_CONTAINERS) and kind != "bool" and not self._escaped and self._empty not in cells:
             return [None if cell == unset else cell for cell in cells]
         convert = self._cell(kind)
         return [None if cell == unset else convert(cell) for cell in cells]
@@ -126,9 +121,7 @@ class _Table:
             return self._int
         if kind.startswith(_CONTAINERS):
             inner = self._cell(kind.partition("[")[2].rstrip("]"))
-            return lambda cell: (
-                [] if cell == self._empty else [inner(item) for item in cell.split(self._set_separator)]
-            )
+            return lambda cell: [] if cell == self._empty else [inner(item) for item in cell.split(self._set_separator)]
         return self._str
 
     def _float(self, cell: str) -> float | str:

@@ -302,16 +302,10 @@ LOG_TYPES: Final = (
     log_type("s7comm", _S7_ACT),
     log_type(
         "s7comm_upload_download",
-        replace(
-            _S7_ACT, operation=_s7_transfer, object=joined(" ", "filename", "block_type", "block_number")
-        ),
+        replace(_S7_ACT, operation=_s7_transfer, object=joined(" ", "filename", "block_type", "block_number")),
     ),
-    log_type(
-        "s7comm_read_szl", replace(_S7_ACT, operation=_read_szl, object=text("szl_id_name"), skip=_szl_reply)
-    ),
-    log_type(
-        "s7comm_plus", Act(protocol="s7comm_plus", operation=_s7_plus, skip=_s7_plus_reply, by_sender=True)
-    ),
+    log_type("s7comm_read_szl", replace(_S7_ACT, operation=_read_szl, object=text("szl_id_name"), skip=_szl_reply)),
+    log_type("s7comm_plus", Act(protocol="s7comm_plus", operation=_s7_plus, skip=_s7_plus_reply, by_sender=True)),
     log_type(
         "cip",
         Act(
@@ -328,9 +322,7 @@ LOG_TYPES: Final = (
     log_type("bacnet_device_control", replace(_BACNET_DETAIL, object=text("device_state"), skip=reply)),
     log_type(
         "bacnet_discovery",
-        replace(
-            _BACNET_DETAIL, object=joined(" ", "object_type", "instance_number", "range"), skip=_bacnet_finds
-        ),
+        replace(_BACNET_DETAIL, object=joined(" ", "object_type", "instance_number", "range"), skip=_bacnet_finds),
     ),
     log_type("opcua_binary", _OPCUA_ACT),
     log_type(
@@ -356,7 +348,5 @@ LOG_TYPES: Final = (
         "profinet_io_cm",
         Act(protocol="profinet_io_cm", operation=_profinet, skip=_profinet_reply, by_sender=True),
     ),
-    log_type(
-        "genisys", Act(protocol="genisys", operation=_genisys, object=text("server"), skip=_genisys_reply)
-    ),
+    log_type("genisys", Act(protocol="genisys", operation=_genisys, object=text("server"), skip=_genisys_reply)),
 )

@@ -50,6 +50,4 @@ def _discard(batch: Batch, context: Context) -> Decoded:
     return Decoded(filtered=Counter({(batch.log, f"no model reads {name}"): len(batch.rows)}))
 
 
-LOG_TYPES: Final = tuple(
-    LogType(name, _discard) for name in (*(f"zeek.{name}" for name in sorted(_NAMES)), OTHER)
-)
+LOG_TYPES: Final = tuple(LogType(name, _discard) for name in (*(f"zeek.{name}" for name in sorted(_NAMES)), OTHER))

@@ -19,7 +19,7 @@ from detector.state.counts import Counts, find
 SYN, RST, ACK = 0x02, 0x04, 0x10  # RFC 9293 3.1
 CLOCK_GRAIN_US: Final = 1000  # exporters keep flow times in milliseconds
 MAX_ENDPOINTS: Final = 1 << 20  # 32 bytes each; when full it keeps what it knows and learns no more
-_KEEP, _SWAP, _OPEN = np.int8(0), np.int8(1), np.int8(2)
+_KEEP, _SWAP, _OPEN = 0, 1, 2
 
 _SWAPPED: Final = [
     ("orig_h", "resp_h"), ("orig_p", "resp_p"), ("orig_bytes", "resp_bytes"), ("orig_pkts", "resp_pkts"),
@@ -72,7 +72,9 @@ class Direction:
         swap = pl.Series(verdict == _SWAP)
         exchanged = [pl.when(swap).then(b).otherwise(a).alias(a) for a, b in _SWAPPED]
         exchanged += [pl.when(swap).then(a).otherwise(b).alias(b) for a, b in _SWAPPED]
-        return flows.with_columns(exchanged).with_columns(guessed=~pl.Series(sure)).drop("_verdict", "_fallback")
+        return (
+            flows.with_columns(exchanged).with_columns(guessed=~pl.Series(sure)).drop("_verdict", "_fallback")
+        )
 
 
 def _serves(side: str) -> pl.Expr:
@@ -83,16 +85,22 @@ def _serves(side: str) -> pl.Expr:
     return (port.is_between(1, RESERVED_PORTS - 1) | named).fill_null(False)
 
 
+def _only_syn(flags: pl.Expr) -> pl.Expr:
+    return ((flags & SYN) != 0) & ((flags & ACK) == 0)
+
+
+def _only_rst(flags: pl.Expr) -> pl.Expr:
+    return ((flags & RST) != 0) & ((flags & SYN) == 0)
+
+
 def _evidence() -> pl.Expr:
     orig, resp = pl.col("orig_flags").fill_null(0), pl.col("resp_flags").fill_null(0)
-    only_syn = lambda flags: ((flags & SYN) != 0) & ((flags & ACK) == 0)  # noqa: E731 - two uses, one line
-    only_rst = lambda flags: ((flags & RST) != 0) & ((flags & SYN) == 0)  # noqa: E731
     whole = ((orig & SYN) != 0) & ((resp & SYN) != 0)
     lead = pl.col("resp_ts") - pl.col("orig_ts")
     return (
-        pl.when(pl.col("oriented") | only_syn(orig))
+        pl.when(pl.col("oriented") | _only_syn(orig))
         .then(_KEEP)
-        .when(only_syn(resp) | (only_rst(orig) & ~pl.col("paired") & ((orig & ACK) != 0) & _serves("orig")))
+        .when(_only_syn(resp) | (_only_rst(orig) & ~pl.col("paired") & ((orig & ACK) != 0) & _serves("orig")))
         .then(_SWAP)
         .when(whole & (lead >= CLOCK_GRAIN_US))
         .then(_KEEP)

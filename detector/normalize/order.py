@@ -99,4 +99,6 @@ def _in_order(
     columns = [*FLOW, *_HALVES]
     if not pairs.size:
         return alone.select(columns)
-    return pl.concat([alone.select(columns), join_halves(flows, pairs, others).select(columns)]).sort(_FLOW_ORDER)
+    return pl.concat([alone.select(columns), join_halves(flows, pairs, others).select(columns)]).sort(
+        _FLOW_ORDER
+    )

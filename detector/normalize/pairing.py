@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from detector.state.keys import Keys, integer_keys, mix_all, text_keys
 
-_LOOK_BACK = 64  # earlier records of one 5-tuple that are tried; a flood on one tuple must not cost quadratic time
+_LOOK_BACK = (
+    64  # earlier records of one 5-tuple that are tried; a flood on one tuple must not cost quadratic time
+)
 
 
 def endpoint_keys(flows: pl.DataFrame) -> tuple[Keys, Keys]:
     """Keys of (originator, port, protocol) and (responder, port, protocol)."""
     proto = text_keys(flows["proto"])
     first, second = (
-        mix_all(mix_all(text_keys(flows[f"{side}_h"]), integer_keys(flows[f"{side}_p"])), proto) for side in ("orig", "resp")
+        mix_all(mix_all(text_keys(flows[f"{side}_h"]), integer_keys(flows[f"{side}_p"])), proto)
+        for side in ("orig", "resp")
     )
     return first, second
 

@@ -23,7 +23,16 @@ OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user
 
 @numba.njit(cache=True)
 def _mark(
-    keys: Any, uids: Any, starts: Any, now: Any, table: Any, used: Any, limit: Any, start: Any, stop: Any, twin: Any
+    keys: Any,
+    uids: Any,
+    starts: Any,
+    now: Any,
+    table: Any,
+    used: Any,
+    limit: Any,
+    start: Any,
+    stop: Any,
+    twin: Any,
 ) -> Any:
     """twin[row] <- whether row repeats an earlier one; the cell keeps start time and uid of the last original."""
     slots, cells, last = table
@@ -69,10 +78,13 @@ class Twins:
             stop = min(row + _CHUNK, frame.height)
             self.seen.reserve(stop - row)
             table = self.seen.keys, self.seen.cells, self.seen.last
-            row = _mark(keys, uids, starts, now, table, self.seen.used, self.seen.max_entries, row, stop, twin)
+            row = _mark(
+                keys, uids, starts, now, table, self.seen.used, self.seen.max_entries, row, stop, twin
+            )
             if row < stop:
                 self.seen.evict()
-        return twin & frame["orig_p"].is_not_null().to_numpy()
+        has_ports: NDArray[np.bool_] = frame["orig_p"].is_not_null().to_numpy()
+        return np.logical_and(twin, has_ports)
 
     def _keys(self, frame: pl.DataFrame) -> Keys:
         keys: Keys = text_keys(frame["orig_h"])

@@ -7,8 +7,8 @@ conformal inference: Gibbs and Candes 2021), and a token bucket of one day's bud
 import math
 from typing import Final
 
-P_CUT: Final = 1 / 200  # nothing more common than this is ever a finding
-FINDINGS_PER_ALERT: Final = 20  # findings that feed the chains, for each alert of the budget
+P_CUT: Final = 1 / 50  # nothing more common than this is ever a finding
+FINDINGS_PER_ALERT: Final = 4  # findings that feed the chains, for each alert of the budget
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _STEP: Final = 0.1  # feedback gain per hour
@@ -47,7 +47,9 @@ class Budget:
     def _advance(self, now: int) -> None:
         if self.hour < 0:
             self.hour, self.last = now // _HOUR_US, now
-        self.tokens = min(self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)
+        self.tokens = min(
+            self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US
+        )
         self.last = max(self.last, now)
         hours = now // _HOUR_US - self.hour
         if hours <= 0:
@@ -70,4 +72,6 @@ class Budget:
     def load(self, state: dict[str, float]) -> None:
         """Replace what was learned by what `state` returned."""
         self.correction, self.tokens = float(state["correction"]), float(state["tokens"])
-        self.spent_this_hour, self.hour, self.last = (int(state[name]) for name in ("spent_this_hour", "hour", "last"))
+        self.spent_this_hour, self.hour, self.last = (
+            int(state[name]) for name in ("spent_this_hour", "hour", "last")
+        )

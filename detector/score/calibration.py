@@ -20,7 +20,9 @@ BINS: Final = 1024  # 64 nats; exp(-64) is past any probability that is seen in 
 FIRST_HALVING_US: Final = 3_600_000_000  # an hour: less is no history worth forgetting
 WINDOW_US: Final = 7 * 86_400_000_000  # a week, so that weekdays are judged by weekdays too
 MIN_ROWS: Final = 50  # below this a stratum has nothing to say and the pooled one speaks
-TAIL_SHARE: Final = 0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
+TAIL_SHARE: Final = (
+    0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
+)
 TAIL_MIN: Final = 10  # excesses needed for a mean worth using
 MIN_TAIL_SCALE: Final = 1.0  # nats: P(-ln P >= x) of a calibrated model falls at best like exp(-x)
 _REFIT: Final = 64  # rows of a stratum between tail fits
@@ -53,7 +55,7 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
 def fade(histograms: Any, trees: Any, totals: Any, clock: Any, now: Any) -> None:
     """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
 
-    ``clock`` = time of the first row, time of the next halving (µs; 0 = no row yet).
+    ``clock`` = time of the first row and of the next halving (µs; 0 = no row yet); the rest is the caller's.
     """
     if clock[0] == 0.0:
         clock[0], clock[1] = now, now + FIRST_HALVING_US
@@ -118,7 +120,7 @@ class Calibration:
         self.totals = np.zeros(strata + 1)
         self.tails = np.full((strata + 1, 3), np.inf)
         self.since = np.zeros(strata + 1, dtype=np.int64)  # rows since the last tail fit
-        self.clock = np.zeros(2)
+        self.clock = np.zeros(4)  # first row, next halving, last row (µs); hosts inside
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, in the order the kernels take it; also for a snapshot."""

@@ -7,9 +7,13 @@ doi:10.3934/fods.2019013)::
     P_g(d,k) = [(m_gdk - D)+ + (T + D K_g) P_r(d,k)    ] / (M_g + T)
     P_r(d,k) = Q(g(d),k|g(s)) R(d|g(d),k)
 
-``k`` is the service or operation token, ``c`` (decayed) rows, ``m`` distinct sources of a role, ``Q`` and ``R``
+``k`` is the service or operation token, ``c`` (decayed) hours in which the pair did it, ``m`` distinct sources of a role, ``Q`` and ``R``
 Dirichlet-multinomials over distinct pairs; the reverse direction swaps s and d. The score is the sum of both
 surprisals, ``-ln P(d,k|s) - ln P(s,k|d)``, in nats, plus the row's bonus when the pair never did this before.
+
+Hours are counted, not rows: a panel that polls each second must not make everything else its host does look rare, and an
+attacker must not buy normality with volume. So a pair's first row of an hour is judged and learned; what follows in the
+same hour is a repeat with p-value 1.
 
 A role is learned, no labels needed: the host's zone and the service that most distinct clients use it for (majority
 vote in constant space, Boyer and Moore 1981).
@@ -17,7 +21,7 @@ vote in constant space, Boyer and Moore 1981).
 Rows are walked in order, score then learn, so the result for a row does not depend on the batch it came in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +33,7 @@ from numpy.typing import NDArray
 from detector.score import calibration
 from detector.score.calibration import Calibration
 from detector.state.counts import Counts, decayed, find
-from detector.state.keys import mix
+from detector.state.keys import mix, text_keys
 
 DISCOUNT: Final = 0.7
 STRENGTH: Final = 1.0
@@ -37,6 +41,7 @@ DIRICHLET: Final = 0.05
 ROLE_MIN_CLIENTS: Final = 3  # distinct clients before a host counts as a server of something
 GUARD_P: Final = 0.01  # rows stranger than this are learned with weight p / GUARD_P, at least GUARD_FLOOR
 GUARD_FLOOR: Final = 0.1
+HOUR_US: Final = 3_600_000_000
 _NEW_ENTRIES: Final = 20  # most table entries one row can add
 _CHUNK: Final = 1 << 13  # rows walked between two looks at the table's room
 
@@ -51,13 +56,14 @@ COLUMNS: Final = (
     "structure_reverse",  # -ln P(s,k|d), nats
     "score",  # what is calibrated, nats
     "p_value",
-    "seen",  # rows of (s,d,k) before this one, decayed
-    "orig_rows",  # rows of s before
+    "seen",  # hours in which (s,d,k) was seen before, decayed
+    "orig_rows",  # such hours of s over all its (d,k)
     "orig_pairs",  # distinct (d,k) of s before
     "role_sources",  # distinct hosts of s's role that did this to d before
     "resp_rows",
     "resp_pairs",
-    "rows_per_day",  # rows in the last day by interest, exponential window
+    "weight",  # of the p-value: how much of the attention its stratum gets for each of its rows
+    "rows_per_day",  # rows in the last day, exponential window
     "hosts",  # distinct hosts inside seen before
 )
 
@@ -74,9 +80,27 @@ class Units:
     kind: NDArray[np.int64]
     stratum: NDArray[np.int64]
     bonus: NDArray[np.float64]
-    interest: NDArray[np.float64]
     time: NDArray[np.int64]
     teach: NDArray[np.bool_]
+
+
+def units_of(units: pl.DataFrame) -> Units:
+    """The columns the structure model walks, from enriched units in scoring order; ``teach`` says which only teach."""
+    token = pl.concat_str(
+        pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
+    )
+    return Units(
+        orig=text_keys(units["orig_key"]),
+        resp=text_keys(units["resp_key"]),
+        orig_zone=text_keys(units["orig_zone"]),
+        resp_zone=text_keys(units["resp_zone"]),
+        token=text_keys(units.select(token.alias("token"))["token"]),
+        kind=units["kind"].cast(pl.Int64).to_numpy(),
+        stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+        bonus=units["bonus"].to_numpy(),
+        time=units["obs_ts"].to_numpy(),
+        teach=units["teach"].to_numpy(),
+    )
 
 
 @numba.njit(cache=True)
@@ -111,6 +135,22 @@ def _add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, 
     cells[slot, 0] = decayed(cells[slot, 0], last[slot], now, half_life) + weight
     cells[slot, 1] = decayed(cells[slot, 1], last[slot], now, half_life) + distinct
     last[slot] = max(last[slot], now)
+    return new
+
+
+@numba.njit(cache=True)
+def _repeats(table: Any, key: Any, hour: Any) -> Any:
+    """Whether the pair of ``key`` was already judged in this hour (or, for a late row, in a later one)."""
+    keys, cells, _ = table
+    slot = find(keys, key)
+    return keys[slot] != np.uint64(0) and cells[slot, 1] >= hour
+
+
+@numba.njit(cache=True)
+def _learn_hour(table: Any, used: Any, key: Any, weight: Any, hour: Any, now: Any, half_life: Any) -> Any:
+    """One more hour of a pair; the second cell keeps which. True when the pair is new."""
+    new = _add(table, used, key, weight, 0.0, now, half_life)
+    table[1][find(table[0], key), 1] = hour
     return new
 
 
@@ -183,15 +223,50 @@ def _count_host(table: Any, used: Any, host: Any, role: Any, now: Any, half_life
 
 
 @numba.njit(cache=True)
+def _pass_time(rates: Any, clock: Any, now: Any, day: Any) -> Any:
+    """Let the rows of the last day fade to ``now``; returns them over all strata, at least 1."""
+    if now > clock[2]:
+        if clock[2] > 0.0:
+            rates *= np.exp(-(now - clock[2]) / day)
+        clock[2] = now
+    return max(rates.sum(), 1.0)
+
+
+@numba.njit(cache=True)
+def _weight(rates: Any, interest: Any, stratum: Any, per_day: Any) -> Any:
+    """p-value weight (Genovese, Roeder, Wasserman 2006): attention goes to strata by interest, not by how much they talk.
+
+    Rows of a stratum share its part of the attention, so weights average 1 over rows and the weighted p stays a p.
+    """
+    alive = 0.0
+    for other in range(rates.size):
+        if rates[other] >= 1.0 or other == stratum:
+            alive += interest[other]
+    return interest[stratum] / alive * per_day / max(rates[stratum], 1.0)
+
+
+@numba.njit(cache=True)
 def walk(
-    units: Any, table: Any, used: Any, max_entries: Any, calibrated: Any, rate: Any, half_life: Any, day: Any,
-    outside: Any, start: Any, stop: Any, out: Any,
+    units: Any,
+    table: Any,
+    used: Any,
+    max_entries: Any,
+    calibrated: Any,
+    rates: Any,
+    interest: Any,
+    half_life: Any,
+    day: Any,
+    hour_us: Any,
+    outside: Any,
+    start: Any,
+    stop: Any,
+    out: Any,
 ) -> Any:
     """Score and learn rows ``start`` to ``stop`` in order into ``out``; returns the row at which the table is full, or ``stop``.
 
     Longer than most functions here because it is one loop body with the per-row buffers in registers.
     """
-    origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, interests, times, teaches = units
+    origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, times, teaches = units
     histograms, trees, totals, tails, since, clock = calibrated
     b = np.zeros((16, 2))
     pair, orig, resp, g_f, g_fs, g_r, g_rs, q = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
@@ -202,7 +277,12 @@ def walk(
         now, kind = times[row], np.uint64(kinds[row])
         s, d, token = origs[row], resps[row], tokens[row]
         gs, gd = _role(table, s, orig_zones[row]), _role(table, d, resp_zones[row])
-        _read(table, _key(_PAIR, s, d, token), now, half_life, pair)
+        pair_key, hour = _key(_PAIR, s, d, token), np.float64(now // hour_us)
+        if _repeats(table, pair_key, hour):
+            out[row, :] = 0.0
+            out[row, 3] = out[row, 4] = out[row, 10] = out[row, 11] = 1.0
+            continue
+        _read(table, pair_key, now, half_life, pair)
         _read(table, _key(_ORIG, s, kind, kind), now, half_life, orig)
         _read(table, _key(_RESP, d, kind, kind), now, half_life, resp)
         _read(table, _key(_G_FWD, gs, d, token), now, half_life, g_f)
@@ -227,25 +307,28 @@ def walk(
         score = forward + reverse + (bonuses[row] if first else 0.0)
         calibration.fade(histograms, trees, totals, clock, now)
         p = calibration.p_value(trees, totals, tails, strata[row], score)
-        if now > rate[1]:
-            rate[0] *= np.exp(-(now - rate[1]) / day) if rate[1] > 0.0 else 1.0
-            rate[1] = now
+        per_day = _pass_time(rates, clock, now, day)
 
         out[row, 0], out[row, 1], out[row, 2], out[row, 3] = forward, reverse, score, p
         out[row, 4], out[row, 5], out[row, 6], out[row, 7] = pair[0], orig[0], orig[1], g_f[0]
-        out[row, 8], out[row, 9], out[row, 10], out[row, 11] = resp[0], resp[1], rate[0], rate[2]
+        out[row, 8], out[row, 9], out[row, 10] = (
+            resp[0],
+            resp[1],
+            _weight(rates, interest, strata[row], per_day),
+        )
+        out[row, 11], out[row, 12] = per_day, clock[3]
 
-        rate[0] += interests[row]
+        rates[strata[row]] += 1.0
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         weight = 1.0 if teaches[row] else min(1.0, max(p / GUARD_P, GUARD_FLOOR))
-        new = _add(table, used, _key(_PAIR, s, d, token), weight, 0.0, now, half_life)
+        new = _learn_hour(table, used, pair_key, weight, hour, now, half_life)
         _add(table, used, _key(_ORIG, s, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         _add(table, used, _key(_RESP, d, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         if new:
             if _count_host(table, used, s, gs, now, half_life) and orig_zones[row] != outside:
-                rate[2] += 1.0
+                clock[3] += 1.0
             if _count_host(table, used, d, gd, now, half_life) and resp_zones[row] != outside:
-                rate[2] += 1.0
+                clock[3] += 1.0
             _learn_pair(table, used, s, d, gs, gd, token, kind, now, half_life)
             if kind == np.uint64(0):
                 _vote(table, used, d, token, now)
@@ -256,16 +339,19 @@ class Structure:
     """The model with its state.
 
     Args:
-        strata: number of calibration strata.
+        interest: of each calibration stratum, how much of the attention it deserves (any scale).
         outside: key of the zone whose hosts are not counted as inside.
         max_entries: bound of the count table (32 bytes an entry).
         half_life_days: forgetting; detection practice is 30 days for IT.
     """
 
-    def __init__(self, strata: int, outside: np.uint64, max_entries: int, half_life_days: float) -> None:
+    def __init__(
+        self, interest: Sequence[float], outside: np.uint64, max_entries: int, half_life_days: float
+    ) -> None:
         self.counts = Counts(max_entries)
-        self.calibration = Calibration(strata)
-        self.rate = np.zeros(3)  # rows in the last day (exponential window), time of the last row, hosts inside
+        self.calibration = Calibration(len(interest))
+        self.rates = np.zeros(len(interest))  # rows of each stratum in the last day, exponential window
+        self._interest = np.array(interest, dtype=np.float64)
         self._outside = outside
         self._day = 86_400e6
         self._half_life = half_life_days * self._day
@@ -288,7 +374,7 @@ class Structure:
         columns = tuple(getattr(units, name) for name in Units.__dataclass_fields__)
         row: int = walk(
             columns, table, self.counts.used, self.counts.max_entries, tuple(self.calibration.arrays().values()),
-            self.rate, self._half_life, self._day, self._outside, start, stop, out,
+            self.rates, self._interest, self._half_life, self._day, HOUR_US, self._outside, start, stop, out,
         )  # fmt: skip
         return row
 
@@ -296,11 +382,17 @@ class Structure:
         """Everything learned, for a snapshot."""
         parts = {"counts": self.counts.arrays(), "calibration": self.calibration.arrays()}
         flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        return {**flat, "rate": self.rate}
+        return {**flat, "rates": self.rates}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         for part in (self.counts, self.calibration):
             prefix = "counts." if part is self.counts else "calibration."
-            part.load({name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)})
-        self.rate[:] = arrays["rate"]
+            part.load(
+                {
+                    name.removeprefix(prefix): array
+                    for name, array in arrays.items()
+                    if name.startswith(prefix)
+                }
+            )
+        self.rates[:] = arrays["rates"]

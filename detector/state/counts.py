@@ -32,7 +32,9 @@ def decayed(value: Any, last: Any, now: Any, half_life: Any) -> Any:
 
 
 @numba.njit(cache=True)
-def _rehash(old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any) -> Any:
+def _rehash(
+    old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any
+) -> Any:
     moved = 0
     for index in range(old_keys.size):
         if old_keys[index] == np.uint64(0) or old_last[index] < cutoff:

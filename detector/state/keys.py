@@ -57,19 +57,31 @@ def text_keys(column: pl.Series) -> Keys:
     if len(distinct):
         _, offsets, data = distinct.buffers()
         bounds = np.frombuffer(offsets, dtype=np.int64)[distinct.offset : distinct.offset + len(distinct) + 1]
-        content = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+        content = (
+            np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+        )
         _hash_texts(bounds, content, keys)
     keys = np.append(keys, NULL_KEY)
-    codes: NDArray[np.int64] = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes: NDArray[np.int64] = (
+        encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
     return keys[codes]
 
 
 def integer_keys(column: pl.Series) -> Keys:
     """One key a value of an integer column; null has its own."""
-    return mix_all(column.fill_null(-1).cast(pl.Int64).to_numpy().astype(np.uint64), np.uint64(1))
+    values: Keys = column.fill_null(-1).cast(pl.Int64).to_numpy().astype(np.uint64)
+    return mix_all(values, np.full_like(values, 1))
 
 
-@numba.vectorize(cache=True)
-def mix_all(left: Any, right: Any) -> Any:
-    """`mix` over arrays."""
-    return mix(left, right)
+@numba.njit(cache=True)
+def _mix_all(left: Any, right: Any, out: Any) -> None:
+    for row in range(out.size):
+        out[row] = mix(left[row], right[row])
+
+
+def mix_all(left: Keys, right: Keys) -> Keys:
+    """`mix` over two arrays of the same length."""
+    out = np.empty_like(left)
+    _mix_all(left, right, out)
+    return out
