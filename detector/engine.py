@@ -1,15 +1,16 @@
 """The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+import detector
 from detector.alerts.explain import alert
-from detector.alerts.model import Alert, Incident
+from detector.alerts.model import Alert, Incident, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.config import Settings
@@ -22,6 +23,7 @@ from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.structure import Structure, units_of
+from detector.state import snapshot
 
 _UNIT_ORDER: Final = [
     "obs_ts", "kind", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "operation", "uid", "object", "user",
@@ -29,6 +31,7 @@ _UNIT_ORDER: Final = [
 ]  # fmt: skip
 _REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
 _MAX_REPEATS: Final = 100_000
+_COUNTERS: Final = ("rejected", "filtered", "notes")
 
 
 @dataclass(slots=True)
@@ -74,6 +77,9 @@ class Engine:
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
         self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
         self.enrich = Enrich(plant or Plant())
+        self._fingerprint = snapshot.fingerprint(
+            detector.__version__, settings.model_dump(exclude={"batch_rows"}), (plant or Plant()).model_dump(mode="json")
+        )
         self.structure = Structure(INTEREST, outside_key(), settings.max_entries, settings.half_life_days)
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
@@ -96,6 +102,52 @@ class Engine:
     def finish(self) -> pl.DataFrame:
         """No more rows will come: score what still waits."""
         return self._score(self.order.release(everything=True))
+
+    def snapshot(self) -> bytes:
+        """Everything learned and everything that waits: `restore` on an engine of the same settings goes on from here."""
+        arrays = {
+            f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
+        }
+        waiting = {f"order.{name}": array for name, array in self.order.arrays().items()}
+        account = asdict(self.accounting)
+        account |= {name: [[*key, count] for key, count in account[name].items()] for name in _COUNTERS}
+        facts = {
+            "accounting": account,
+            "alerts": [[as_dict(found), hop] for found, hop in self.alerts],
+            "alerted": [[*key, time] for key, time in self._alerted.items()],
+            "budget": self.budget.state(),
+            "chains": self.chains.state(),
+            "order": self.order.state(),
+            "teach": self.teach,
+        }
+        return snapshot.write(arrays | waiting, facts, self._fingerprint)
+
+    def restore(self, content: bytes) -> None:
+        """Replace all state by a snapshot's.
+
+        Raises:
+            StateMismatch: the snapshot is damaged or was made with other settings.
+        """
+        arrays, facts = snapshot.read(content, self._fingerprint)
+        for part, owner in {**self._tables(), "order": self.order}.items():
+            prefix = f"{part}."
+            owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
+        counters = {name: Counter({(log, what): n for log, what, n in facts["accounting"][name]}) for name in _COUNTERS}
+        self.accounting = Accounting(**(facts["accounting"] | counters))
+        self.alerts = [(alert_of(found), hop) for found, hop in facts["alerts"]]
+        self._alerted = {tuple(key): time for *key, time in facts["alerted"]}
+        self.budget.load(facts["budget"])
+        self.chains.load_state(facts["chains"])
+        self.order.load_state(facts["order"])
+        self.teach = facts["teach"]
+
+    def _tables(self) -> dict[str, Any]:
+        return {
+            "structure": self.structure,
+            "endpoints": self.direction.endpoints,
+            "flow_twins": self.flow_twins.seen,
+            "operation_twins": self.operation_twins.seen,
+        }
 
     def incidents(self) -> list[Incident]:
         """All incidents as they stand, strongest first."""

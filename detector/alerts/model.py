@@ -122,7 +122,13 @@ def severity(p: float, consequence: int, chained: bool) -> str:
     return ("low", "medium", "high", "critical")[min(level, 3)]
 
 
+def alert_of(plain: dict[str, Any]) -> Alert:
+    """The alert that `as_dict` made plain."""
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Alert(**fields)
+
+
 def as_dict(record: Alert | Incident) -> dict[str, Any]:
-    """Plain types, for tables and templates."""
+    """Plain types, for tables, templates and snapshots."""
     plain: dict[str, Any] = asdict(record)
     return plain

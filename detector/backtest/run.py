@@ -24,10 +24,11 @@ from detector.engine import Engine
 from detector.errors import UnreadableInput
 from detector.features.units import KINDS
 from detector.formats.batch import Context
+from detector.formats.columns import read_parquet
 from detector.formats.decode import Decoder
 from detector.records import Decoded, Reject
 from detector.score.structure import COLUMNS
-from detector.sources.files import BLOCK_LINES, Files
+from detector.sources.files import BLOCK_LINES, Files, SkippedFile
 
 MODEL_COLUMNS: Final = COLUMNS[:2]
 _TOP_EDGES: Final = 20
@@ -146,14 +147,14 @@ class _Reader:
     ) -> None:
         self._engine = engine
         self._context = Context(settings.timezone, settings.columns)
-        self._block_lines = min(settings.batch_rows, BLOCK_LINES)
+        self._batch_rows = min(settings.batch_rows, BLOCK_LINES)
         self._format = log_format
         self._progress = progress
         self._dead_letters = dead_letters
 
     def read(self, paths: Sequence[str | Path], spool: Spool) -> Files:
         """All records of the paths."""
-        files = Files(paths, self._block_lines)
+        files = Files(paths, self._batch_rows)
         decoder: Decoder | None = None
         rows = 0
         for block in files:
@@ -164,6 +165,13 @@ class _Reader:
             self._take(decoded, spool)
             self._progress("read", files.bytes_read, files.bytes_total, rows)
         self._take(Decoded(rejects=files.problems), spool)
+        for file in files.parquet:
+            files.skipped = [skipped for skipped in files.skipped if skipped.path != str(file)]
+            try:
+                for decoded in read_parquet(file, self._context, self._batch_rows):
+                    self._take(decoded, spool)
+            except UnreadableInput as problem:
+                files.skipped.append(SkippedFile(str(file), str(problem).removeprefix(f"{file}: ")))
         return files
 
     def _take(self, decoded: Decoded, spool: Spool) -> None:

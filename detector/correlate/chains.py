@@ -18,10 +18,10 @@ path that could have been looked at, busy hosts pay more, and without it a scan 
 import bisect
 import math
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
-from detector.alerts.model import Alert, content_id
+from detector.alerts.model import Alert, alert_of, content_id
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -101,6 +101,19 @@ def erlang_tail(x: float, shape: int) -> float:
     return math.exp(-x) * total
 
 
+def _hop_of(plain: dict[str, Any]) -> Hop:
+    return Hop(
+        **(
+            plain
+            | {
+                "background": Background(**plain["background"]),
+                "findings": [alert_of(found) for found in plain["findings"]],
+                "best": [Link(**link) for link in plain["best"]],
+            }
+        )
+    )
+
+
 class Chains:
     """Hops, their chains, and the incidents of significant chains.
 
@@ -133,6 +146,28 @@ class Chains:
         self._propagate(hop)
         self._forget(ts)
         return hop
+
+    def state(self) -> dict[str, Any]:
+        """For a snapshot, JSON types only."""
+        return {
+            "hops": [asdict(hop) for hop in self.hops.values()],
+            "incidents": [[name, self.ids[name], sorted(members)] for name, members in self.incidents.items()],
+            "open": list(self._open),
+            "next": self._next,
+            "forgotten": self.forgotten,
+            "began": self.began,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Replace everything by what `state` returned."""
+        self._arrivals, self._departures, self._pairs = defaultdict(list), defaultdict(list), {}
+        self.hops = {plain["number"]: _hop_of(plain) for plain in state["hops"]}
+        self.incidents = {name: set(members) for name, _, members in state["incidents"]}
+        self.ids = {name: incident_id for name, incident_id, _ in state["incidents"]}
+        self._open = deque(state["open"])
+        self._next, self.forgotten, self.began = state["next"], state["forgotten"], state["began"]
+        for number in self._open:
+            self._index(self.hops[number])
 
     def _hop(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
         known = self.hops.get(self._pairs.get((finding.src, finding.dst), -1))

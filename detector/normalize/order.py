@@ -5,6 +5,8 @@ files, topics and sensors, and gives the other half of a NetFlow conversation ti
 released at once and marked late.
 """
 
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,6 +77,22 @@ class Order:
         self.operations = self.operations.filter(pl.col("obs_ts") > cut)
         return Released(self._release_flows(cut), operations)
 
+    def arrays(self) -> dict[str, NDArray[np.uint8]]:
+        """The waiting rows, for a snapshot: Arrow IPC bytes."""
+        return {"flows": _packed(self.flows), "operations": _packed(self.operations)}
+
+    def state(self) -> dict[str, int]:
+        """The rest of a snapshot: how far time has come, µs."""
+        return {"watermark": int(self.watermark), "released": int(self.released)}
+
+    def load(self, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Replace the waiting rows by what `arrays` returned."""
+        self.flows, self.operations = (pl.read_ipc(io.BytesIO(arrays[name].tobytes())) for name in ("flows", "operations"))
+
+    def load_state(self, state: Mapping[str, int]) -> None:
+        """Replace the time by what `state` returned."""
+        self.watermark, self.released = state["watermark"], state["released"]
+
     def _release_flows(self, cut: int) -> pl.DataFrame:
         flows = self.flows.sort(_FLOW_ORDER)
         partner = partners(flows, self.window_us)
@@ -86,6 +104,12 @@ class Order:
         pairs = row[go & (partner > row)]
         singles = row[go & (partner < 0)]
         return _in_order(flows, pairs, partner[pairs], singles)
+
+
+def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer)
+    return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 
 def _in_order(
