@@ -51,30 +51,22 @@ def root(
 def backtest_command(
     paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
-    log_format: Annotated[
-        str, typer.Option("--format", help="auto, or one format's name for all records.")
-    ] = "auto",
+    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
     labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
-    train_until: Annotated[
-        str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")
-    ] = None,
+    train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
     history: Annotated[
         list[Path] | None,
         typer.Option(help="Clean logs that teach first, whatever their time; may be repeated."),
     ] = None,
-    alerts_per_day: Annotated[
-        float | None, typer.Option(help="Alerts a day that people want to read.")
-    ] = None,
+    alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Records handled at once; changes speed and memory, never results.")
     ] = None,
     max_rejects: Annotated[
         str,
-        typer.Option(
-            help="Rejected records, as a count or a share like 5%, beyond which the exit code is 4."
-        ),
+        typer.Option(help="Rejected records, as a count or a share like 5%, beyond which the exit code is 4."),
     ] = "10%",
 ) -> None:
     """Run the engine over logs: alerts, incidents, findings, a summary and an HTML report."""
@@ -106,16 +98,15 @@ def backtest_command(
 def simulate_command(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the logs; made if missing.")],
     days: Annotated[float, typer.Option(min=0.1, max=366, help="Length of the history.")] = 7.0,
-    hosts: Annotated[
-        int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")
-    ] = 200,
+    hosts: Annotated[int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
     campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
     plant = _simulate(out_dir, days, hosts, seed, campaigns)
     out.print(
-        f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file  {plant.plant}"
+        f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file
+         {plant.plant}"
     )
     out.print(
         f"\nTry: eastwest backtest {plant.zeek_dir} --plant {plant.plant} --labels {plant.labels} "

@@ -29,9 +29,7 @@ class Settings(BaseModel):
         le=100,
         description="Chains of chance that may become incidents, expected a day; 0.05 is one in 20 days.",
     )
-    half_life_days: float = Field(
-        default=30.0, gt=0, le=3650, description="How fast counts of the past fade."
-    )
+    half_life_days: float = Field(default=30.0, gt=0, le=3650, description="How fast counts of the past fade.")
     reorder_seconds: float = Field(
         default=2.0,
         ge=0,
@@ -43,18 +41,12 @@ class Settings(BaseModel):
         ge=1000,
         description="Bound of the count table (32 bytes an entry); the oldest are evicted.",
     )
-    max_seen: int = Field(
-        default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry)."
-    )
-    timezone: str = Field(
-        default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus)."
-    )
+    max_seen: int = Field(default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry).")
+    timezone: str = Field(default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus).")
     columns: dict[str, str] | None = Field(
         default=None, description="Our field name: column name, for CSV and Parquet with other headers."
     )
-    batch_rows: int = Field(
-        default=50_000, ge=1, description="Records handled at once; changes speed, never results."
-    )
+    batch_rows: int = Field(default=50_000, ge=1, description="Records handled at once; changes speed, never results.")
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -80,6 +72,4 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
         return Settings.model_validate(values)
     except ValidationError as problem:
         first = problem.errors()[0]
-        raise ConfigError(
-            str(path or "settings"), ".".join(map(str, first["loc"])), first["msg"]
-        ) from problem
+        raise ConfigError(str(path or "settings"), ".".join(map(str, first["loc"])), first["msg"]) from problem

@@ -64,9 +64,7 @@ class Engine:
         train_until: rows observed before this time (µs) only teach; None = all are judged.
     """
 
-    def __init__(
-        self, settings: Settings, plant: Plant | None = None, train_until: int | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, plant: Plant | None = None, train_until: int | None = None) -> None:
         self.settings = settings
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
@@ -78,7 +76,9 @@ class Engine:
         self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
         self.enrich = Enrich(plant or Plant())
         self._fingerprint = snapshot.fingerprint(
-            detector.__version__, settings.model_dump(exclude={"batch_rows"}), (plant or Plant()).model_dump(mode="json")
+            detector.__version__,
+            settings.model_dump(exclude={"batch_rows"}),
+            (plant or Plant()).model_dump(mode="json"),
         )
         self.structure = Structure(INTEREST, outside_key(), settings.max_entries, settings.half_life_days)
         self.budget = Budget(settings.alerts_per_day)
@@ -104,7 +104,8 @@ class Engine:
         return self._score(self.order.release(everything=True))
 
     def snapshot(self) -> bytes:
-        """Everything learned and everything that waits: `restore` on an engine of the same settings goes on from here."""
+        """Everything learned and everything that waits: `restore` on an engine of the same settings goes on
+        from here."""
         arrays = {
             f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
         }
@@ -178,9 +179,7 @@ class Engine:
             (released.operations, self.operation_twins, operation_units),
         ):
             twin = twins.mark(frame)
-            paired = (
-                frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
-            )
+            paired = frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
             self._account(frame["late"].to_numpy(), twin, paired)
             parts.append(build(frame.filter(pl.Series(~twin, dtype=pl.Boolean))))
         return pl.concat(parts).sort(_UNIT_ORDER, nulls_last=True)

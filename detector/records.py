@@ -30,7 +30,7 @@ FLOW: Final[dict[str, pl.DataType]] = {
     "orig_flags": pl.Int32(),  # OR of the originator's TCP flags (RFC 9293 bit values), or None
     "resp_flags": pl.Int32(),
     "oriented": pl.Boolean(),  # the sensor knew who originated; False = one direction as seen on the wire
-    "exporter": pl.String(),  # address of the NetFlow exporter, or None
+    "exporter": pl.String(),  # who saw it: address of the NetFlow exporter, name of the Zeek sensor, or None
     "sampling": pl.Int64(),  # 1 of N packets was seen; 1 = all
     "log": pl.String(),  # zeek.conn, netflow.goflow2, ...
     "source": pl.String(),  # file, or topic:partition
@@ -51,6 +51,7 @@ OPERATION: Final[dict[str, pl.DataType]] = {
     "object": pl.String(),  # share, file, query name, register ...; free text, for people only
     "outcome": pl.String(),  # ok, failed, or None when the log does not tell
     "user": pl.String(),  # account as seen on the wire, or None
+    "exporter": pl.String(),  # name of the sensor that saw it, or None
     "log": pl.String(),
     "source": pl.String(),
     "position": pl.Int64(),

@@ -74,9 +74,7 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     reasons.append(
         f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before"
     )
-    reasons.append(
-        f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before"
-    )
+    reasons.append(f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before")
     if row["crossing"]:
         reasons.append(
             f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "

@@ -8,9 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-SCORE_DIGITS: Final = (
-    4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
-)
+SCORE_DIGITS: Final = 4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
 P_DIGITS: Final = 4  # significant digits
 _ID_LENGTH: Final = 26  # base32 characters: 130 bits
 
@@ -92,7 +90,8 @@ class Incident:
 
 
 def to_json(record: Alert | Incident) -> bytes:
-    """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators are escaped."""
+    """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators
+    are escaped."""
     return _escape(orjson.dumps(asdict(record)))
 
 

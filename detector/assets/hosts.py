@@ -8,6 +8,8 @@ from typing import Final
 from detector.assets.plant import Plant, Zone
 
 _CACHE_LIMIT: Final = 1 << 20
+_LONGEST_WITH_BROADCAST: Final = 30
+_EVERYBODY: Final = "255.255.255.255"
 OUTSIDE: Final = "external"
 OT_LEVEL: Final = 3.0  # Purdue levels up to site operations are OT (IEC 62443-1-1, ISA-95)
 _PRIVATE: Final = tuple(
@@ -49,6 +51,12 @@ class Hosts:
     def __init__(self, plant: Plant) -> None:
         self._cache: dict[str, Host] = {}
         ranges = [(network, zone) for zone in plant.zones for network in zone.cidrs]
+        # A /31 has no broadcast address (RFC 3021).
+        self._broadcasts = {
+            int(net.broadcast_address)
+            for net, _ in ranges
+            if net.version == 4 and net.prefixlen <= _LONGEST_WITH_BROADCAST
+        }
         self._v4 = _flatten([(net, zone) for net, zone in ranges if net.version == 4])
         self._v6 = _flatten([(net, zone) for net, zone in ranges if net.version == 6])
 
@@ -65,12 +73,17 @@ class Hosts:
         starts, zones = self._v4 if address.version == 4 else self._v6
         position = bisect.bisect_right(starts, int(address)) - 1
         zone = zones[position] if position >= 0 else None
-        group = address.is_multicast or (address.version == 4 and text.endswith((".255", ".255.255")))
+        inside = zone is not None or _is_private(address)
+        group = address.is_multicast or text == _EVERYBODY or (inside and self._is_broadcast(address))
         if zone is not None:
             return Host(text, zone.name, zone.purdue_level, True, group)
-        if group or _is_private(address):
+        if group or inside:
             return Host(text, _subnet(address), None, True, group)
         return Host(_prefix(address), OUTSIDE, None, False, False)
+
+    def _is_broadcast(self, address: Address) -> bool:
+        """Of a declared network, or of a /24 as most undeclared ones are."""
+        return address.version == 4 and (int(address) in self._broadcasts or int(address) & 0xFF == 0xFF)
 
 
 def _is_private(address: Address) -> bool:

@@ -140,7 +140,7 @@ def _calls() -> dict[tuple[str, str], OperationFacts]:
         if depth == 0:
             facts_of = OperationFacts(None, words[0], float(words[1]), " ".join(words[2:]))
             continue
-        if depth == 2:  # noqa: PLR2004 - deeper lines go on with the interface above
+        if depth == 2:
             interface = words.pop(0)
         found |= {("dce_rpc", f"{interface}::{operation}"): facts_of for operation in words}
     return found

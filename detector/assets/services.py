@@ -34,7 +34,32 @@ _UDP: Final = {
     20000: "dnp3", 34964: "profinet-cm", 44818: "enip", 47808: "bacnet", 48899: "beckhoff-ads", 51820: "wireguard",
 }  # fmt: skip
 OT_SERVICES: Final = frozenset(
-    ["s7comm", "modbus", "iec104", "dnp3", "enip", "enip-io", "opcua", "bacnet", "profinet", "profinet-cm", "fins", "melsec", "codesys-2", "codesys-3", "ge-srtp", "niagara-fox", "niagara-tls", "pcworx", "red-lion", "beckhoff-ads", "ff-annunc", "proconos", "sicam", "vxworks-debug"]
+    [
+        "s7comm",
+        "modbus",
+        "iec104",
+        "dnp3",
+        "enip",
+        "enip-io",
+        "opcua",
+        "bacnet",
+        "profinet",
+        "profinet-cm",
+        "fins",
+        "melsec",
+        "codesys-2",
+        "codesys-3",
+        "ge-srtp",
+        "niagara-fox",
+        "niagara-tls",
+        "pcworx",
+        "red-lion",
+        "beckhoff-ads",
+        "ff-annunc",
+        "proconos",
+        "sicam",
+        "vxworks-debug",
+    ]
 )
 """Services that only controllers and what talks to them use."""
 
@@ -44,9 +69,7 @@ INTERACTIVE_SERVICES: Final = {
 }  # fmt: skip
 """Services that give a foothold on arrival, with the ATT&CK technique of a move over them."""
 
-RESERVED_PORTS: Final = (
-    1024  # ports below are assigned by IANA and served, not used, by ordinary hosts (RFC 6335)
-)
+RESERVED_PORTS: Final = 1024  # ports below are assigned by IANA and served, not used, by ordinary hosts (RFC 6335)
 
 
 def is_service_port(proto: str, port: int) -> bool:
@@ -57,12 +80,12 @@ def is_service_port(proto: str, port: int) -> bool:
 def token(proto: str, port: int | None) -> str:
     """The service token of a responder port.
 
-    >>> token("tcp", 445), token("udp", 7), token("tcp", 49321), token("icmp", 0)
+    >>> token("tcp", 445), token("udp", 7), token("tcp", 49321), token("ipv6-icmp", 0)
     ('smb', 'udp/7', 'tcp/high', 'icmp')
     """
     table = _TABLES.get(proto)
     if table is None or port is None:
-        return proto
+        return _PROTOCOLS.get(proto, proto)
     name = table.get(port)
     if name is not None:
         return name
@@ -70,4 +93,8 @@ def token(proto: str, port: int | None) -> str:
 
 
 _TABLES: Final = {"tcp": _TCP, "udp": _UDP}
+_PROTOCOLS: Final = {
+    "ipv6-icmp": "icmp",  # Zeek calls both so
+    "rdp": "ip/27",  # the Reliable Data Protocol of 1984 (RFC 908) is not remote desktop
+}
 SERVICE_PORTS: Final = {proto: frozenset(table) for proto, table in _TABLES.items()}

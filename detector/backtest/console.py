@@ -103,9 +103,7 @@ def _table(*names: str, last: str) -> Table:
 
 def _title(number: int, incident: Incident) -> Text:
     hops, hosts = len(incident.path), len(incident.hosts)
-    details = (
-        f"{hops} hop{'s' if hops > 1 else ''}, {hosts} hosts, from {visible(stamp(incident.first_ts))} UTC"
-    )
+    details = f"{hops} hop{'s' if hops > 1 else ''}, {hosts} hosts, from {visible(stamp(incident.first_ts))} UTC"
     return Text.assemble(
         (f"Incident {number} ", "bold"),
         _severity(incident.severity),

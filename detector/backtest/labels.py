@@ -11,6 +11,7 @@ from detector.errors import ConfigError
 from detector.formats.address import canonical
 
 COLUMNS: Final = ("campaign", "start", "end", "src", "dst", "technique")
+_SECONDS_END: Final = 253_402_300_800  # the year 10000; what is more was written in milliseconds
 SLACK_US: Final = 60_000_000  # labels are kept by people and scripts, to the second or minute
 
 
@@ -46,10 +47,8 @@ def load_labels(path: Path) -> list[Label]:
             reader = csv.DictReader(opened)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise ConfigError(
-                    str(path), "header", f"needs the columns {','.join(COLUMNS)}; missing {missing[0]}"
-                )
-            return [_label(path, number, row) for number, row in enumerate(reader, 2)]
+                raise ConfigError(str(path), "header", f"needs the columns {','.join(COLUMNS)}; missing {missing[0]}")
+            return [_label(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise ConfigError(str(path), "", f"cannot be read as CSV: {problem}") from problem
 
@@ -71,7 +70,10 @@ def _label(path: Path, number: int, row: dict[str, Any]) -> Label:
 
     campaign = (row["campaign"] or "").strip() or "unnamed"
     technique = (row["technique"] or "").strip() or None
-    return Label(campaign, time("start"), time("end"), host("src"), host("dst"), technique)
+    start, end = time("start"), time("end")
+    if start is not None and end is not None and end < start:
+        raise ConfigError(str(path), f"line {number}", "end: is before the start")
+    return Label(campaign, start, end, host("src"), host("dst"), technique)
 
 
 def parse_time(text: str) -> int:
@@ -81,9 +83,15 @@ def parse_time(text: str) -> int:
         ValueError: neither.
     """
     try:
-        return round(float(text) * 1e6)
+        seconds = float(text)
     except ValueError:
-        pass
+        return _iso_time(text)
+    if not 0 <= seconds < _SECONDS_END:
+        raise ValueError(f"{text!r} is not a time in epoch seconds; use e.g. 2026-03-02T07:00:00Z")
+    return round(seconds * 1e6)
+
+
+def _iso_time(text: str) -> int:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
@@ -92,9 +100,7 @@ def parse_time(text: str) -> int:
     return round(parsed.timestamp() * 1e6)
 
 
-def measure(
-    labels: list[Label], alerts: list[Alert], incidents: list[Incident], days: float
-) -> dict[str, Any]:
+def measure(labels: list[Label], alerts: list[Alert], incidents: list[Incident], days: float) -> dict[str, Any]:
     """What the labels say of the result; see `summary.json` in the docs for the keys."""
     seen = [(parse_time(alert.ts), alert.src, alert.dst) for alert in alerts]
     steps = [(parse_time(step.ts), step.src, step.dst) for incident in incidents for step in incident.path]
@@ -104,11 +110,7 @@ def measure(
     ]
     true_alerts = sum(any(label.covers(*place) for label in labels) for place in seen)
     true_incidents = sum(
-        any(
-            label.covers(parse_time(step.ts), step.src, step.dst)
-            for step in incident.path
-            for label in labels
-        )
+        any(label.covers(parse_time(step.ts), step.src, step.dst) for step in incident.path for label in labels)
         for incident in incidents
     )
     return {
@@ -138,7 +140,5 @@ def _campaign(name: str, hops: list[Label], found: list[tuple[int, str, str]]) -
         "hops_before_first_alert": None
         if first is None
         else sum(hop.end is not None and hop.end + SLACK_US < first for hop in hops),
-        "minutes_to_detect": None
-        if first is None or begin is None
-        else round(max(first - begin, 0) / 60e6, 1),
+        "minutes_to_detect": None if first is None or begin is None else round(max(first - begin, 0) / 60e6, 1),
     }

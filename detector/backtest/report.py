@@ -328,9 +328,7 @@ def _middle(column: int) -> float:
 def _node(host: str, zone: str, span: tuple[int, int], y: float, *, entry: bool) -> Node:
     label = shortened(host, _HOST_CHARS)
     text_width = round(len(label) * _GLYPH, 1)
-    return Node(
-        host, zone, label, _middle(span[0]), y, round(text_width + 16, 1), text_width, _middle(span[1]), entry
-    )
+    return Node(host, zone, label, _middle(span[0]), y, round(text_width + 16, 1), text_width, _middle(span[1]), entry)
 
 
 def _arrow(number: int, step: Step, middle: dict[str, float], spans: dict[str, tuple[int, int]]) -> Arrow:
@@ -464,9 +462,7 @@ def _incident_spans(timeline: Timeline, incidents: Sequence[Incident]) -> tuple[
         x = min(max(100 * (_micros(incident.first_ts) - timeline.start_us) / total, 0.0), 99.0)
         width = max(min(100 * (_micros(incident.last_ts) - timeline.start_us) / total, 100.0) - x, 0.8)
         need = (x - 7, x + width + 7)  # room for its number, on a narrow screen too
-        lane = next(
-            (i for i, used in enumerate(lanes) if all(need[1] < a or b < need[0] for a, b in used)), None
-        )
+        lane = next((i for i, used in enumerate(lanes) if all(need[1] < a or b < need[0] for a, b in used)), None)
         if lane is not None:
             lanes[lane].append((x, x + width))
             title = f"Incident {number}: {stamp(incident.first_ts)} to {stamp(incident.last_ts)}"

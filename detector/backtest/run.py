@@ -62,9 +62,7 @@ class Tally:
         self.rows.update(dict(scored.group_by(minute).len().iter_rows()))
         strange = scored.filter(pl.col("p_value") <= 0.005)
         self.findings.update(dict(strange.group_by(minute).len().iter_rows()))
-        edges = scored.filter(
-            (pl.col("kind") == 0) & (pl.col("seen") <= 0) & ~pl.col("teach") & ~pl.col("resp_group")
-        )
+        edges = scored.filter((pl.col("kind") == 0) & (pl.col("seen") <= 0) & ~pl.col("teach") & ~pl.col("resp_group"))
         self.new_edges += edges.height
         top = edges.select("ts", "orig_h", "resp_h", "service", "p_value", "score", "orig_zone", "resp_zone")
         joined = top if self.top_edges is None else pl.concat([self.top_edges, top])
@@ -119,8 +117,7 @@ def backtest(
             reader = _Reader(engine, settings, log_format, progress, dead_letters)
             reader.read(history, past)
             files = reader.read(paths, spool)
-        if not engine.accounting.rows + spool.rows and len(files.skipped) == len(files.files):
-            raise UnreadableInput(_nothing(files))
+        _require_records(engine, spool, files)
         _teach(past, spool, engine, settings)
         _score(spool, engine, tally, out, settings, progress)
     finally:
@@ -131,9 +128,7 @@ def backtest(
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
     if labels is not None:
         summary["labels"] = measure(labels, alerts, incidents, summary["time"]["days"])
-    (out / "summary.json").write_bytes(
-        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    )
+    (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     view = View(summary, alerts, incidents, _timeline(tally, alerts), _zones(plant, alerts, incidents))
     (out / "report.html").write_text(render(view), encoding="utf-8")
     return Result(alerts, incidents, summary, out)
@@ -207,16 +202,26 @@ def _dead_letter(reject: Reject) -> bytes:
     )
 
 
-def _nothing(files: Files) -> str:
+def _require_records(engine: Engine, spool: Spool, files: Files) -> None:
+    """An empty log is a quiet one; a folder without logs, or logs of which no record can be read, is a mistake.
+
+    Raises:
+        UnreadableInput: says what was found instead.
+    """
+    rejected = engine.accounting.rejected
     if not files.files:
-        return "no files found under the given paths"
-    shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
-    return f"none of {len(files.files)} files could be read as Zeek or NetFlow logs ({shown})"
+        raise UnreadableInput("no files found under the given paths")
+    if len(files.skipped) == len(files.files):
+        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
+        raise UnreadableInput(f"none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
+    if rejected and engine.accounting.rows == rejected.total() and not spool.rows:
+        (source, reason), count = rejected.most_common(1)[0]
+        raise UnreadableInput(
+            f"none of {rejected.total()} records could be read; {count} of {source}: {reason}; see rejected.ndjson"
+        )
 
 
-def _score(
-    spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Settings, progress: Progress
-) -> None:
+def _score(spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Settings, progress: Progress) -> None:
     """All rows of the spool through the engine; every scored unit to ``findings.parquet``."""
     done, total = 0, spool.rows
     writer: pq.ParquetWriter | None = None
@@ -296,9 +301,7 @@ def _summary(
         "paired": account.paired,
         "taught": account.taught,
         "rejected_reasons": dict(rejected.most_common(100)),
-        "filtered_reasons": {
-            f"{log}: {reason}": count for (log, reason), count in sorted(account.filtered.items())
-        },
+        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(account.filtered.items())},
         "notes": {f"{log}: {what}": count for (log, what), count in sorted(account.notes.items())},
         "time": {
             "first": None if tally.first is None else iso(tally.first),
@@ -353,9 +356,7 @@ def _timeline(tally: Tally, alerts: list[Alert]) -> Timeline:
         return out
 
     alerted = Counter(parse_time(alert.ts) // _MINUTE_US for alert in alerts)
-    return Timeline(
-        first * _MINUTE_US, width * _MINUTE_US, binned(tally.rows), binned(tally.findings), binned(alerted)
-    )
+    return Timeline(first * _MINUTE_US, width * _MINUTE_US, binned(tally.rows), binned(tally.findings), binned(alerted))
 
 
 def _zones(plant: Plant | None, alerts: list[Alert], incidents: list[Incident]) -> dict[str, float | None]:

@@ -75,9 +75,7 @@ class Spool:
         for hour in sorted(self._parts):
             paths = self._parts.pop(hour)
             flows = pl.concat([pl.read_ipc(path.with_suffix(".flows")) for path in paths])
-            operations = pl.concat(
-                [pl.read_ipc(path.with_suffix(".operations")) for path in paths]
-            )
+            operations = pl.concat([pl.read_ipc(path.with_suffix(".operations")) for path in paths])
             yield from _slices(flows, operations, batch_rows)
             for path in paths:
                 path.with_suffix(".flows").unlink()

@@ -1,6 +1,7 @@
 """Time-respecting chains of unlikely moves, and the incidents they make.
 
-A *hop* is one pair of hosts within `HOP_WINDOW_US`, as strange as its strangest finding. Hop j can precede hop i when it
+A *hop* is one pair of hosts within `HOP_WINDOW_US`, as strange as its strangest finding. Hop j can precede hop
+i when it
 ends where i begins and began before i, at most `REACH_US` = W earlier. A finding's strangeness is a rate: r = how many
 findings a day at least as strange are expected when nothing is wrong (p-value x rows a day), cut at L.
 
@@ -10,7 +11,8 @@ that chance makes with at least evidence S is ::
 
     E_k = L * prod(a_u W) * P(Erlang(2k - 1) >= S),   S = sum ln(L/r) + sum ln(W/gap)
 
-with a_u the findings a day that arrive at the host u of each link. This is the multiplicity correction: it pays for every
+with a_u the findings a day that arrive at the host u of each link. This is the multiplicity correction: it
+pays for every
 path that could have been looked at, busy hosts pay more, and without it a scan over paths is miscalibrated
 (arXiv:2206.12786; path scans: Neil et al., Technometrics 2013). A chain is an incident when E is small enough.
 """
@@ -140,9 +142,7 @@ class Chains:
         hop = self._hop(finding, ts, per_day, background)
         hop.findings.append(finding)
         if len(hop.findings) > MAX_FINDINGS:
-            hop.findings.remove(
-                max(hop.findings, key=lambda known: (known.p_value, known.ts, known.alert_id))
-            )
+            hop.findings.remove(max(hop.findings, key=lambda known: (known.p_value, known.ts, known.alert_id)))
         self._propagate(hop)
         self._forget(ts)
         return hop
@@ -246,7 +246,8 @@ class Chains:
         return Link(evidence, chain.log_paths + math.log(self._arrivals_in_reach(hop)), other.number)
 
     def _arrivals_in_reach(self, hop: Hop) -> float:
-        """a_u W: findings expected to arrive at the host a hop leaves from, within the reach; one of those seen there is
+        """a_u W: findings expected to arrive at the host a hop leaves from, within the reach; one of those
+        seen there is
         the predecessor itself and does not speak for its host being busy."""
         spread = hop.background.findings_per_day / max(hop.background.hosts, 1.0)
         days = min(max(hop.ts - (self.began or 0), 0), KEEP_US) / DAY_US
@@ -292,16 +293,14 @@ class Chains:
             after = [(other, self._departures, hop.dst, 1.0) for other in self._successors(hop)]
             before = [(other, self._arrivals, hop.src, BEFORE_SHARE) for other in self._predecessors(hop)]
             for other, index, host, share in after + before:
-                if (
-                    other.incident < 0
-                    and self._expected(other, index, host, hop) <= share * self.false_per_day
-                ):
+                if other.incident < 0 and self._expected(other, index, host, hop) <= share * self.false_per_day:
                     other.incident = hop.incident
                     self.incidents[hop.incident].add(other.number)
                     frontier.append(other)
 
     def _expected(self, other: Hop, index: dict[str, list[tuple[int, int]]], host: str, hop: Hop) -> float:
-        """Findings as strange as ``other`` that chance puts at ``host`` (leaving or arriving) in the time between the two.
+        """Findings as strange as ``other`` that chance puts at ``host`` (leaving or arriving) in the time
+        between the two.
 
         The intruder is on the host since, or until, ``hop``. Chance sends r a day, of which the host has its share.
         """

@@ -75,6 +75,5 @@ def _summary(steps: tuple[Step, ...], techniques: tuple[str, ...]) -> str:
     named_techniques = ", ".join(named(technique) for technique in techniques if technique in TECHNIQUES)
     return (
         f"{len(steps)} unlikely moves in time order through {len(zones)} zone{'s' if len(zones) > 1 else ''} "
-        f"({', '.join(zones)}): {moves}{more}."
-        + (f" ATT&CK: {named_techniques}." if named_techniques else "")
+        f"({', '.join(zones)}): {moves}{more}." + (f" ATT&CK: {named_techniques}." if named_techniques else "")
     )

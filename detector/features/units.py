@@ -16,7 +16,8 @@ FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
 KINDS: Final = ("connection", "attempt", "operation")
 PLACES: Final = ("inside IT", "OT", "from outside", "to outside")
 CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
-"""Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to services that
+"""Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to
+services that
 give a foothold, to controllers, or across levels without a conduit."""
 # How much of the attention a class and a place deserve: lateral movement shows in acts and moves, inside, towards OT.
 _CLASS_INTEREST: Final = (1.0, 1.0, 1.0, 4.0, 4.0)
@@ -25,7 +26,8 @@ INTEREST: Final = tuple(by_class * by_place for by_class in _CLASS_INTEREST for 
 """Interest by stratum; stratum = class * len(PLACES) + place."""
 
 ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
-"""Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is judged by packets."""
+"""Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is
+judged by packets."""
 
 # Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
 MOVE_BONUS: Final = 3.0  # odds x 20: services that give a foothold on arrival
@@ -39,7 +41,8 @@ COMMON: Final = (
 
 
 def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
-    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``, ``guessed``."""
+    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``,
+    ``guessed``."""
     ports = _mapped(flows, ("proto", "resp_p"), services.token, "service")
     return ports.select(
         *COMMON,
@@ -68,22 +71,25 @@ def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
 def _established() -> pl.Expr:
     """Whether both sides spoke. Unanswered UDP and rejected TCP are evidence of scanning, not edges."""
     orig, resp = pl.col("orig_flags"), pl.col("resp_flags")
-    ack, syn, rst = 0x10, 0x02, 0x04
+    fin, syn, rst, psh, ack = 0x01, 0x02, 0x04, 0x08, 0x10
     answered = (pl.col("resp_pkts").fill_null(0) > 0) | (pl.col("resp_bytes").fill_null(0) > 0)
     one_sided = pl.col("resp_pkts").is_null() & pl.col("resp_bytes").is_null()
+    refused = ((resp & rst) != 0) & ((resp & (syn | psh | fin)) == 0)
     by_flags = (
         pl.when(resp.is_null())
         .then((orig & ack) != 0)  # only the originator's half was exported
         .when(orig.is_null())
-        .then(((resp & syn) != 0) | ((resp & rst) == 0))  # only the responder's half
-        .otherwise(((orig & ack) != 0) & ((resp & ack) != 0))
+        .then(~refused)  # only the responder's half
+        # An accepted SYN is a connection even when the originator then says no more, as in Zeek's S1 and RSTO;
+        # otherwise both acknowledge: a later part of a conversation, or a sampled one.
+        .otherwise(((resp & ack) != 0) & (((resp & syn) != 0) | ((orig & ack) != 0)))
     )
     tcp_flags = (pl.col("proto") == "tcp") & (orig.fill_null(0) + resp.fill_null(0) != 0)
     return (
         pl.when(pl.col("conn_state").is_in(list(ESTABLISHED_STATES)))
         .then(True)
-        .when(pl.col("conn_state") == "OTH")
-        .then(answered)
+        .when((pl.col("conn_state") == "OTH") | ((pl.col("conn_state") == "SHR") & (pl.col("proto") != "tcp")))
+        .then(answered)  # SHR of UDP: only the reply was seen
         .when(pl.col("conn_state").is_not_null())
         .then(False)
         .when(tcp_flags)
@@ -103,9 +109,7 @@ def outside_key() -> np.uint64:
 def _mapped(frame: pl.DataFrame, on: Sequence[str], value: Callable[..., Any], name: str) -> pl.DataFrame:
     """``frame`` with column ``name`` = ``value`` of the columns ``on``, computed once per distinct combination."""
     distinct = frame.select(on).unique(maintain_order=True)
-    named = distinct.with_columns(
-        pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String)
-    )
+    named = distinct.with_columns(pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String))
     joined = frame.join(named, on=list(on), how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(pl.col(f"_{name}").alias(name)).drop(f"_{name}")
 
@@ -123,7 +127,8 @@ class Enrich:
         self._acts: dict[tuple[str, str | None], tuple[float, int, str | None]] = {}
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
-        """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``, ``crossing``,
+        """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
+        ``crossing``,
         ``stratum``, ``moves`` (whether an intruder could have moved by it)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
@@ -161,9 +166,7 @@ class Enrich:
             consequence=pl.Series([act[1] for act in acts], dtype=pl.Int64),
             technique=pl.Series([act[2] for act in acts], dtype=pl.String),
         )
-        return units.join(
-            table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left"
-        )
+        return units.join(table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left")
 
     def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:
         """Bonus in nats, consequence class (0 for IT), technique."""
@@ -183,9 +186,7 @@ class Enrich:
         forbidden = pairs.with_columns(
             crossing=pl.Series([not self._plant.permits(*row) for row in pairs.iter_rows()], dtype=pl.Boolean)
         )
-        joined = units.join(
-            forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left"
-        )
+        joined = units.join(forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left")
         return joined.with_columns(pl.col("crossing").fill_null(False))
 
 
@@ -206,12 +207,4 @@ def _place() -> pl.Expr:
         | (pl.col("resp_level") <= OT_LEVEL)
         | pl.col("service").is_in(sorted(services.OT_SERVICES))
     ).fill_null(False)
-    return (
-        pl.when(~pl.col("orig_inside"))
-        .then(2)
-        .when(~pl.col("resp_inside"))
-        .then(3)
-        .when(ot)
-        .then(1)
-        .otherwise(0)
-    )
+    return pl.when(~pl.col("orig_inside")).then(2).when(~pl.col("resp_inside")).then(3).when(ot).then(1).otherwise(0)

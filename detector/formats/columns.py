@@ -45,9 +45,7 @@ LAYOUT: Final = Layout(
 )
 
 _READ: Final = frozenset(
-    chain.from_iterable(
-        value for name in LAYOUT.__slots__ if isinstance(value := getattr(LAYOUT, name), tuple)
-    )
+    chain.from_iterable(value for name in LAYOUT.__slots__ if isinstance(value := getattr(LAYOUT, name), tuple))
 )
 _ENDS: Final = (LAYOUT.start, LAYOUT.orig_h, LAYOUT.resp_h)
 

@@ -74,9 +74,7 @@ class _Table:
         known: column -> key in the row, for those that are read.
     """
 
-    def __init__(
-        self, log: str, header: str, separator: str, names: Collection[str], known: dict[str, str]
-    ) -> None:
+    def __init__(self, log: str, header: str, separator: str, names: Collection[str], known: dict[str, str]) -> None:
         self.log = log
         self._header = header.encode()
         self._separator = separator
@@ -100,9 +98,7 @@ class _Table:
         if len(cells) != self._width:
             raise BadValue(f"{len(cells)} cells, the header has {self._width}")
         unset = self._unset
-        return {
-            name: cell for index, name in self._read if (cell := cells[index].strip()) and cell not in unset
-        }
+        return {name: cell for index, name in self._read if (cell := cells[index].strip()) and cell not in unset}
 
     def _is_footer(self, line: bytes) -> bool:
         """nfdump ends with the word Summary, a header of totals and the totals, unless run with ``-q``."""

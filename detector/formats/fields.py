@@ -27,6 +27,8 @@ _MICROSECONDS_BELOW: Final = 1e17
 _NO_TIME_FROM: Final = 1e19
 _WORD_BITS: Final = 64
 _DIGITS: Final = 20  # of a 64-bit integer with its sign
+_SENSOR_NAMES: Final = ("_system_name", "@system", "_node_name")
+"""Where Zeek records carry the name of the sensor: Corelight's streaming logs, its older exporter, RITA's."""
 _NO_VALUE: Final = frozenset({"", "-", "(empty)"})
 
 Converter = Callable[[Any], Any]

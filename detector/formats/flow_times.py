@@ -48,9 +48,7 @@ def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Co
             time = micros(value, here)
         return time if relative or time >= UNSET_BEFORE else None
 
-    times = [
-        value // 1_000 if type(value) is int and _NS_FROM <= value < _NS_TO else None for value in values
-    ]
+    times = [value // 1_000 if type(value) is int and _NS_FROM <= value < _NS_TO else None for value in values]
     odd = [index for index, time in enumerate(times) if time is None and values[index] is not None]
     for index in odd:
         times[index] = values[index]

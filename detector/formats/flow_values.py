@@ -60,9 +60,7 @@ def counts(fields: Fields, names: Names) -> Column:
     return mended(fields, names, values, odd, whole)
 
 
-def mended(
-    fields: Fields, names: Names, values: Column, odd: list[int], convert: Callable[[Any], Any]
-) -> Column:
+def mended(fields: Fields, names: Names, values: Column, odd: list[int], convert: Callable[[Any], Any]) -> Column:
     """``values`` with those at ``odd`` converted in place: the cost follows the oddities, not the batch."""
     for index in odd:
         try:

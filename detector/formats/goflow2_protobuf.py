@@ -108,6 +108,6 @@ def _length(data: bytes, start: int) -> tuple[int | None, int]:
     value = 0
     for index in range(start, min(start + _LENGTH_BYTES, len(data))):
         value |= (data[index] & 0x7F) << 7 * (index - start)
-        if data[index] < 0x80:  # noqa: PLR2004 - the continuation bit
+        if data[index] < 0x80:
             return value, index + 1
     return None, start

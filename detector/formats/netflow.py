@@ -85,9 +85,7 @@ def flows(batch: Batch, context: Context, layout: Layout, not_traffic: NotTraffi
     return decoded
 
 
-def split(
-    batch: Batch, layout: Layout, not_traffic: NotTraffic | None
-) -> tuple[Batch, Counter[tuple[str, str]]]:
+def split(batch: Batch, layout: Layout, not_traffic: NotTraffic | None) -> tuple[Batch, Counter[tuple[str, str]]]:
     """The records that describe traffic between two addresses, and the others counted by reason."""
     filtered: Counter[tuple[str, str]] = Counter()
     if not_traffic is None and _all_paired(batch.rows, layout):
@@ -269,9 +267,7 @@ def _scale(fields: Fields, columns: dict[str, Column], index: int, rate: int) ->
                 values[index] = None
 
 
-def _times(
-    fields: Fields, context: Context, layout: Layout
-) -> tuple[dict[str, Column], Counter[tuple[str, str]]]:
+def _times(fields: Fields, context: Context, layout: Layout) -> tuple[dict[str, Column], Counter[tuple[str, str]]]:
     starts = clock(fields, layout.start, context.timezone, layout.relative_times)
     ends = clock(fields, layout.end, context.timezone, layout.relative_times)
     received = clock(fields, layout.received, context.timezone)

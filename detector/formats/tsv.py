@@ -170,7 +170,7 @@ _USUAL_TYPES: Final = {
 def bare_header(line: bytes) -> Header | None:
     """The header of a table that has Zeek's field names in its first line and no types (``zeek-cut``)."""
     cells = line.split(b"\t")
-    if cells[0] not in {b"ts", b"uid"} or len(cells) < 3 or b"id.orig_h" not in cells:  # noqa: PLR2004
+    if cells[0] not in {b"ts", b"uid"} or len(cells) < 3 or b"id.orig_h" not in cells:
         return None
     columns = [cell.decode("utf-8", "replace") for cell in cells]
     return Header(columns=columns, types=[_USUAL_TYPES.get(name, "") for name in columns])

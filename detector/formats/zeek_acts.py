@@ -196,7 +196,7 @@ def code(value: str) -> int | None:
     found = _HEX_BYTE.fullmatch(value)
     if found:
         return int(found[1], 16)
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 5 else None  # noqa: PLR2004
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 5 else None
 
 
 @lru_cache(maxsize=65536)

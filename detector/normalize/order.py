@@ -1,8 +1,11 @@
 """The reorder buffer: rows leave in order of observation time, whatever order they came in.
 
-A row waits until the watermark (the latest observation time seen) is `window` past it. That absorbs the interleaving of
-files, topics and sensors, and gives the other half of a NetFlow conversation time to arrive. What comes later still is
-released at once and marked late.
+A row waits until the watermark (the latest observation time seen) is two `window`s past it: one absorbs the
+interleaving
+of files, topics and sensors, and within the other lies the end of its other half, should it be half of a NetFlow
+conversation. So as long as no row is more than a window behind, batches change nothing. What comes after its
+time has been
+released is handed on at once and marked late.
 """
 
 import io
@@ -26,7 +29,7 @@ _FLOW_ORDER: Final = [
 ]  # fmt: skip
 _OPERATION_ORDER: Final = [
     "obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "protocol", "operation", "uid", "object", "outcome",
-    "user", "log", "source", "position",
+    "user", "exporter", "log", "source", "position",
 ]  # fmt: skip
 
 
@@ -34,7 +37,8 @@ _OPERATION_ORDER: Final = [
 class Released:
     """Rows whose turn has come, each frame in scoring order.
 
-    ``flows`` has the columns of `records.FLOW` plus ``orig_ts``, ``resp_ts``, ``paired``, ``late``; ``operations`` those of
+    ``flows`` has the columns of `records.FLOW` plus ``orig_ts``, ``resp_ts``, ``paired``, ``late``;
+    ``operations`` those of
     `records.OPERATION` plus ``late``.
     """
 
@@ -68,7 +72,7 @@ class Order:
 
     def release(self, *, everything: bool = False) -> Released:
         """The rows whose turn has come; with ``everything`` all that are left."""
-        cut = np.iinfo(np.int64).max if everything else max(self.watermark - self.window_us, self.released)
+        cut = np.iinfo(np.int64).max if everything else max(self.watermark - 2 * self.window_us, self.released)
         if everything:
             self.released = self.watermark
         else:
@@ -87,7 +91,9 @@ class Order:
 
     def load(self, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
         """Replace the waiting rows by what `arrays` returned."""
-        self.flows, self.operations = (pl.read_ipc(io.BytesIO(arrays[name].tobytes())) for name in ("flows", "operations"))
+        self.flows, self.operations = (
+            pl.read_ipc(io.BytesIO(arrays[name].tobytes())) for name in ("flows", "operations")
+        )
 
     def load_state(self, state: Mapping[str, int]) -> None:
         """Replace the time by what `state` returned."""
@@ -95,15 +101,17 @@ class Order:
 
     def _release_flows(self, cut: int) -> pl.DataFrame:
         flows = self.flows.sort(_FLOW_ORDER)
-        partner = partners(flows, self.window_us)
+        partner, original = partners(flows, self.window_us)
         row = np.arange(flows.height)
-        obs = flows["obs_ts"].to_numpy()
-        complete = np.where(partner >= 0, obs[np.maximum(partner, row)], obs)
-        go = complete <= cut
+        half = np.where(original >= 0, original, row)
+        mate = partner[half]
+        last = np.maximum(half, mate)
+        go = np.where(mate >= 0, flows["obs_ts"].to_numpy()[last], flows["obs_ts"].to_numpy()) <= cut
         self.flows = flows.filter(pl.Series(~go))
-        pairs = row[go & (partner > row)]
-        singles = row[go & (partner < 0)]
-        return _in_order(flows, pairs, partner[pairs], singles)
+        singles = row[go & (mate < 0)]
+        pairs = row[go & (mate >= 0) & ((original >= 0) | (mate > row))]
+        joined = join_halves(flows, np.minimum(half, mate)[pairs], last[pairs], pairs)
+        return _in_order(flows[singles], joined)
 
 
 def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
@@ -112,17 +120,11 @@ def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 
-def _in_order(
-    flows: pl.DataFrame, pairs: NDArray[np.int64], others: NDArray[np.int64], singles: NDArray[np.int64]
-) -> pl.DataFrame:
-    alone = flows[singles].with_columns(
+def _in_order(alone: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+    columns = [*FLOW, *_HALVES]
+    alone = alone.with_columns(
         orig_ts=pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64),
         resp_ts=pl.lit(None, pl.Int64),
         paired=pl.lit(False),
-    )
-    columns = [*FLOW, *_HALVES]
-    if not pairs.size:
-        return alone.select(columns)
-    return pl.concat([alone.select(columns), join_halves(flows, pairs, others).select(columns)]).sort(
-        _FLOW_ORDER
-    )
+    ).select(columns)
+    return pl.concat([alone, joined.select(columns)]).sort(_FLOW_ORDER) if joined.height else alone

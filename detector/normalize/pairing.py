@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 
 from detector.state.keys import Keys, integer_keys, mix_all, text_keys
 
-_LOOK_BACK = (
-    64  # earlier records of one 5-tuple that are tried; a flood on one tuple must not cost quadratic time
-)
-
 
 def endpoint_keys(flows: pl.DataFrame) -> tuple[Keys, Keys]:
     """Keys of (originator, port, protocol) and (responder, port, protocol)."""
@@ -29,38 +25,65 @@ def endpoint_keys(flows: pl.DataFrame) -> tuple[Keys, Keys]:
 
 
 @numba.njit(cache=True)
-def _match(order: Any, keys: Any, forward: Any, end: Any, window: Any, partner: Any) -> None:
-    """partner[i] = row of the other half or -1; rows are walked in time order within each key."""
-    for place in range(order.size):
-        row = order[place]
-        for back in range(place - 1, max(place - 1 - _LOOK_BACK, -1), -1):
-            other = order[back]
-            if keys[other] != keys[row] or end[row] - end[other] > window:
-                break
-            if partner[other] < 0 and forward[other] != forward[row]:
-                partner[other] = row
-                partner[row] = other
-                break
+def _match(
+    order: Any, keys: Any, forward: Any, start: Any, end: Any, window: Any, partner: Any, original: Any, waiting: Any
+) -> Any:
+    """Fill ``partner`` and ``original``; rows are walked in time order within each key. Returns the steps it took.
+
+    A half takes the latest opposite half that still waits. So all that wait within the window point one way,
+    and a stack
+    (``waiting``: the half below) holds them: a flood on one 5-tuple costs one step a row.
+    """
+    top, before, steps = -1, -1, 0
+    for row in order:
+        steps += 1
+        if before < 0 or keys[before] != keys[row]:
+            top = -1
+        elif forward[before] == forward[row] and start[before] == start[row] and end[before] == end[row]:
+            original[row] = original[before] if original[before] >= 0 else before
+            before = row
+            continue
+        if top >= 0 and end[row] - end[top] > window:
+            top = -1  # what waits below waits longer still
+        if top >= 0 and forward[top] != forward[row]:
+            partner[top], partner[row] = row, top
+            top = waiting[top]
+        else:
+            waiting[row] = top
+            top = row
+        before = row
+    return steps
 
 
-def partners(flows: pl.DataFrame, window_us: int) -> NDArray[np.int64]:
-    """For each row of ``flows`` (in time order of ``obs_ts``) the row of its other half, or -1.
+def partners(flows: pl.DataFrame, window_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each row of ``flows`` (in time order of ``obs_ts``) the row of its other half, and the row it repeats, or -1.
 
-    Only rows with ``oriented`` False take part. Whether two rows match depends on earlier rows alone, so cutting the
-    stream elsewhere changes nothing as long as both halves are in the frame.
+    Only rows with ``oriented`` False take part. A row repeats another when it is the same half with the same times: one
+    exporter on two interfaces; it is no half of its own. Whether two rows match depends on earlier rows alone,
+    so cutting
+    the stream elsewhere changes nothing as long as both halves are in the frame.
     """
     first, second = endpoint_keys(flows)
     keys = mix_all(np.minimum(first, second), np.maximum(first, second))
-    partner = np.full(flows.height, -1, dtype=np.int64)
+    partner, original, waiting = (np.full(flows.height, -1, dtype=np.int64) for _ in range(3))
     single = np.flatnonzero(~flows["oriented"].to_numpy())
     order = single[np.argsort(keys[single], kind="stable")]
-    _match(order, keys, first <= second, flows["obs_ts"].to_numpy(), window_us, partner)
-    return partner
+    # Without ports two equal records may be two conversations.
+    start = np.where(flows["orig_p"].is_not_null(), flows["ts"].to_numpy(), -1 - np.arange(flows.height))
+    end = flows["obs_ts"].to_numpy()
+    _match(order, keys, first <= second, start, end, window_us, partner, original, waiting)
+    return partner, original
 
 
-def join_halves(flows: pl.DataFrame, first: NDArray[np.int64], second: NDArray[np.int64]) -> pl.DataFrame:
-    """Rows ``first`` with what their other halves ``second`` saw of the responder; ``resp_ts`` is its start."""
-    mine, other = flows[first], flows[second]
+def join_halves(
+    flows: pl.DataFrame, first: NDArray[np.int64], second: NDArray[np.int64], record: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Rows ``first`` with what their other halves ``second`` saw of the responder; ``resp_ts`` is its start.
+
+    ``record`` is the row each stands for: ``first``, or a row that repeats one of the halves. It gets the whole
+    conversation too, so that it is a twin of the pair, and is not ``paired``: it is one row of the input, not two.
+    """
+    mine, other, own = flows[first], flows[second], flows[record]
     return mine.with_columns(
         ts=pl.min_horizontal(mine["ts"], other["ts"]),
         obs_ts=pl.max_horizontal(mine["obs_ts"], other["obs_ts"]),
@@ -70,5 +93,8 @@ def join_halves(flows: pl.DataFrame, first: NDArray[np.int64], second: NDArray[n
         resp_flags=other["orig_flags"],
         orig_ts=mine["ts"],
         resp_ts=other["ts"],
-        paired=pl.lit(True),
+        source=own["source"],
+        position=own["position"],
+        late=own["late"],
+        paired=pl.Series(record == first, dtype=pl.Boolean),
     )

@@ -1,7 +1,10 @@
-"""The same conversation reported twice: by two sensors, on two interfaces, in two files.
+"""The same conversation reported twice: in two files, on two interfaces of an exporter, by two sensors.
 
-A record is a twin of an earlier one of the same 5-tuple (and, for operations, the same act) when both started at the
-same microsecond, or within `SENSOR_SKEW_US` under another uid. Two taps of one network were measured 14 ms apart.
+A record is a twin of an earlier one of the same 5-tuple (and, for operations, the same act) when it is the same record
+again (same uid, or none, and started at the same microsecond), or when another sensor saw it start within
+`SENSOR_SKEW_US`; two taps of one network were measured 14 ms apart. Which sensor it was must stand in the
+record: a file
+name would make the result depend on how logs are cut into files.
 """
 
 from typing import Any, Final
@@ -16,6 +19,7 @@ from detector.state.keys import Keys, integer_keys, mix_all, text_keys
 
 SENSOR_SKEW_US: Final = 200_000
 _CHUNK: Final = 1 << 13
+_SENSOR: Final = (1 << 26) - 1
 
 FLOW_IDENTITY: Final = ("proto",)
 OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user")
@@ -24,7 +28,7 @@ OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user
 @numba.njit(cache=True)
 def _mark(
     keys: Any,
-    uids: Any,
+    who: Any,
     starts: Any,
     now: Any,
     table: Any,
@@ -34,22 +38,23 @@ def _mark(
     stop: Any,
     twin: Any,
 ) -> Any:
-    """twin[row] <- whether row repeats an earlier one; the cell keeps start time and uid of the last original."""
+    """twin[row] <- whether row repeats an earlier one; the cell keeps start and who (uid, sensor) of the last
+    original."""
     slots, cells, last = table
     for row in range(start, stop):
         if used[0] >= limit:
             return row
         slot = find(slots, keys[row])
-        uid = np.float64(uids[row] >> np.uint64(12))  # 52 bits are exact in a float
         if slots[slot] == np.uint64(0):
             slots[slot] = keys[row]
             used[0] += 1
         else:
-            apart = abs(starts[row] - cells[slot, 0])
-            twin[row] = apart == 0.0 or (apart <= SENSOR_SKEW_US and uid != cells[slot, 1])
+            apart, before = abs(starts[row] - cells[slot, 0]), np.int64(cells[slot, 1])
+            same_uid, same_sensor = before >> 26 == who[row] >> 26, before & _SENSOR == who[row] & _SENSOR
+            twin[row] = (same_uid and apart == 0.0) or (not same_sensor and apart <= SENSOR_SKEW_US)
         if not twin[row]:
             cells[slot, 0] = starts[row]
-            cells[slot, 1] = uid
+            cells[slot, 1] = who[row]
         last[slot] = max(last[slot], now[row])
     return stop
 
@@ -70,7 +75,9 @@ class Twins:
         """Which rows (in scoring order) repeat an earlier row. Rows without ports are never taken for twins."""
         twin = np.zeros(frame.height, dtype=np.bool_)
         keys = self._keys(frame)
-        uids = text_keys(frame["uid"])
+        uid, sensor = text_keys(frame["uid"]), text_keys(frame["exporter"])
+        # 26 bits of each: 52 bits are exact in a float
+        who = ((uid >> np.uint64(38) << np.uint64(26)) | (sensor >> np.uint64(38))).astype(np.int64)
         # 2**53 µs is the year 2255: times are exact in a float
         starts, now = frame["ts"].to_numpy().astype(np.float64), frame["obs_ts"].to_numpy()
         row = 0
@@ -78,9 +85,7 @@ class Twins:
             stop = min(row + _CHUNK, frame.height)
             self.seen.reserve(stop - row)
             table = self.seen.keys, self.seen.cells, self.seen.last
-            row = _mark(
-                keys, uids, starts, now, table, self.seen.used, self.seen.max_entries, row, stop, twin
-            )
+            row = _mark(keys, who, starts, now, table, self.seen.used, self.seen.max_entries, row, stop, twin)
             if row < stop:
                 self.seen.evict()
         has_ports: NDArray[np.bool_] = frame["orig_p"].is_not_null().to_numpy()

@@ -13,6 +13,7 @@ _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _STEP: Final = 0.1  # feedback gain per hour
 _CLAMP: Final = 4.0  # the correction stays within this factor
+_MAX_ERROR: Final = 10.0  # hours' worth of alerts: neither a storm nor a gap in the logs moves the threshold further
 
 
 class Budget:
@@ -47,16 +48,15 @@ class Budget:
     def _advance(self, now: int) -> None:
         if self.hour < 0:
             self.hour, self.last = now // _HOUR_US, now
-        self.tokens = min(
-            self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US
-        )
+        self.tokens = min(self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)
         self.last = max(self.last, now)
         hours = now // _HOUR_US - self.hour
         if hours <= 0:
             return
         wanted = self.alerts_per_day / 24
         error = (wanted * hours - self.spent_this_hour) / wanted
-        self.correction = min(max(self.correction * math.exp(_STEP * max(error, -10.0)), 1 / _CLAMP), _CLAMP)
+        push = _STEP * min(max(error, -_MAX_ERROR), _MAX_ERROR)
+        self.correction = min(max(self.correction * math.exp(push), 1 / _CLAMP), _CLAMP)
         self.hour, self.spent_this_hour = now // _HOUR_US, 0
 
     def state(self) -> dict[str, float]:
@@ -72,6 +72,4 @@ class Budget:
     def load(self, state: dict[str, float]) -> None:
         """Replace what was learned by what `state` returned."""
         self.correction, self.tokens = float(state["correction"]), float(state["tokens"])
-        self.spent_this_hour, self.hour, self.last = (
-            int(state[name]) for name in ("spent_this_hour", "hour", "last")
-        )
+        self.spent_this_hour, self.hour, self.last = (int(state[name]) for name in ("spent_this_hour", "hour", "last"))

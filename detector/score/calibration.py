@@ -20,9 +20,7 @@ BINS: Final = 1024  # 64 nats; exp(-64) is past any probability that is seen in 
 FIRST_HALVING_US: Final = 3_600_000_000  # an hour: less is no history worth forgetting
 WINDOW_US: Final = 7 * 86_400_000_000  # a week, so that weekdays are judged by weekdays too
 MIN_ROWS: Final = 50  # below this a stratum has nothing to say and the pooled one speaks
-TAIL_SHARE: Final = (
-    0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
-)
+TAIL_SHARE: Final = 0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
 TAIL_MIN: Final = 10  # excesses needed for a mean worth using
 MIN_TAIL_SCALE: Final = 1.0  # nats: P(-ln P >= x) of a calibrated model falls at best like exp(-x)
 _REFIT: Final = 64  # rows of a stratum between tail fits

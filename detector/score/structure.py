@@ -7,11 +7,13 @@ doi:10.3934/fods.2019013)::
     P_g(d,k) = [(m_gdk - D)+ + (T + D K_g) P_r(d,k)    ] / (M_g + T)
     P_r(d,k) = Q(g(d),k|g(s)) R(d|g(d),k)
 
-``k`` is the service or operation token, ``c`` (decayed) hours in which the pair did it, ``m`` distinct sources of a role, ``Q`` and ``R``
+``k`` is the service or operation token, ``c`` (decayed) hours in which the pair did it, ``m`` distinct sources
+of a role, ``Q`` and ``R``
 Dirichlet-multinomials over distinct pairs; the reverse direction swaps s and d. The score is the sum of both
 surprisals, ``-ln P(d,k|s) - ln P(s,k|d)``, in nats, plus the row's bonus when the pair never did this before.
 
-Hours are counted, not rows: a panel that polls each second must not make everything else its host does look rare, and an
+Hours are counted, not rows: a panel that polls each second must not make everything else its host does look
+rare, and an
 attacker must not buy normality with volume. So a pair's first row of an hour is judged and learned; what follows in the
 same hour is a repeat with p-value 1.
 
@@ -234,7 +236,8 @@ def _pass_time(rates: Any, clock: Any, now: Any, day: Any) -> Any:
 
 @numba.njit(cache=True)
 def _weight(rates: Any, interest: Any, stratum: Any, per_day: Any) -> Any:
-    """p-value weight (Genovese, Roeder, Wasserman 2006): attention goes to strata by interest, not by how much they talk.
+    """p-value weight (Genovese, Roeder, Wasserman 2006): attention goes to strata by interest, not by how much
+    they talk.
 
     Rows of a stratum share its part of the attention, so weights average 1 over rows and the weighted p stays a p.
     """
@@ -262,7 +265,8 @@ def walk(
     stop: Any,
     out: Any,
 ) -> Any:
-    """Score and learn rows ``start`` to ``stop`` in order into ``out``; returns the row at which the table is full, or ``stop``.
+    """Score and learn rows ``start`` to ``stop`` in order into ``out``; returns the row at which the table is
+    full, or ``stop``.
 
     Longer than most functions here because it is one loop body with the per-row buffers in registers.
     """
@@ -345,9 +349,7 @@ class Structure:
         half_life_days: forgetting; detection practice is 30 days for IT.
     """
 
-    def __init__(
-        self, interest: Sequence[float], outside: np.uint64, max_entries: int, half_life_days: float
-    ) -> None:
+    def __init__(self, interest: Sequence[float], outside: np.uint64, max_entries: int, half_life_days: float) -> None:
         self.counts = Counts(max_entries)
         self.calibration = Calibration(len(interest))
         self.rates = np.zeros(len(interest))  # rows of each stratum in the last day, exponential window
@@ -388,11 +390,5 @@ class Structure:
         """Replace what was learned by what `arrays` returned."""
         for part in (self.counts, self.calibration):
             prefix = "counts." if part is self.counts else "calibration."
-            part.load(
-                {
-                    name.removeprefix(prefix): array
-                    for name, array in arrays.items()
-                    if name.startswith(prefix)
-                }
-            )
+            part.load({name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)})
         self.rates[:] = arrays["rates"]

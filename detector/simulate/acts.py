@@ -76,9 +76,7 @@ class Acts:
         width = max(np.size(column) for column in columns)
         if any(np.size(column) == 0 for column in columns):
             return
-        self._parts.append(
-            tuple(np.broadcast_to(np.asarray(column, dtype=np.int64), (width,)) for column in columns)
-        )
+        self._parts.append(tuple(np.broadcast_to(np.asarray(column, dtype=np.int64), (width,)) for column in columns))
 
     def table(self) -> ActTable:
         """All rows so far, by start; equal starts stay in the order they were added."""

@@ -43,9 +43,7 @@ def _polling(
     """A panel holds a connection for hours, then opens the next; ``detail`` seeds its rare writes."""
     kind = Kind.S7_POLL if plant.s7[cell] else Kind.MODBUS_POLL
     links = every(rng, day, _LINK, SECOND, phase=controller * 613 * SECOND % _LINK)
-    acts.add(
-        kind, links, panel, controller, detail=below(rng, 1 << 30, len(links)), duration=_LINK - 2 * SECOND
-    )
+    acts.add(kind, links, panel, controller, detail=below(rng, 1 << 30, len(links)), duration=_LINK - 2 * SECOND)
 
 
 def _collection(
@@ -54,9 +52,7 @@ def _collection(
     """The historian reads Modbus controllers itself and S7 cells through their panels' OPC UA server."""
     historian, mes = plant.of(Role.HISTORIAN), plant.of(Role.MES)
     for panel in panels.tolist():
-        acts.add(
-            Kind.OPCUA, every(rng, day, 30 * MINUTE, MINUTE), historian, panel, plant.account("svc-hist")
-        )
+        acts.add(Kind.OPCUA, every(rng, day, 30 * MINUTE, MINUTE), historian, panel, plant.account("svc-hist"))
         orders = day.at(clock_times(rng, SHIFTS, 60 if day.working else 15))
         acts.add(Kind.MES, orders, panel, mes, int(plant.machine[panel]), below(rng, 1 << 30, len(orders)))
     if not plant.s7[cell]:
@@ -65,9 +61,7 @@ def _collection(
             acts.add(Kind.MODBUS_READ, ticks, historian, controller, detail=below(rng, 1 << 30, len(ticks)))
 
 
-def _maintenance(
-    plant: Plant, day: Day, cell: int, controllers: Ints, rng: np.random.Generator, acts: Acts
-) -> None:
+def _maintenance(plant: Plant, day: Day, cell: int, controllers: Ints, rng: np.random.Generator, acts: Acts) -> None:
     """The declared window: somebody at the cell's station looks around and changes one to three programs."""
     station = int(plant.station[cell])
     start = day.at(21 * HOUR + below(rng, 70 * MINUTE, 1))

@@ -70,9 +70,7 @@ def _meetings(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, a
         Kind.PEER: present,
         Kind.SMB_FILE: plant.of(Role.WORKSTATION, Role.FILES),
         Kind.PRINT: plant.of(Role.PRINTER),
-        Kind.INTRANET: plant.of(
-            Role.DEPLOY, Role.MES_FRONT, Role.MONITOR, Role.BACKUP, Role.MIRROR, Role.PRINTER
-        ),
+        Kind.INTRANET: plant.of(Role.DEPLOY, Role.MES_FRONT, Role.MONITOR, Role.BACKUP, Role.MIRROR, Role.PRINTER),
         Kind.SSH: plant.of(Role.PROXY, Role.MONITOR, Role.INTRANET, Role.MIRROR),
         Kind.SQL: plant.of(Role.ERP, Role.MIRROR, Role.MES_FRONT),
     }
@@ -107,9 +105,7 @@ def _help_desk(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, 
     desk = pick(rng, present, n)
     kind, admin, desk = (column[admin != desk] for column in (kind, admin, desk))
     n = len(admin)
-    acts.add(
-        kind, day.at(clock_times(rng, OFFICE, n)), admin, desk, plant.owner[admin], below(rng, 1 << 30, n)
-    )
+    acts.add(kind, day.at(clock_times(rng, OFFICE, n)), admin, desk, plant.owner[admin], below(rng, 1 << 30, n))
 
 
 def _oddities(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:

@@ -255,9 +255,7 @@ class ItRecords:
     def _policy(self, talk: Talk) -> None:
         path = self._map(talk, "SYSVOL", talk.turns + 2)
         for step in range(talk.turns):
-            name = (
-                f"{DOMAIN}\\Policies\\{{{talk.dice[step % 8] % 12:08X}-0000-4000-8000-00C04FB984F9}}\\gpt.ini"
-            )
+            name = f"{DOMAIN}\\Policies\\{{{talk.dice[step % 8] % 12:08X}-0000-4000-8000-00C04FB984F9}}\\gpt.ini"
             self._file(talk, step + 1, talk.turns + 2, "OPEN", path, name)
 
     def _admin_share(self, talk: Talk) -> None:
@@ -291,9 +289,7 @@ class ItRecords:
         self._drop(talk, "ADMIN$", talk.turns)
         for step, call in enumerate(_SERVICE_CALLS):
             if call != "DeleteService" or talk.dice[2] % 3 == 0:
-                self._rpc(
-                    talk, 2 * talk.turns + 3 + step, 2 * talk.turns + 9, "\\pipe\\ntsvcs", "svcctl", call
-                )
+                self._rpc(talk, 2 * talk.turns + 3 + step, 2 * talk.turns + 9, "\\pipe\\ntsvcs", "svcctl", call)
 
     def _rdp(self, talk: Talk) -> None:
         fields: Fields = {"cookie": talk.user, "result": "encrypted", "security_protocol": "HYBRID"}
@@ -350,9 +346,7 @@ class ItRecords:
     def _proxy(self, talk: Talk) -> None:
         site = f"www.{self._name(talk.detail).lower()}.example"
         if talk.dice[0] % 5:
-            self._http(
-                talk, 0, 1, {"method": "CONNECT", "host": site, "uri": f"{site}:443", "version": "1.1"}
-            )
+            self._http(talk, 0, 1, {"method": "CONNECT", "host": site, "uri": f"{site}:443", "version": "1.1"})
         else:
             uri = f"http://{site}/{_WORDS[talk.dice[1] % len(_WORDS)]}"
             self._http(talk, 0, 1, {"method": "GET", "host": site, "uri": uri, "version": "1.1"})

@@ -56,9 +56,7 @@ def office_day(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, 
     _lost_printer(plant, day, present, rng, acts)
 
 
-def _log_on(
-    plant: Plant, day: Day, present: Ints, arrive: Ints, rng: np.random.Generator, acts: Acts
-) -> None:
+def _log_on(plant: Plant, day: Day, present: Ints, arrive: Ints, rng: np.random.Generator, acts: Acts) -> None:
     """Kerberos for machine and person, secure channel, group policy: a Windows morning."""
     dc, start = plant.home_dc[present], day.at(arrive)
     person, machine = plant.owner[present], plant.machine[present]
@@ -122,7 +120,5 @@ def _lost_printer(plant: Plant, day: Day, present: Ints, rng: np.random.Generato
     """Some desks still try a server that was retired years ago, every twenty minutes or so."""
     stuck = present[present % 17 == 0]
     desk = np.repeat(stuck, 12)
-    times = day.at(
-        clock_times(rng, OFFICE, len(desk)) // (20 * MINUTE) * (20 * MINUTE) + below(rng, MINUTE, len(desk))
-    )
+    times = day.at(clock_times(rng, OFFICE, len(desk)) // (20 * MINUTE) * (20 * MINUTE) + below(rng, MINUTE, len(desk)))
     acts.add(Kind.SMB_FILE, times, desk, plant.of(Role.RETIRED), plant.owner[desk], fate=DEAD)

@@ -105,20 +105,14 @@ class OtRecords:
     def _s7(self, talk: Talk, script: list[S7Call]) -> None:
         for number, call in enumerate(script):
             if talk.kind == Kind.S7_POLL:
-                ask = min(
-                    talk.ts + number * MINUTE + 1000 + talk.dice[number % 8] % 90_000, talk.ts + talk.duration
-                )
+                ask = min(talk.ts + number * MINUTE + 1000 + talk.dice[number % 8] % 90_000, talk.ts + talk.duration)
             else:
                 ask = talk.moment(number, len(script))
             reply = min(ask + 1500 + talk.dice[(number + 3) % 8] % 19_000, talk.ts + talk.duration)
             self._s7_pair(talk, number, call, ask, reply)
 
     def _s7_pair(self, talk: Talk, number: int, call: S7Call, ask: int, reply: int) -> None:
-        sub = (
-            f',"subfunction_code":"{call.subcode}","subfunction_name":"{call.subname}"'
-            if call.subcode
-            else ""
-        )
+        sub = f',"subfunction_code":"{call.subcode}","subfunction_name":"{call.subname}"' if call.subcode else ""
         asked, answered = _JOB, _ACK
         asked_name = answered_name = call.name
         if call.userdata:
@@ -147,9 +141,7 @@ class OtRecords:
 def _turn_numbers(turns: Ints) -> Ints:
     """0, 1, ... for each conversation, one after the other."""
     ends = np.cumsum(turns)
-    numbers: Ints = np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64) - np.repeat(
-        ends - turns, turns
-    )
+    numbers: Ints = np.arange(int(ends[-1]) if len(ends) else 0, dtype=np.int64) - np.repeat(ends - turns, turns)
     return numbers
 
 

@@ -274,9 +274,7 @@ def _accounts(hosts: Sequence[Host], suppliers: int) -> tuple[tuple[str, ...], I
     return (*names, *(f"{host.name}$" for host in hosts)), owner, machine
 
 
-def _suppliers(
-    accounts: Sequence[str], roles: dict[Role, Ints], count: int, cells: int
-) -> tuple[Supplier, ...]:
+def _suppliers(accounts: Sequence[str], roles: dict[Role, Ints], count: int, cells: int) -> tuple[Supplier, ...]:
     first = next(i for i, name in enumerate(accounts) if name.startswith("ext-"))
     # Odd numbered cells speak Modbus; the second jump host is the suppliers'.
     return tuple(
@@ -293,9 +291,7 @@ def _suppliers(
 
 def _settle(hosts: list[Host], zones: tuple[Zone, ...], cells: int, suppliers: int, seed: int) -> Plant:
     rng = stream(seed, Purpose.PLANT)
-    roles = {
-        role: np.array([i for i, h in enumerate(hosts) if h.role is role], dtype=np.int64) for role in Role
-    }
+    roles = {role: np.array([i for i, h in enumerate(hosts) if h.role is role], dtype=np.int64) for role in Role}
     accounts, owner, machine = _accounts(hosts, suppliers)
     n, ews = len(hosts), roles[Role.EWS]
     return Plant(

@@ -44,9 +44,7 @@ def _conduits(plant: Plant) -> str:
 def _vendors(plant: Plant) -> str:
     lines = ["vendors:"]
     for supplier in plant.suppliers:
-        windows = ", ".join(
-            f'{{day: {WEEKDAYS[d]}, from: "{WINDOW[0]}", to: "{WINDOW[1]}"}}' for d in supplier.days
-        )
+        windows = ", ".join(f'{{day: {WEEKDAYS[d]}, from: "{WINDOW[0]}", to: "{WINDOW[1]}"}}' for d in supplier.days)
         account = plant.accounts[supplier.user]
         host, jump = plant.hosts[supplier.host].address, plant.hosts[supplier.jump].address
         lines.append(f"  - {{account: {account}, hosts: [{host}], via: [{jump}], windows: [{windows}]}}")
@@ -73,7 +71,6 @@ def _servers(plant: Plant) -> str:
         ("historians", Role.HISTORIAN),
     )
     lines = [
-        f"  {name}: [{', '.join(plant.hosts[i].address for i in plant.of(role).tolist())}]"
-        for name, role in named
+        f"  {name}: [{', '.join(plant.hosts[i].address for i in plant.of(role).tolist())}]" for name, role in named
     ]
     return "\n".join(["known_servers:", *lines])

@@ -94,9 +94,7 @@ def micros(moment: datetime) -> int:
 
 def iso(moment: int) -> str:
     """µs since the epoch as ISO 8601 UTC with six decimals."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).strftime(
-        "%Y-%m-%dT%H:%M:%S.%fZ"
-    )
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def date(moment: int) -> str:

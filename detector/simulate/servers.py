@@ -83,9 +83,7 @@ def _among_servers(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts)
         )
     members = plant.of(*SERVERS, Role.HISTORIAN, Role.MES, Role.EWS)
     member = np.repeat(members[~np.isin(members, dcs)], 10)
-    renewals = np.array(
-        [Kind.KRB_AS, Kind.KRB_TGS, Kind.DNS, Kind.LDAP, Kind.RPC_LOGON, Kind.SMB_POLICY, Kind.NTP]
-    )
+    renewals = np.array([Kind.KRB_AS, Kind.KRB_TGS, Kind.DNS, Kind.LDAP, Kind.RPC_LOGON, Kind.SMB_POLICY, Kind.NTP])
     chosen = renewals[below(rng, len(renewals), len(member))]
     dc, times = plant.home_dc[member], day.at(clock_times(rng, FLAT, len(member)))
     acts.add(chosen, times, member, dc, plant.machine[member], dc * 64 + Kind.LDAP)

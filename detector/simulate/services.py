@@ -320,9 +320,7 @@ SERVICES: Final[dict[Kind, Service]] = {
         (50, 90, 130, 240, 1300),
         faults=(8, 0, 0),
     ),
-    Kind.PING: Service(
-        "icmp", 0, "", (0, 1, 1, 3, 90), (32, 32, 32, 32, 56), (32, 32, 32, 32, 56), faults=(8, 0, 0)
-    ),
+    Kind.PING: Service("icmp", 0, "", (0, 1, 1, 3, 90), (32, 32, 32, 32, 56), (32, 32, 32, 32, 56), faults=(8, 0, 0)),
     Kind.SQL: Service(
         "tcp",
         1433,

@@ -18,9 +18,7 @@ from .services import IS_TCP, POLLS, Kind
 STATES: Final = ("SF", "S0", "REJ", "RSTO", "RSTR", "S1", "OTH")
 SF, S0, REJ, RSTO, RSTR, S1, OTH = range(7)
 
-_BASE62: Final = np.frombuffer(
-    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8
-)
+_BASE62: Final = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 _UID_DIGITS: Final = 17  # Zeek's uids are C and 96 random bits in base 62: 16 or 17 digits
 _EPHEMERAL: Final = (49_152, 16_384)  # first and number of client ports, IANA dynamic range (RFC 6335)
 _RPC_FIRST: Final = 49_664  # Windows assigns its RPC services ports from here on in order of start

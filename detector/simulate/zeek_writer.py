@@ -164,11 +164,7 @@ def _conn_lines(conns: Conns, heads: list[str], sites_from: int, rng: np.random.
         zip(*(column.tolist() for column in columns), strict=True),
         strict=True,
     ):
-        sizes = (
-            f'"duration":{_stamp(length)},"orig_bytes":{sent},"resp_bytes":{received},'
-            if length or back
-            else ""
-        )
+        sizes = f'"duration":{_stamp(length)},"orig_bytes":{sent},"resp_bytes":{received},' if length or back else ""
         lines.append(
             f'{{"ts":{_stamp(ts)},{head},{middles[about]},{sizes}{end},'
             f'"orig_pkts":{pkts},"orig_ip_bytes":{ip},"resp_pkts":{back},"resp_ip_bytes":{back_ip}}}\n'

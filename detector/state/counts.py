@@ -32,9 +32,7 @@ def decayed(value: Any, last: Any, now: Any, half_life: Any) -> Any:
 
 
 @numba.njit(cache=True)
-def _rehash(
-    old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any
-) -> Any:
+def _rehash(old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any) -> Any:
     moved = 0
     for index in range(old_keys.size):
         if old_keys[index] == np.uint64(0) or old_last[index] < cutoff:
@@ -110,7 +108,5 @@ class Counts:
         self.reserve(int(arrays["keys"].size))
         self._allocate(self.keys.size)
         low = np.iinfo(np.int64).min
-        self.used[0] = _rehash(
-            arrays["keys"], arrays["cells"], arrays["last"], self.keys, self.cells, self.last, low
-        )
+        self.used[0] = _rehash(arrays["keys"], arrays["cells"], arrays["last"], self.keys, self.cells, self.last, low)
         self.evicted = int(arrays["evicted"][0])

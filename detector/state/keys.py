@@ -1,7 +1,8 @@
 """64-bit keys from text and from other keys: stable across processes, machines and versions.
 
 Python's ``hash()`` is salted per process and Polars' is free to change between releases, so neither may decide what a
-snapshot means. This is FNV-1a over the bytes (Fowler, Noll, Vo; draft-eastlake-fnv) with MurmurHash3's 64-bit finalizer.
+snapshot means. This is FNV-1a over the bytes (Fowler, Noll, Vo; draft-eastlake-fnv) with MurmurHash3's 64-bit
+finalizer.
 """
 
 from typing import Any, Final
@@ -57,14 +58,10 @@ def text_keys(column: pl.Series) -> Keys:
     if len(distinct):
         _, offsets, data = distinct.buffers()
         bounds = np.frombuffer(offsets, dtype=np.int64)[distinct.offset : distinct.offset + len(distinct) + 1]
-        content = (
-            np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-        )
+        content = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
         _hash_texts(bounds, content, keys)
     keys = np.append(keys, NULL_KEY)
-    codes: NDArray[np.int64] = (
-        encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
-    )
+    codes: NDArray[np.int64] = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
     return keys[codes]
 
 

@@ -1,7 +1,8 @@
 """What an engine has learned, as one verified block of bytes.
 
 An Arrow IPC file (docs: arrow.apache.org/docs/format/Columnar.html) with one row an array: name, dtype, shape, bytes.
-No pickle: nothing in it can run. The metadata names the format, the configuration it was made with and a SHA-256 over the
+No pickle: nothing in it can run. The metadata names the format, the configuration it was made with and a
+SHA-256 over the
 content; all three are checked before any of it is used.
 """
 
@@ -35,7 +36,9 @@ def write(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], fingerpr
         {"name": name, "dtype": str(array.dtype), "shape": list(array.shape), "data": array.tobytes()}
         for name, array in sorted(arrays.items())
     ]
-    rows.append({"name": "facts", "dtype": "json", "shape": [], "data": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)})
+    rows.append(
+        {"name": "facts", "dtype": "json", "shape": [], "data": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)}
+    )
     metadata = {"format": str(FORMAT), "fingerprint": fingerprint, "sha256": _digest(rows)}
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(metadata))
     sink = pa.BufferOutputStream()
