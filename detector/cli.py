@@ -104,10 +104,14 @@ def simulate_command(
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
     plant = _simulate(out_dir, days, hosts, seed, campaigns)
-    out.print(
-        f"Zeek logs   {plant.zeek_dir}\nNetFlow     {plant.netflow_dir}\nlabels      {plant.labels}\nplant file
-         {plant.plant}"
-    )
+    places = {
+        "Zeek logs": plant.zeek_dir,
+        "NetFlow": plant.netflow_dir,
+        "labels": plant.labels,
+        "plant file": plant.plant,
+    }
+    for name, path in places.items():
+        out.print(f"{name:<11} {path}", soft_wrap=True, markup=False, highlight=False)
     out.print(
         f"\nTry: eastwest backtest {plant.zeek_dir} --plant {plant.plant} --labels {plant.labels} "
         f"--train-until {plant.train_until} --out {out_dir / 'result'}",

@@ -84,8 +84,7 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
         reasons.append(f"object: {_quoted(row['object'])}")
     if row["user"]:
         reasons.append(f"account: {_quoted(row['user'])}")
-    for technique in techniques(row, kind):
-        reasons.append(f"ATT&CK {named(technique)}")
+    reasons += [f"ATT&CK {named(technique)}" for technique in techniques(row, kind)]
     reasons.append(
         f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
         f"{row['structure_reverse'] * _BITS:.1f} bits given the target; "

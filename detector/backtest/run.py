@@ -127,7 +127,7 @@ def backtest(
     _write_lines(out / "incidents.ndjson", incidents)
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
     if labels is not None:
-        summary["labels"] = measure(labels, alerts, incidents, summary["time"]["days"])
+        summary["labels"] = measure(labels, alerts, incidents, summary["time"]["judged_days"])
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     view = View(summary, alerts, incidents, _timeline(tally, alerts), _zones(plant, alerts, incidents))
     (out / "report.html").write_text(render(view), encoding="utf-8")
