@@ -50,7 +50,7 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
 
 
 @numba.njit(cache=True)
-def fade(histograms: Any, trees: Any, totals: Any, clock: Any, now: Any) -> None:
+def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
     """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
 
     ``clock`` = time of the first row and of the next halving (µs; 0 = no row yet); the rest is the caller's.
@@ -61,6 +61,7 @@ def fade(histograms: Any, trees: Any, totals: Any, clock: Any, now: Any) -> None
         histograms *= 0.5
         trees *= 0.5
         totals *= 0.5
+        tails[:, 1] *= 0.5
         clock[1] += min(clock[1] - clock[0], WINDOW_US)
 
 

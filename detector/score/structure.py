@@ -309,7 +309,7 @@ def walk(
         reverse = -np.log(_pitman_yor(pair[0], resp[0], resp[1], reverse))
         first = pair[0] < DISCOUNT
         score = forward + reverse + (bonuses[row] if first else 0.0)
-        calibration.fade(histograms, trees, totals, clock, now)
+        calibration.fade(histograms, trees, totals, tails, clock, now)
         p = calibration.p_value(trees, totals, tails, strata[row], score)
         per_day = _pass_time(rates, clock, now, day)
 

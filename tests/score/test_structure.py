@@ -1,0 +1,186 @@
+"""The compiled scorer against its formulas, and what must not change its results: batches, table size, volume."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.score.structure import COLUMNS, GUARD_FLOOR, units_of
+from tests.score.reference import HOUR_US, Reference
+from tests.score.streams import (
+    HALF_LIFE_DAYS,
+    INTEREST,
+    OUTSIDE,
+    START,
+    random_rows,
+    row,
+    scored,
+    streams,
+    structure,
+    units,
+)
+
+BATCHED = settings(max_examples=25)
+
+
+def by_formula(rows):
+    found = Reference(INTEREST, OUTSIDE, HALF_LIFE_DAYS).score(rows)
+    return pl.DataFrame(found, schema=dict.fromkeys(COLUMNS, pl.Float64))
+
+
+def assert_same_numbers(kernel, reference):
+    for name in COLUMNS:
+        np.testing.assert_allclose(kernel[name], reference[name], rtol=1e-12, atol=1e-12, err_msg=name)
+    assert kernel["hosts"].to_list() == reference["hosts"].to_list()
+
+
+def assert_same_state(left, right):
+    left, right = left.arrays(), right.arrays()
+    assert left.keys() == right.keys()
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name], err_msg=name)
+
+
+@given(streams())
+@settings(max_examples=150)
+def test_the_kernel_computes_the_formulas(rows):
+    assert_same_numbers(scored(structure(), rows), by_formula(rows))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kernel_computes_the_formulas_over_weeks_of_rows(seed):
+    rows = random_rows(4000, seed)
+    model, reference = structure(), Reference(INTEREST, OUTSIDE, HALF_LIFE_DAYS)
+    kernel = scored(model, rows)
+    assert_same_numbers(kernel, pl.DataFrame(reference.score(rows), schema=dict.fromkeys(COLUMNS, pl.Float64)))
+    assert (kernel["p_value"] < 0.01).sum() > 20, "the stream must reach the tails"
+    for stratum, scores in enumerate([*reference.scores, reference.pooled]):
+        histogram = model.calibration.histograms[stratum]
+        assert {int(i): histogram[i] for i in np.flatnonzero(histogram)} == {i: c for i, c in scores.bins.items() if c}
+        assert model.calibration.totals[stratum] == scores.total
+
+
+@given(streams(), st.data())
+@BATCHED
+def test_a_row_does_not_depend_on_its_batch(rows, data):
+    cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=4))
+    one, many = structure(), structure()
+    assert scored(one, rows).equals(scored(many, rows, cuts))
+    assert_same_state(one, many)
+
+
+def test_the_size_of_the_table_changes_nothing():
+    rows = random_rows(1500, seed=5)
+    tight, roomy = structure(), structure()
+    roomy.counts.reserve(1 << 19)
+    cuts = range(10, 1500, 10)
+    assert scored(tight, rows, cuts).equals(scored(roomy, rows))
+    assert tight.counts.keys.size < roomy.counts.keys.size
+    assert_same_state(tight, roomy)
+
+
+@given(st.lists(st.integers(0, 800), max_size=6))
+@BATCHED
+def test_a_full_table_evicts_at_the_same_row_whatever_the_batches(cuts):
+    rows = random_rows(800, seed=6)
+    one, many = structure(max_entries=400), structure(max_entries=400)
+    assert scored(one, rows).equals(scored(many, rows, cuts))
+    assert one.counts.evicted == many.counts.evicted > 400
+    assert one.counts.used[0] == np.count_nonzero(one.counts.keys) < 400 + 20
+    assert_same_state(one, many)
+
+
+def test_eviction_drops_what_was_seen_longest_ago():
+    model = structure(max_entries=90)
+    old, young = row("h1", "h2", "a", 0, 0, 0.0, START), row("h3", "h4", "a", 0, 0, 0.0, START + 5 * HOUR_US)
+    scored(model, [old, *(dataclasses.replace(young, time=START + hour * HOUR_US) for hour in range(1, 6))])
+    for n in range(10, 60, 2):
+        if model.counts.evicted:
+            break
+        scored(model, [row(f"h{n}", f"h{n + 1}", "b", 1, 0, 0.0, START + 6 * HOUR_US + n)])
+    assert 0 < model.counts.evicted <= 0.3 * 90
+    again = [dataclasses.replace(pair, time=START + 7 * HOUR_US) for pair in (old, young)]
+    gone, kept = scored(model, again)["seen"]
+    assert gone == 0.0
+    assert kept > 4.0
+
+
+@pytest.mark.timeout(60)
+def test_a_table_too_small_for_one_instant_does_not_stop_the_walk():
+    rows = [row(f"h{n}", f"h{n + 1}", "a", 0, 0, 0.0, START) for n in range(1, 200)]
+    model = structure(max_entries=25)
+    result = scored(model, rows)
+    assert result.height == len(rows)
+    assert np.isfinite(result.to_numpy()).all()
+    assert model.counts.evicted > 25
+
+
+@given(streams(max_size=30), st.integers(0, 29), st.integers(1, 50))
+@BATCHED
+def test_volume_within_the_hour_buys_nothing(rows, position, times):
+    place = min(position, len(rows) - 1)
+    hour_end = (rows[place].time // HOUR_US + 1) * HOUR_US - 1
+    repeats = [dataclasses.replace(rows[place], time=min(rows[place].time + n, hour_end)) for n in range(times)]
+    quiet, loud = structure(), structure()
+    plain = scored(quiet, rows)
+    result = scored(loud, [*rows[: place + 1], *repeats, *rows[place + 1 :]])
+    assert set(result["p_value"][place + 1 : place + 1 + times]) == {1.0}
+    assert pl.concat([result[: place + 1], result[place + 1 + times :]]).equals(plain)
+    assert_same_state(quiet, loud)
+
+
+def test_strange_rows_are_learned_with_less_weight_unless_they_teach():
+    rows = random_rows(1500, seed=7, hosts=6)
+    odd = row("h1", "h5", "never seen", 0, 0, 11.0, rows[-1].time + HOUR_US)
+    for teach, learned in ((False, GUARD_FLOOR), (True, 1.0)):
+        again = dataclasses.replace(odd, time=odd.time + HOUR_US)
+        result = scored(structure(), [*rows, dataclasses.replace(odd, teach=teach), again])
+        assert result["p_value"][-2] < 0.001
+        assert result["seen"][-1] == pytest.approx(learned, rel=1e-3)
+
+
+def test_the_bonus_is_for_what_was_not_done_before():
+    rows = [row("h1", "h2", "a", 0, 0, bonus, START + hour * HOUR_US) for hour in range(2) for bonus in (3.0,)]
+    result = scored(structure(), rows)
+    surprise = result["structure_forward"] + result["structure_reverse"]
+    assert (result["score"] - surprise).to_list() == [3.0, 0.0]
+
+
+def test_what_was_learned_survives_a_snapshot():
+    rows = random_rows(900, seed=8)
+    model, restored = structure(max_entries=600), structure(max_entries=600)
+    scored(model, rows[:600])
+    restored.load({name: array.copy() for name, array in model.arrays().items()})
+    assert scored(model, rows[600:]).equals(scored(restored, rows[600:]))
+    assert_same_state(model, restored)
+
+
+def test_the_same_service_in_another_kind_or_operation_is_another_act():
+    """A failed attempt teaches nothing about established connections, nor one operation about another."""
+    frame = pl.DataFrame(
+        {
+            "kind": [0, 1, 2, 2],
+            "service": ["smb", "smb", "smb", "smb"],
+            "operation": [None, None, "read", "write"],
+            "orig_key": ["a"] * 4,
+            "resp_key": ["b"] * 4,
+            "orig_zone": ["it"] * 4,
+            "resp_zone": ["it"] * 4,
+            "stratum": [0] * 4,
+            "bonus": [0.0] * 4,
+            "obs_ts": [START] * 4,
+            "teach": [False] * 4,
+        },
+        schema_overrides={"operation": pl.String},
+    )
+    assert len(set(units_of(frame).token.tolist())) == 4
+
+
+def test_units_follow_the_order_the_kernel_unpacks():
+    names = [field.name for field in dataclasses.fields(units([row("h1", "h2", "a", 0, 0, 0.0, START)]))]
+    assert names == [
+        "orig", "resp", "orig_zone", "resp_zone", "token", "kind", "stratum", "bonus", "time", "teach",
+    ]  # fmt: skip
