@@ -20,7 +20,7 @@ from detector.features.units import INTEREST, KINDS, PLACES, Enrich, flow_units,
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
-from detector.records import Decoded
+from detector.records import Decoded, merge
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.structure import Structure, units_of
 from detector.state import snapshot
@@ -30,6 +30,7 @@ _UNIT_ORDER: Final = [
     "log", "source", "position",
 ]  # fmt: skip
 _REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
+RELEASE_ROWS: Final = 512  # rows that must have come before it is worth looking which ones' turn it is
 _MAX_REPEATS: Final = 100_000
 _COUNTERS: Final = ("rejected", "filtered", "notes")
 
@@ -75,6 +76,8 @@ class Engine:
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
         self.operation_twins = Twins(OPERATION_IDENTITY, settings.max_seen)
         self.enrich = Enrich(plant or Plant())
+        self.release_rows = RELEASE_ROWS
+        self._pushed: list[Decoded] = []
         self._fingerprint = snapshot.fingerprint(
             detector.__version__,
             settings.model_dump(exclude={"batch_rows"}),
@@ -84,12 +87,21 @@ class Engine:
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
         self._alerted: dict[tuple[str, ...], int] = {}
+        self._nothing = self._score(self.order.release())  # no units, all columns
 
     def push(self, decoded: Decoded) -> pl.DataFrame:
         """Take decoded rows in any order; returns the units that could be scored, in scoring order."""
         self.count(decoded)
-        self.order.push(decoded.flows, decoded.operations)
+        self._pushed.append(decoded)
+        if sum(part.flows.height + part.operations.height for part in self._pushed) < self.release_rows:
+            return self._nothing
+        self._order_pushed()
         return self._score(self.order.release())
+
+    def _order_pushed(self) -> None:
+        taken = merge(self._pushed)
+        self.order.push(taken.flows, taken.operations)
+        self._pushed = []
 
     def count(self, decoded: Decoded) -> None:
         """Account for rows; part of `push`, alone for records that are no rows (rejected, filtered)."""
@@ -101,11 +113,13 @@ class Engine:
 
     def finish(self) -> pl.DataFrame:
         """No more rows will come: score what still waits."""
+        self._order_pushed()
         return self._score(self.order.release(everything=True))
 
     def snapshot(self) -> bytes:
         """Everything learned and everything that waits: `restore` on an engine of the same settings goes on
         from here."""
+        self._order_pushed()
         arrays = {
             f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
         }
@@ -141,6 +155,7 @@ class Engine:
         self.chains.load_state(facts["chains"])
         self.order.load_state(facts["order"])
         self.teach = facts["teach"]
+        self._pushed = []
 
     def _tables(self) -> dict[str, Any]:
         return {
