@@ -1,11 +1,9 @@
 """Who started it: originator and responder of records whose sensor did not say.
 
-Evidence, strongest first: a broadcast or multicast address, which never begins; a SYN that was never followed
-by an ACK,
-a lone SYN-ACK, a lone refusal; of a pair seen from its SYN, the half that began first; the port that is more a
-service's;
-an endpoint already known to serve; the half that began first without a SYN; the lower port of a pair; the direction on
-the wire of a half without partner. What comes after the known endpoints is a guess and is marked so.
+Evidence, strongest first: a broadcast or multicast address, which never begins; a SYN that was never followed by an
+ACK, a lone SYN-ACK, a lone refusal; of a pair seen from its SYN, the half that began first; the port that is more a
+service's; an endpoint already known to serve; the half that began first without a SYN; the lower port of a pair; the
+direction on the wire of a half without partner. What comes after the known endpoints is a guess and is marked so.
 """
 
 from typing import Any, Final
@@ -13,7 +11,6 @@ from typing import Any, Final
 import numba
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from detector.assets.services import RESERVED_PORTS, SERVICE_PORTS
 from detector.normalize.pairing import endpoint_keys
@@ -74,8 +71,8 @@ class Direction:
         if flows.is_empty():
             return flows.with_columns(guessed=pl.lit(False))
         flows = flows.with_columns(_verdict=_evidence(), _fallback=_fallback())
-        verdict: NDArray[np.int8] = flows["_verdict"].to_numpy().astype(np.int8)
-        fallback: NDArray[np.int8] = flows["_fallback"].to_numpy().astype(np.int8)
+        verdict = flows["_verdict"].to_numpy().astype(np.int8)
+        fallback = flows["_fallback"].to_numpy().astype(np.int8)
         guessed = np.zeros(flows.height, dtype=np.bool_)
         first, second = endpoint_keys(flows)
         self.endpoints.reserve(flows.height)

@@ -1,11 +1,9 @@
 """The reorder buffer: rows leave in order of observation time, whatever order they came in.
 
 A row waits until the watermark (the latest observation time seen) is two `window`s past it: one absorbs the
-interleaving
-of files, topics and sensors, and within the other lies the end of its other half, should it be half of a NetFlow
-conversation. So as long as no row is more than a window behind, batches change nothing. What comes after its
-time has been
-released is handed on at once and marked late.
+interleaving of files, topics and sensors, and within the other lies the end of its other half, should it be half of a
+NetFlow conversation. So as long as no row is more than a window behind, batches change nothing. What comes after its
+time has been released is handed on at once and marked late.
 """
 
 import io

@@ -52,7 +52,6 @@ def _match(
             waiting[row] = top
             top = row
         before = row
-    return steps
 
 
 def partners(flows: pl.DataFrame, window_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,117 @@
+"""Rows leave in order of observation time, and batches change nothing."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from detector.normalize.direction import Direction
+from detector.normalize.order import Order
+from detector.normalize.twins import FLOW_IDENTITY, Twins
+from detector.records import FLOW, OPERATION
+from tests.normalize.flows import NO_OPERATIONS, SECOND, WINDOW, at_once, conn, cut, frame, half, released
+
+HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+
+@st.composite
+def arrivals(draw):
+    """Rows in the order they come: halves, their repeats and whole connections, none a window behind the latest."""
+    rows = []
+    for position in range(draw(st.integers(0, 25))):
+        a, b = draw(st.permutations(HOSTS))[:2]
+        ports = draw(st.sampled_from([(50_000, 445), (445, 50_000), (123, 123), (50_001, 50_002)]))
+        end, length = draw(st.integers(0, 100)) / 10, draw(st.sampled_from([0.0, 0.1, 2.5]))
+        make = draw(st.sampled_from([half, half, conn]))
+        row = make(f"{a}:{ports[0]}", f"{b}:{ports[1]}", ts=end - length, length=length, position=position)
+        rows.append(({**row, "proto": draw(st.sampled_from(["tcp", "udp"]))}, draw(st.integers(0, WINDOW - 1))))
+    return [row for row, _ in sorted(rows, key=lambda pair: pair[0]["obs_ts"] + pair[1])]
+
+
+@given(arrivals(), st.lists(st.integers(0, 30), max_size=6))
+def test_batches_change_nothing(rows, places):
+    """Order, pairs, direction, twins: the same frames whatever batches the same rows came in."""
+    whole, pieces = at_once(rows), pl.concat(released(cut(rows, places)))
+    assert_frame_equal(pieces, whole)
+    assert whole["obs_ts"].is_sorted()
+    assert not whole["late"].any()
+    assert (1 + whole["paired"].cast(pl.Int64)).sum() == len(rows)
+    direction, twins = Direction(), Twins(FLOW_IDENTITY, 1000)
+    parts = [direction.orient(part) for part in released(cut(rows, places))]
+    marks = [pl.Series(twins.mark(part)) for part in parts]
+    once = Direction().orient(whole)
+    assert_frame_equal(pl.concat(parts), once)
+    assert pl.concat(marks).to_list() == Twins(FLOW_IDENTITY, 1000).mark(once).tolist()
+
+
+@given(st.permutations(range(12)))
+def test_any_order_of_arrival_within_the_window(order):
+    """Ties are broken by content, never by arrival."""
+    rows = [conn("10.0.0.1:50000", f"10.0.0.{2 + n % 3}:445", ts=n // 4 / 10, uid=f"C{n}") for n in range(12)]
+    assert_frame_equal(at_once([rows[n] for n in order]), at_once(rows))
+
+
+def test_a_row_waits_for_what_may_belong_before_it():
+    early = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 4, 4.1)]
+    first, second, third, rest = released([[row] for row in early])
+    assert [part.height for part in (first, second, third, rest)] == [0, 1, 0, 2]
+    assert second["ts"].to_list() == [0]
+
+
+def test_what_comes_after_its_time_is_late_and_leaves_at_once():
+    rows = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 10, 5, 7)]
+    _, _, late, in_time, rest = released([[row] for row in rows])
+    assert late.select("ts", "late").rows() == [(5 * SECOND, True)]
+    assert in_time.is_empty()
+    assert rest.select("ts", "late").rows() == [(7 * SECOND, False), (10 * SECOND, False)]
+
+
+def test_a_late_half_is_no_part_of_a_pair_that_has_left():
+    there, back = half("10.0.0.1:50000", "10.0.0.2:445"), half("10.0.0.2:445", "10.0.0.1:50000")
+    parts = released([[there], [half("10.0.0.9:50000", "10.0.0.2:445", ts=60)], [back]])
+    assert [part["late"].to_list() for part in parts] == [[], [False], [True], [False]]
+    assert not pl.concat(parts)["paired"].any()
+
+
+def test_the_other_half_is_waited_for():
+    """Its row is observed when the later half ended, so it leaves behind what ended between them."""
+    there = half("10.0.0.1:50000", "10.0.0.2:445", length=1)
+    back = half("10.0.0.2:445", "10.0.0.1:50000", length=2.9)
+    between = conn("10.0.0.3:50000", "10.0.0.2:445", length=2)
+    out = pl.concat(released([[there], [between], [conn("10.0.0.3:50000", "10.0.0.2:445", ts=3.9)], [back]]))
+    assert out.select("obs_ts", "paired").rows()[:2] == [(2 * SECOND, False), (29 * SECOND // 10, True)]
+
+
+def test_operations_are_ordered_too():
+    rows = [
+        {**dict.fromkeys(OPERATION), "ts": at, "obs_ts": at, "operation": name}
+        for at, name in zip((3, 1), "cb", strict=True)
+    ]
+    rows.append({**rows[1], "operation": "a"})
+    order = Order(WINDOW)
+    order.push(frame([]), pl.DataFrame(rows, schema=OPERATION))
+    assert order.release().operations.is_empty()
+    assert order.release(everything=True).operations["operation"].to_list() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("window", [0, WINDOW])
+def test_flush_empties_and_goes_on(window):
+    order = Order(window)
+    assert order.release(everything=True).flows.columns[: len(FLOW)] == list(FLOW)
+    for at, late in ((5, False), (6, False), (5, True)):
+        order.push(frame([conn("10.0.0.1:50000", "10.0.0.2:445", ts=at, length=0)]), NO_OPERATIONS)
+        assert order.release(everything=True).flows["late"].to_list() == [late]
+    assert order.release(everything=True).flows.is_empty()
+
+
+def test_a_snapshot_keeps_what_waits():
+    rows = [half("10.0.0.1:50000", "10.0.0.2:445"), half("10.0.0.2:445", "10.0.0.1:50000")]
+    order, restored = Order(WINDOW), Order(WINDOW)
+    order.push(frame(rows[:1]), NO_OPERATIONS)
+    order.release()
+    restored.load(order.arrays())
+    restored.load_state(order.state())
+    for each in (order, restored):
+        each.push(frame(rows[1:]), NO_OPERATIONS)
+    assert_frame_equal(restored.release(everything=True).flows, order.release(everything=True).flows)
