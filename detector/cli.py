@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 import detector
-from detector.assets.plant import Plant, load_plant
+from detector.assets.plant import Plant, load_plant, unknown_keys
 from detector.backtest import console as show
 from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.run import Result, backtest
@@ -198,7 +198,13 @@ def _print(result: Result) -> None:
 
 
 def _plant(path: Path | None) -> Plant | None:
-    return None if path is None else load_plant(path)
+    if path is None:
+        return None
+    plant = load_plant(path)
+    if ignored := list(unknown_keys(plant)):
+        shown = ", ".join(ignored[:5]) + (f" and {len(ignored) - 5} more" if len(ignored) > 5 else "")
+        err.print(f"{path}: not read by this version: {shown}", style="yellow", markup=False)
+    return plant
 
 
 def _labels(path: Path | None) -> list[Label] | None:

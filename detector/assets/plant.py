@@ -1,18 +1,31 @@
-"""The plant file: what people know of their network. Every section and field but a zone's ``name`` is optional."""
+"""The plant file: what people know of their network. Every section, and every field but a zone's ``name``, is optional.
 
+Sections and fields this version does not know are kept out of the way, so that a newer file still loads; `unknown_keys`
+lists them, because a misspelt key is one too.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError
 
 from detector.errors import ConfigError
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
+def _clock(value: Any) -> Any:
+    """YAML 1.1 reads an unquoted 11:00 as the number 660."""
+    return f"{value // 60:02d}:{value % 60:02d}" if isinstance(value, int) else value
+
+
+Clock = Annotated[str, BeforeValidator(_clock), Field(pattern=r"^\d{1,2}:\d\d$")]
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, frozen=True, coerce_numbers_to_str=True)
 
 
 class Zone(_Section):
@@ -24,45 +37,49 @@ class Zone(_Section):
 
 
 class Conduit(_Section):
-    """A permitted way from one zone to another."""
+    """A permitted way from one zone to another; None = any zone."""
 
-    from_zone: str = Field(alias="from")
-    to_zone: str = Field(alias="to")
-    services: tuple[str, ...] | Literal["any"] = "any"
+    from_zone: str | None = Field(default=None, alias="from")
+    to_zone: str | None = Field(default=None, alias="to")
+    services: tuple[str, ...] | str = "any"
     operations: tuple[str, ...] | str = "any"
+
+    def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
+        """Whether ``service`` may go this way."""
+        services = (self.services,) if isinstance(self.services, str) else self.services
+        return (
+            self.from_zone in (None, from_zone)
+            and self.to_zone in (None, to_zone)
+            and (service in services or "any" in services)
+        )
 
 
 class Window(_Section):
     """A weekly window in the plant's time zone; an end before the start lies on the next day."""
 
-    day: Weekday
-    start: str = Field(alias="from", pattern=r"^\d\d:\d\d$")
-    end: str = Field(alias="to", pattern=r"^\d\d:\d\d$")
+    day: Weekday | None = None
+    start: Clock | None = Field(default=None, alias="from")
+    end: Clock | None = Field(default=None, alias="to")
 
 
 class Vendor(_Section):
-    """A supplier account: the hosts it may reach, through which jump hosts, when."""
+    """A supplier account: the hosts its sessions come from, through which jump hosts, when."""
 
-    account: str
+    account: str | None = None
     hosts: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
 
 
-class MaintenanceWindow(_Section):
+class MaintenanceWindow(Window):
     """When a zone is worked on, and from which station."""
 
-    zone: str
-    day: Weekday
-    start: str = Field(alias="from", pattern=r"^\d\d:\d\d$")
-    end: str = Field(alias="to", pattern=r"^\d\d:\d\d$")
+    zone: str | None = None
     station: str | None = None
 
 
-class Plant(BaseModel):
-    """The whole file. Unknown sections are kept out of the way, so that newer plant files still load."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class Plant(_Section):
+    """The whole file."""
 
     timezone: str = "UTC"
     zones: tuple[Zone, ...] = ()
@@ -73,12 +90,7 @@ class Plant(BaseModel):
 
     def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
         """Whether a declared conduit allows ``service`` this way. Inside one zone everything is permitted."""
-        return from_zone == to_zone or any(
-            conduit.from_zone == from_zone
-            and conduit.to_zone == to_zone
-            and (conduit.services == "any" or service in conduit.services)
-            for conduit in self.conduits
-        )
+        return from_zone == to_zone or any(conduit.permits(from_zone, to_zone, service) for conduit in self.conduits)
 
 
 def load_plant(path: Path) -> Plant:
@@ -92,7 +104,7 @@ def load_plant(path: Path) -> Plant:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ConfigError(str(path), "", f"cannot be read as YAML: {problem}") from problem
     try:
-        plant = Plant.model_validate(content or {})
+        plant = Plant.model_validate({} if content is None else content)
     except ValidationError as problem:
         first = problem.errors()[0]
         raise ConfigError(str(path), ".".join(map(str, first["loc"])), first["msg"]) from problem
@@ -101,3 +113,13 @@ def load_plant(path: Path) -> Plant:
         if names.count(name) > 1:
             raise ConfigError(str(path), "zones", f"zone {name!r} is declared twice")
     return plant
+
+
+def unknown_keys(section: BaseModel, place: str = "") -> Iterator[str]:
+    """Dotted keys of the file that no part of this version reads."""
+    yield from (f"{place}{key}" for key in section.model_extra or ())
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        for index, item in enumerate(value if isinstance(value, tuple) else ()):
+            if isinstance(item, BaseModel):
+                yield from unknown_keys(item, f"{place}{name}.{index}.")
