@@ -2,9 +2,8 @@
 
 A record is a twin of an earlier one of the same 5-tuple (and, for operations, the same act) when it is the same record
 again (same uid, or none, and started at the same microsecond), or when another sensor saw it start within
-`SENSOR_SKEW_US`; two taps of one network were measured 14 ms apart. Which sensor it was must stand in the
-record: a file
-name would make the result depend on how logs are cut into files.
+`SENSOR_SKEW_US`; two taps of one network were measured 14 ms apart. Which sensor it was must stand in the record: a
+file name would make the result depend on how logs are cut into files.
 """
 
 from typing import Any, Final
