@@ -12,10 +12,10 @@ of a role, ``Q`` and ``R``
 Dirichlet-multinomials over distinct pairs; the reverse direction swaps s and d. The score is the sum of both
 surprisals, ``-ln P(d,k|s) - ln P(s,k|d)``, in nats, plus the row's bonus when the pair never did this before.
 
-Hours are counted, not rows: a panel that polls each second must not make everything else its host does look
-rare, and an
-attacker must not buy normality with volume. So a pair's first row of an hour is judged and learned; what follows in the
-same hour is a repeat with p-value 1.
+Hours are counted, not rows: a panel that polls each second must not make everything else its host does look rare, and an
+attacker must not buy normality with volume. So a row is judged and learned when its pair did this last an hour ago or
+more; what follows sooner is a repeat with p-value 1. While the history is younger than `SLOTS` hours the hour is a
+`SLOTS`-th of it: minutes of a capture have to teach as well.
 
 A role is learned, no labels needed: the host's zone and the service that most distinct clients use it for (majority
 vote in constant space, Boyer and Moore 1981).
@@ -44,6 +44,8 @@ ROLE_MIN_CLIENTS: Final = 3  # distinct clients before a host counts as a server
 GUARD_P: Final = 0.01  # rows stranger than this are learned with weight p / GUARD_P, at least GUARD_FLOOR
 GUARD_FLOOR: Final = 0.1
 HOUR_US: Final = 3_600_000_000
+SLOTS: Final = 32  # parts of a young history that count as hours: enough to tell a habit from a single event
+SHORTEST_US: Final = 1_000_000
 _NEW_ENTRIES: Final = 20  # most table entries one row can add
 _CHUNK: Final = 1 << 13  # rows walked between two looks at the table's room
 
@@ -141,18 +143,19 @@ def _add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, 
 
 
 @numba.njit(cache=True)
-def _repeats(table: Any, key: Any, hour: Any) -> Any:
-    """Whether the pair of ``key`` was already judged in this hour (or, for a late row, in a later one)."""
+def _repeats(table: Any, key: Any, now: Any, began: Any) -> Any:
+    """Whether the pair of ``key`` was judged less than an hour (early: a `SLOTS`-th of the history) ago, or later."""
     keys, cells, _ = table
     slot = find(keys, key)
-    return keys[slot] != np.uint64(0) and cells[slot, 1] >= hour
+    pause = min(max((now - began) / SLOTS, SHORTEST_US), HOUR_US)
+    return keys[slot] != np.uint64(0) and now - cells[slot, 1] < pause
 
 
 @numba.njit(cache=True)
-def _learn_hour(table: Any, used: Any, key: Any, weight: Any, hour: Any, now: Any, half_life: Any) -> Any:
-    """One more hour of a pair; the second cell keeps which. True when the pair is new."""
+def _learn_hour(table: Any, used: Any, key: Any, weight: Any, now: Any, half_life: Any) -> Any:
+    """One more hour of a pair; the second cell keeps when it began (µs). True when the pair is new."""
     new = _add(table, used, key, weight, 0.0, now, half_life)
-    table[1][find(table[0], key), 1] = hour
+    table[1][find(table[0], key), 1] = now
     return new
 
 
@@ -259,7 +262,6 @@ def walk(
     interest: Any,
     half_life: Any,
     day: Any,
-    hour_us: Any,
     outside: Any,
     start: Any,
     stop: Any,
@@ -281,8 +283,9 @@ def walk(
         now, kind = times[row], np.uint64(kinds[row])
         s, d, token = origs[row], resps[row], tokens[row]
         gs, gd = _role(table, s, orig_zones[row]), _role(table, d, resp_zones[row])
-        pair_key, hour = _key(_PAIR, s, d, token), np.float64(now // hour_us)
-        if _repeats(table, pair_key, hour):
+        calibration.fade(histograms, trees, totals, tails, clock, now)
+        pair_key = _key(_PAIR, s, d, token)
+        if _repeats(table, pair_key, now, clock[0]):
             out[row, :] = 0.0
             out[row, 3] = out[row, 4] = out[row, 10] = out[row, 11] = 1.0
             continue
@@ -309,7 +312,6 @@ def walk(
         reverse = -np.log(_pitman_yor(pair[0], resp[0], resp[1], reverse))
         first = pair[0] < DISCOUNT
         score = forward + reverse + (bonuses[row] if first else 0.0)
-        calibration.fade(histograms, trees, totals, tails, clock, now)
         p = calibration.p_value(trees, totals, tails, strata[row], score)
         per_day = _pass_time(rates, clock, now, day)
 
@@ -325,7 +327,7 @@ def walk(
         rates[strata[row]] += 1.0
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         weight = 1.0 if teaches[row] else min(1.0, max(p / GUARD_P, GUARD_FLOOR))
-        new = _learn_hour(table, used, pair_key, weight, hour, now, half_life)
+        new = _learn_hour(table, used, pair_key, weight, now, half_life)
         _add(table, used, _key(_ORIG, s, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         _add(table, used, _key(_RESP, d, kind, kind), weight, 1.0 if new else 0.0, now, half_life)
         if new:
@@ -376,7 +378,7 @@ class Structure:
         columns = tuple(getattr(units, name) for name in Units.__dataclass_fields__)
         row: int = walk(
             columns, table, self.counts.used, self.counts.max_entries, tuple(self.calibration.arrays().values()),
-            self.rates, self._interest, self._half_life, self._day, HOUR_US, self._outside, start, stop, out,
+            self.rates, self._interest, self._half_life, self._day, self._outside, start, stop, out,
         )  # fmt: skip
         return row
 
