@@ -125,7 +125,8 @@ class Engine:
         }
         waiting = {f"order.{name}": array for name, array in self.order.arrays().items()}
         account = asdict(self.accounting)
-        account |= {name: [[*key, count] for key, count in account[name].items()] for name in _COUNTERS}
+        for name in _COUNTERS:  # `asdict` would count a counter's items
+            account[name] = [[*key, count] for key, count in getattr(self.accounting, name).items()]
         facts = {
             "accounting": account,
             "alerts": [[as_dict(found), hop] for found, hop in self.alerts],

@@ -113,8 +113,9 @@ class Order:
 
 
 def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
+    """The same bytes for the same rows, whatever frames they were cut from: a cut may keep a mask without nulls."""
     buffer = io.BytesIO()
-    frame.write_ipc(buffer)
+    pl.DataFrame(frame.to_dict(as_series=False), schema=frame.schema).write_ipc(buffer)
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 

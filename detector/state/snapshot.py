@@ -1,9 +1,9 @@
 """What an engine has learned, as one verified block of bytes.
 
-An Arrow IPC file (docs: arrow.apache.org/docs/format/Columnar.html) with one row an array: name, dtype, shape, bytes.
-No pickle: nothing in it can run. The metadata names the format, the configuration it was made with and a
-SHA-256 over the
-content; all three are checked before any of it is used.
+A line that names the format, a SHA-256 over everything behind it, and an Arrow IPC file
+(docs: arrow.apache.org/docs/format/Columnar.html) with one row an array: name, dtype, shape, bytes. Its metadata names
+the configuration it was made with. The digest is checked before Arrow sees a byte: its reader trusts what it reads, and
+one flipped bit of a length can end the process. No pickle: nothing in it can run.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from detector.errors import StateMismatch
 
 FORMAT: Final = 1
+_MAGIC: Final = b"eastwest state, format "
+_DIGEST: Final = hashlib.sha256().digest_size
 _SCHEMA: Final = pa.schema(
     [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("data", pa.large_binary())]
 )
@@ -39,13 +41,12 @@ def write(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], fingerpr
     rows.append(
         {"name": "facts", "dtype": "json", "shape": [], "data": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)}
     )
-    metadata = {"format": str(FORMAT), "fingerprint": fingerprint, "sha256": _digest(rows)}
-    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(metadata))
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({"fingerprint": fingerprint}))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)
     content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return b"%s%d\n%s%s" % (_MAGIC, FORMAT, hashlib.sha256(content).digest(), content)
 
 
 def read(content: bytes, fingerprint: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -54,28 +55,28 @@ def read(content: bytes, fingerprint: str) -> tuple[dict[str, NDArray[Any]], dic
     Raises:
         StateMismatch: damaged, of another format, or made under another configuration.
     """
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
-    except (pa.ArrowInvalid, OSError) as problem:
-        raise StateMismatch(f"the snapshot is damaged: {problem}") from problem
-    metadata = {key.decode(): value.decode("utf-8", "replace") for key, value in (table.schema.metadata or {}).items()}
-    if metadata.get("format") != str(FORMAT):
-        raise StateMismatch(f"the snapshot has format {metadata.get('format')}, this version reads {FORMAT}")
-    rows = table.to_pylist() if table.schema.names == _SCHEMA.names else []
-    if not rows or metadata.get("sha256") != _digest(rows):
-        raise StateMismatch("the snapshot is damaged: its content does not match its SHA-256")
-    if metadata.get("fingerprint") != fingerprint:
-        raise StateMismatch("the snapshot was made with other settings or another plant file; start without it")
+    table = pa.ipc.open_file(pa.BufferReader(_verified(content))).read_all()
+    if (table.schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
+        raise StateMismatch(
+            "the snapshot was made with other settings, another plant file or another version; start without it"
+        )
+    rows = table.to_pylist()
     arrays = {row["name"]: _array(row) for row in rows if row["dtype"] != "json"}
     return arrays, orjson.loads(rows[-1]["data"])
 
 
-def _digest(rows: list[dict[str, Any]]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(orjson.dumps([row["name"], row["dtype"], row["shape"], len(row["data"])]))
-        digest.update(row["data"])
-    return digest.hexdigest()
+def _verified(content: bytes) -> bytes:
+    """The Arrow file of a snapshot."""
+    first, newline, rest = content.partition(b"\n")
+    if not first.startswith(_MAGIC) or not newline:
+        raise StateMismatch("this is no snapshot, or its first bytes are damaged; start without it")
+    if first != b"%s%d" % (_MAGIC, FORMAT):
+        found = first.removeprefix(_MAGIC)[:20].decode("utf-8", "backslashreplace")
+        raise StateMismatch(f"the snapshot has format {found}, this version reads {FORMAT}; start without it")
+    digest, arrow = rest[:_DIGEST], rest[_DIGEST:]
+    if hashlib.sha256(arrow).digest() != digest:
+        raise StateMismatch("the snapshot is damaged: its content does not match its SHA-256; start without it")
+    return arrow
 
 
 def _array(row: dict[str, Any]) -> NDArray[Any]:

@@ -1,0 +1,245 @@
+"""A snapshot is all of the engine's state: going on from it is as if nothing had happened, or it is refused."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.assets.plant import Plant, Zone
+from detector.config import Settings
+from detector.engine import Engine
+from detector.errors import StateMismatch
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.records import FLOW, Block, Decoded
+from detector.state import snapshot
+from tests.scenarios.world import cut, decoded, in_order, plant_of, simulated, told
+
+HOUR = 3_600_000_000
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    return simulated(tmp_path_factory, days=2, hosts=40, seed=3)
+
+
+@pytest.fixture(scope="session")
+def parts(world) -> list[Decoded]:
+    """A day with two attacks in parts of two hours, with rubbish and rows of a known kind that no model reads."""
+    whole = in_order(decoded(sorted((world.zeek_dir / "2026-03-03").glob("*.log"))))
+    begin = int(whole.flows["obs_ts"].min()) // HOUR * HOUR  # type: ignore[arg-type]
+    found = [Decoded(part.flows, part.operations) for part in cut(whole, [begin + 2 * n * HOUR for n in range(1, 13)])]
+    odd = Decoder("odd", Context("UTC", None)).decode(
+        Block("odd", 1, [b"{", b'{"_path":"stats","ts":1.0}', b'{"_path":"stats","ts":2.0}', b'{"a":1}'])
+    )
+    return [*found[:3], odd, *found[3:]]
+
+
+@pytest.fixture(scope="session")
+def story(world, parts) -> tuple[list[bytes], tuple[bytes, bytes]]:
+    """Snapshots before each part and after the end, and what was told at the end, all by one engine."""
+    engine = Engine(Settings(), plant_of(world))
+    snapshots = []
+    for part in parts:
+        snapshots.append(engine.snapshot())
+        engine.push(part)
+    engine.finish()
+    return [*snapshots, engine.snapshot()], told(engine)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 6, 9, 12, 13])
+def test_going_on_from_any_cut_is_as_if_there_had_been_none(place, world, parts, story):
+    snapshots, expected = story
+    assert expected[0].count(b"\n") >= 10
+    assert expected[1].count(b"\n") >= 1
+    engine = Engine(Settings(), plant_of(world))
+    engine.restore(snapshots[place])
+    assert engine.snapshot() == snapshots[place]
+    for number, part in enumerate(parts[place:], place):
+        assert engine.snapshot() == snapshots[number]
+        engine.push(part)
+    engine.finish()
+    assert told(engine) == expected
+    assert engine.snapshot() == snapshots[-1]
+    assert engine.accounting.waiting == 0
+    assert engine.accounting.rejected.total() == 2
+    assert engine.accounting.filtered.total() == 2
+
+
+def test_taking_a_snapshot_changes_nothing(world, parts, story):
+    engine = Engine(Settings(), plant_of(world))
+    for part in parts:
+        engine.push(part)
+    engine.finish()
+    assert told(engine) == story[1]
+    assert engine.snapshot() == story[0][-1]
+
+
+def test_restoring_forgets_what_the_engine_had(world, parts, story):
+    """A used engine becomes the one of the snapshot, not a mixture."""
+    engine = Engine(Settings(), plant_of(world))
+    for part in parts[6:]:
+        engine.push(part)
+    engine.restore(story[0][2])
+    assert engine.snapshot() == story[0][2]
+
+
+def test_halves_of_conversations_wait_in_it(world):
+    """Cut between the two halves of every conversation that stands at the cut."""
+    day = sorted(world.netflow_dir.glob("*.json"))[-2]
+    decoder, lines = Decoder("flows", Context("UTC", None)), day.read_bytes().splitlines()[9000:11000]
+    blocks = [decoder.decode(Block("flows", start + 1, lines[start : start + 101])) for start in range(0, 2000, 101)]
+    whole = Engine(Settings(reorder_seconds=30))
+    engine = whole
+    for block in blocks:
+        whole.push(block)
+    whole.finish()
+    engine = Engine(Settings(reorder_seconds=30))
+    for block in blocks:
+        engine.push(block)
+        following = Engine(Settings(reorder_seconds=30))
+        following.restore(engine.snapshot())
+        engine = following
+    engine.finish()
+    assert engine.accounting == whole.accounting
+    assert engine.accounting.paired > 500
+    assert engine.snapshot() == whole.snapshot()
+
+
+# --- what is refused ---
+
+
+@pytest.fixture(scope="session")
+def small() -> bytes:
+    """The snapshot of an engine that saw a hundred rows."""
+    engine = Engine(Settings())
+    engine.push(Decoded(_flows(100)))
+    return engine.snapshot()
+
+
+def _flows(count: int, first: int = 0) -> pl.DataFrame:
+    """Connections of ever new pairs, one a second."""
+    rows: list[dict[str, Any]] = [
+        {
+            "ts": (number + 1) * 1_000_000, "obs_ts": (number + 1) * 1_000_000, "uid": f"C{number}",
+            "orig_h": f"10.0.{number // 200 % 200}.{number % 200}", "orig_p": 1024 + number % 60_000,
+            "resp_h": f"10.1.{number // 200 % 200}.{number % 200}", "resp_p": 445, "proto": "tcp", "conn_state": "SF",
+            "oriented": True, "sampling": 1, "log": "zeek.conn", "source": "x", "position": number,
+        }
+        for number in range(first, first + count)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=FLOW)
+
+
+def refused(content: bytes, engine: Engine | None = None) -> str:
+    """The message; the engine must be as it was."""
+    engine = engine or Engine(Settings())
+    before = engine.snapshot()
+    with pytest.raises(StateMismatch) as caught:
+        engine.restore(content)
+    assert engine.snapshot() == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+@settings(max_examples=150)
+def test_a_flipped_byte_is_found(place, flip, small):
+    changed = bytearray(small)
+    changed[int(place * len(small))] ^= flip
+    assert "start without it" in refused(bytes(changed))
+
+
+def test_a_flipped_bit_in_any_of_the_first_and_last_bytes_is_found(small):
+    """Where the lengths and offsets are that a reader would trust."""
+    engine = Engine(Settings())
+    for place in [*range(1500), *range(len(small) - 300, len(small))]:
+        changed = bytearray(small)
+        changed[place] ^= 0x80
+        with pytest.raises(StateMismatch):
+            engine.restore(bytes(changed))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 60, 1000, -1000, -1])
+def test_a_cut_off_snapshot_is_refused(kept, small):
+    assert refused(small[:kept])
+
+
+def test_what_is_no_snapshot_is_refused(small):
+    for content in (
+        b"",
+        b"PK\x03\x04",
+        b"ARROW1\x00\x00",
+        b"\x80\x04\x95",
+        b"\n",
+        b"x" * 100_000,
+        small + b"x",
+        b"x" + small,
+    ):
+        assert refused(content)
+
+
+def test_another_format_is_named(small):
+    changed = small.replace(b"format 1\n", b"format 2\n", 1)
+    assert changed != small
+    assert "format 2, this version reads 1" in refused(changed)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Engine(Settings(alerts_per_day=26)),
+        Engine(Settings(half_life_days=31)),
+        Engine(Settings(timezone="Europe/London")),
+        Engine(Settings(), Plant(zones=(Zone(name="office", cidrs=["10.0.0.0/8"]),))),
+    ],
+    ids=["alerts_per_day", "half_life_days", "timezone", "plant"],
+)
+def test_another_configuration_is_refused(other, small):
+    assert "other settings, another plant file" in refused(small, other)
+
+
+def test_another_version_is_refused(small, monkeypatch):
+    monkeypatch.setattr("detector.__version__", "999")
+    assert "another version" in refused(small, Engine(Settings()))
+
+
+def test_the_size_of_batches_is_no_part_of_the_configuration(small):
+    engine = Engine(Settings(batch_rows=7))
+    engine.restore(small)
+    assert engine.snapshot() == small
+
+
+def test_nothing_in_it_can_run(small):
+    """Arrays of numbers and JSON: a type that no state has is refused, even with a right digest."""
+    content = snapshot.write({"table": np.array(["text"])}, {}, "print")
+    with pytest.raises(StateMismatch, match="no state has"):
+        snapshot.read(content, "print")
+    arrays, facts = snapshot.read(snapshot.write({"a": np.arange(3)}, {"b": [1, None]}, "print"), "print")
+    assert arrays["a"].tolist() == [0, 1, 2]
+    assert facts == {"b": [1, None]}
+    assert orjson.dumps(facts)
+    arrays["a"][0] = 5  # its own memory: the engine writes into it
+
+
+# --- size ---
+
+
+def test_its_size_is_bounded():
+    """32 bytes an entry of the three tables at most, and a fixed part; more history does not make it grow."""
+    bounds = Settings(max_entries=5000, max_seen=2000, alerts_per_day=10)
+    engine = Engine(bounds)
+    sizes = []
+    for turn in range(8):
+        engine.push(Decoded(_flows(5000, turn * 5000)))
+        arrays, _ = snapshot.read(engine.snapshot(), engine._fingerprint)
+        sizes.append(sum(array.nbytes for name, array in arrays.items() if ".counts." in name or "_twins." in name))
+        assert sizes[-1] <= 32 * (bounds.max_entries + 2 * bounds.max_seen + 100)
+        assert sum(array.nbytes for array in arrays.values()) - sizes[-1] < 2_000_000
+    assert engine.structure.counts.evicted > 0
+    assert engine.flow_twins.seen.evicted > 0
+    assert max(sizes[4:]) <= max(sizes[:4]) * 1.1
