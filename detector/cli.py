@@ -185,11 +185,11 @@ def _bars() -> Iterator[Any]:
 def _print(result: Result) -> None:
     summary = result.summary
     out.print(show.accounting_table(summary))
+    out.print(show.alert_table(result.alerts, limit=10))
     if result.incidents:
         out.print(show.incident_table(result.incidents))
     else:
         out.print("\nNo incident: no chain of moves was unlikely enough.")
-    out.print(show.alert_table(result.alerts, limit=10))
     if "labels" in summary:
         out.print(show.labels_table(summary))
     out.print(
