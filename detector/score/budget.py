@@ -1,7 +1,7 @@
 """The alert budget: how strange a row must be so that people get about as many alerts a day as they asked for.
 
 The threshold on the p-value is budget / rows per day, corrected by integral feedback each hour of event time (adaptive
-conformal inference: Gibbs and Candes 2021), and a token bucket of one day's budget caps bursts.
+conformal inference: Gibbs and Candes 2021), and a token bucket of one day's budget, at least one alert, caps bursts.
 """
 
 import math
@@ -26,7 +26,7 @@ class Budget:
     def __init__(self, alerts_per_day: float) -> None:
         self.alerts_per_day = alerts_per_day
         self.correction = 1.0
-        self.tokens = alerts_per_day
+        self.tokens = self.most = max(alerts_per_day, 1.0)
         self.spent_this_hour = 0
         self.hour = -1
         self.last = -1
@@ -48,7 +48,7 @@ class Budget:
     def _advance(self, now: int) -> None:
         if self.hour < 0:
             self.hour, self.last = now // _HOUR_US, now
-        self.tokens = min(self.alerts_per_day, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)
+        self.tokens = min(self.most, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)
         self.last = max(self.last, now)
         hours = now // _HOUR_US - self.hour
         if hours <= 0:
