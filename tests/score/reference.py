@@ -1,6 +1,6 @@
 """The scorer written again as plainly as possible, from its documented formulas: dictionaries, names and ``math``.
 
-No tables, no keys, no trees: what the kernels do with arrays and hashing is done here with tuples as dictionary keys. It is
+No tables, no hashing, no trees: what the kernels do with arrays is done here with tuples as dictionary keys. It is
 slow and has no bound; it exists to be read, and to be compared with.
 """
 
@@ -102,7 +102,7 @@ class Reference:
     def __init__(self, interest, outside, half_life_days):
         self.interest, self.outside = interest, outside
         self.counts = Fading(half_life_days * DAY_US)
-        self.hour_of_pair = {}
+        self.learned_at = {}
         self.votes = {}  # host -> candidate service, lead
         self.scores = [Scores() for _ in interest]
         self.pooled = Scores()
@@ -115,18 +115,20 @@ class Reference:
 
     def row(self, row):
         s, d, k, now = row.orig, row.resp, row.token, row.time
-        hour = now // HOUR_US
-        if self.hour_of_pair.get((s, d, k), -1) >= hour:
+        self.pass_time(now)
+        learned = self.learned_at.get((s, d, k))
+        pause = min(max((now - self.first) / structure.SLOTS, structure.SHORTEST_US), HOUR_US)
+        if learned is not None and now - learned < pause:
             ones = ("p_value", "seen", "weight", "rows_per_day")
             return {name: float(name in ones) for name in structure.COLUMNS}
         gs, gd = self.role(s, row.orig_zone), self.role(d, row.resp_zone)
         result = self.surprisals(row, gs, gd)
         bonus = row.bonus if result["seen"] < structure.DISCOUNT else 0.0
         result["score"] = result["structure_forward"] + result["structure_reverse"] + bonus
-        result["p_value"] = self.p_value(row.stratum, result["score"], now)
+        result["p_value"] = self.p_value(row.stratum, result["score"])
         result |= self.attention(row.stratum, now)
         result["hosts"] = float(len(self.inside))
-        self.learn(row, gs, gd, result, hour)
+        self.learn(row, gs, gd, result)
         return result
 
     def role(self, host, zone):
@@ -170,13 +172,15 @@ class Reference:
             "resp_pairs": n("pairs", "resp", d, kind),
         }
 
-    def p_value(self, stratum, score, now):
+    def pass_time(self, now):
         if self.first is None:
             self.first, self.halving = now, now + calibration.FIRST_HALVING_US
         while now >= self.halving:
             for scores in (*self.scores, self.pooled):
                 scores.halve()
             self.halving += min(self.halving - self.first, calibration.WINDOW_US)
+
+    def p_value(self, stratum, score):
         for scores in (self.scores[stratum], self.pooled):
             if scores.total >= calibration.MIN_ROWS:
                 return scores.p_value(score)
@@ -192,7 +196,7 @@ class Reference:
         share = self.interest[stratum] / alive
         return {"weight": share * per_day / max(self.rates[stratum], 1.0), "rows_per_day": per_day}
 
-    def learn(self, row, gs, gd, result, hour):
+    def learn(self, row, gs, gd, result):
         s, d, k, kind, now = row.orig, row.resp, row.token, row.kind, row.time
         self.rates[row.stratum] += 1.0
         self.scores[row.stratum].add(result["score"])
@@ -200,7 +204,7 @@ class Reference:
         guard = max(result["p_value"] / structure.GUARD_P, structure.GUARD_FLOOR)
         weight = 1.0 if row.teach else min(1.0, guard)
         new = ("pair", s, d, k) not in self.counts
-        self.hour_of_pair[s, d, k] = hour
+        self.learned_at[s, d, k] = now
         self.counts.add(("pair", s, d, k), weight, now)
         for side, host in (("orig", s), ("resp", d)):
             self.counts.add(("hours", side, host, kind), weight, now)

@@ -1,5 +1,7 @@
 """Made-up streams of rows, as rows for the reference and as columns for the kernel."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def zone_of(host):
     return OUTSIDE if host.startswith("x") else "plant" if int(host[1:]) % 2 else "office"
 
 
-def row(orig, resp, token, kind, stratum, bonus, time, teach=False):
+def row(orig, resp, token, kind, stratum, bonus, time, *, teach=False):
     return Row(orig, resp, zone_of(orig), zone_of(resp), f"{kind} {token}", kind, stratum, bonus, time, teach)
 
 
@@ -49,7 +51,7 @@ def structure(max_entries=1_000_000):
 def scored(model, rows, cuts=()):
     """Score in batches that end at ``cuts``."""
     bounds = [0, *sorted(cuts), len(rows)]
-    parts = [model.score(units(rows[low:high])) for low, high in zip(bounds, bounds[1:], strict=False)]
+    parts = [model.score(units(rows[low:high])) for low, high in itertools.pairwise(bounds)]
     return pl.concat(parts)
 
 
@@ -70,7 +72,7 @@ def random_rows(count, seed, hosts=40, days=20.0):
             int(rng.integers(0, 3)),
             float(rng.choice([0.0, 3.0, 1.5])),
             int(times[i]),
-            bool(rng.random() < 0.1),
+            teach=bool(rng.random() < 0.1),
         )
         for i in range(count)
     ]
@@ -86,5 +88,5 @@ def streams(draw, max_size=60):
     for _ in range(draw(st.integers(1, max_size))):
         time += draw(steps)
         parts = draw(hosts), draw(hosts), draw(st.sampled_from("abc")), draw(kinds), draw(st.integers(0, 2))
-        rows.append(row(*parts, draw(bonuses), time, draw(st.booleans())))
+        rows.append(row(*parts, draw(bonuses), time, teach=draw(st.booleans())))
     return rows
