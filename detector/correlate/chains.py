@@ -33,7 +33,6 @@ GRAIN_US: Final = 5 * 60_000_000  # gaps below this say no more than this
 BEFORE_SHARE: Final = (
     0.2  # what came before the first sure hop must be stranger: nothing says yet that it was the intruder
 )
-PRIOR_DAYS: Final = 1.0  # weight of "arrivals are spread evenly" against what was seen at a host
 MAX_LENGTH: Final = 6
 MAX_PREDECESSORS: Final = 256  # strongest are not searched past this many arrivals; all are counted in M
 MAX_HOPS: Final = 20_000  # that can still be extended; the oldest go first
@@ -246,13 +245,16 @@ class Chains:
         return Link(evidence, chain.log_paths + math.log(self._arrivals_in_reach(hop)), other.number)
 
     def _arrivals_in_reach(self, hop: Hop) -> float:
-        """a_u W: findings expected to arrive at the host a hop leaves from, within the reach; one of those
-        seen there is
-        the predecessor itself and does not speak for its host being busy."""
+        """a_u W: findings expected to arrive at the host a hop leaves from, within the reach.
+
+        As many as were seen there, or as an average host gets if that is more. One of those seen is the predecessor
+        itself and does not speak for its host being busy. A mean of the two would be too small on nearly all hosts of
+        a large network, where most see nothing for weeks, and 1/a is what counts.
+        """
         spread = hop.background.findings_per_day / max(hop.background.hosts, 1.0)
-        days = min(max(hop.ts - (self.began or 0), 0), KEEP_US) / DAY_US
+        days = min(max(hop.ts - (self.began or 0), DAY_US), KEEP_US) / DAY_US
         others = max(len(self._arrivals.get(hop.src, ())) - 1, 0)
-        return (others + PRIOR_DAYS * spread) / (days + PRIOR_DAYS) * (REACH_US / DAY_US)
+        return max(others / days, spread) * (REACH_US / DAY_US)
 
     def path(self, hop: Hop) -> list[Hop]:
         """The best chain that ends at ``hop``, first hop first."""
