@@ -115,6 +115,12 @@ def _hop_of(plain: dict[str, Any]) -> Hop:
     )
 
 
+def _remove(index: dict[Any, list[tuple[int, int]]], key: object, hop: Hop) -> None:
+    index[key].remove((hop.ts, hop.number))
+    if not index[key]:
+        del index[key]
+
+
 class Chains:
     """Hops, their chains, and the incidents of significant chains.
 
@@ -133,7 +139,7 @@ class Chains:
         self._open: deque[int] = deque()
         self._arrivals: dict[str, list[tuple[int, int]]] = defaultdict(list)  # dst -> sorted (ts, hop)
         self._departures: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        self._pairs: dict[tuple[str, str], int] = {}
+        self._pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
         """Take one finding (start in µs, findings a day as strange) and update chains and incidents."""
@@ -159,7 +165,7 @@ class Chains:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Replace everything by what `state` returned."""
-        self._arrivals, self._departures, self._pairs = defaultdict(list), defaultdict(list), {}
+        self._arrivals, self._departures, self._pairs = defaultdict(list), defaultdict(list), defaultdict(list)
         self.hops = {plain["number"]: _hop_of(plain) for plain in state["hops"]}
         self.incidents = {name: set(members) for name, _, members in state["incidents"]}
         self.ids = {name: incident_id for name, incident_id, _ in state["incidents"]}
@@ -169,12 +175,12 @@ class Chains:
             self._index(self.hops[number])
 
     def _hop(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
-        known = self.hops.get(self._pairs.get((finding.src, finding.dst), -1))
-        if known is not None and abs(ts - known.ts) <= HOP_WINDOW_US:
+        known = self._known(finding, ts)
+        if known is not None:
             known.per_day = min(known.per_day, per_day)
             if ts < known.ts:
                 self._unindex(known)
-                known.ts = ts
+                known.ts, known.best = ts, []  # what follows from it has to be looked at again
                 self._index(known)
             return known
         hop = Hop(self._next, ts, finding.src, finding.dst, per_day, background)
@@ -184,18 +190,21 @@ class Chains:
         self._index(hop)
         return hop
 
+    def _known(self, finding: Alert, ts: int) -> Hop | None:
+        """The hop a finding belongs to: of its pair, within the window; one that began before it if there is one."""
+        places = self._pairs.get((finding.src, finding.dst), ())
+        near = [(start > ts, abs(ts - start), number) for start, number in places if abs(ts - start) <= HOP_WINDOW_US]
+        return self.hops[min(near)[2]] if near else None
+
     def _index(self, hop: Hop) -> None:
-        self._pairs[hop.src, hop.dst] = hop.number
         bisect.insort(self._arrivals[hop.dst], (hop.ts, hop.number))
         bisect.insort(self._departures[hop.src], (hop.ts, hop.number))
+        bisect.insort(self._pairs[hop.src, hop.dst], (hop.ts, hop.number))
 
     def _unindex(self, hop: Hop) -> None:
-        for index, host in ((self._arrivals, hop.dst), (self._departures, hop.src)):
-            index[host].remove((hop.ts, hop.number))
-            if not index[host]:
-                del index[host]
-        if self._pairs.get((hop.src, hop.dst)) == hop.number:
-            del self._pairs[hop.src, hop.dst]
+        _remove(self._arrivals, hop.dst, hop)
+        _remove(self._departures, hop.src, hop)
+        _remove(self._pairs, (hop.src, hop.dst), hop)
 
     def _predecessors(self, hop: Hop) -> list[Hop]:
         arrivals = self._arrivals.get(hop.src, [])
@@ -325,6 +334,8 @@ class Chains:
         while len(self.incidents) > MAX_INCIDENTS:
             name = next(iter(self.incidents))
             del self.ids[name]
-            for number in self.incidents.pop(name):
-                if number not in self._open:
-                    del self.hops[number]
+            members = self.incidents.pop(name)
+            for number in members.intersection(self._open):
+                self.hops[number].incident = -1
+            for number in members.difference(self._open):
+                del self.hops[number]
