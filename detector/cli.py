@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -88,9 +88,8 @@ def backtest_command(
     _print(result)
     rows = result.summary["rows"]
     if rows["rejected"] > limit(rows["in"]):
-        err.print(
-            f"[yellow]{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}"
-        )
+        said = f"{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}"
+        err.print(said, style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(PARTIAL)
 
 
@@ -98,8 +97,8 @@ def backtest_command(
 def simulate_command(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the logs; made if missing.")],
     days: Annotated[float, typer.Option(min=0.1, max=366, help="Length of the history.")] = 7.0,
-    hosts: Annotated[int, typer.Option(min=20, max=20_000, help="Hosts in office, plant and supplier zones.")] = 200,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    hosts: Annotated[int, typer.Option(min=40, max=10_000, help="Hosts in office, plant and supplier zones.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
     campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
@@ -142,7 +141,8 @@ def demo_command(
             progress=progress,
         )
     _print(result)
-    out.print(f"\n{time.monotonic() - began:.0f} s in all. Open {result.out / 'report.html'} in a browser.")
+    said = f"\n{time.monotonic() - began:.0f} s in all. Open {result.out / 'report.html'} in a browser."
+    out.print(said, soft_wrap=True, markup=False)
 
 
 def _simulate(out_dir: Path, days: float, hosts: int, seed: int, campaigns: bool) -> SimulatedPlant:
@@ -193,7 +193,9 @@ def _print(result: Result) -> None:
     if "labels" in summary:
         out.print(show.labels_table(summary))
     out.print(
-        f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html"
+        f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html",
+        soft_wrap=True,
+        markup=False,
     )
 
 
@@ -225,7 +227,7 @@ def _limit(text: str) -> Any:
         value = float(number)
     except ValueError:
         value = -1.0
-    if value < 0:
+    if not value >= 0:  # nor is nan
         raise ConfigError("--max-rejects", "", f"{text!r} is neither a count nor a share like 5%")
     return (lambda rows: rows * value / 100) if text.endswith("%") else (lambda rows: value)
 
@@ -235,8 +237,12 @@ def main() -> None:
     try:
         app()
     except UnreadableInput as problem:
-        err.print(f"eastwest: {problem}", style="red", markup=False)
-        sys.exit(UNREADABLE)
-    except DetectorError as problem:
-        err.print(f"eastwest: {problem}", style="red", markup=False)
-        sys.exit(USAGE)
+        _fail(problem, UNREADABLE)
+    except (DetectorError, OSError) as problem:  # of files, what remains is a folder that cannot be written
+        _fail(problem, USAGE)
+
+
+def _fail(problem: Exception, code: int) -> NoReturn:
+    """One line, however long: parsers speak in several, and a log that collects stderr wants one."""
+    err.print(f"eastwest: {' '.join(str(problem).split())}", style="red", markup=False, soft_wrap=True)
+    sys.exit(code)

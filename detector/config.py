@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from detector.errors import ConfigError
+from detector.records import FLOW
 
 ENVIRONMENT_PREFIX: Final = "EASTWEST_"
 
@@ -47,6 +49,23 @@ class Settings(BaseModel):
         default=None, description="Our field name: column name, for CSV and Parquet with other headers."
     )
     batch_rows: int = Field(default=50_000, ge=1, description="Records handled at once; changes speed, never results.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (OSError, ValueError, KeyError):  # a folder, an absolute path, a name that is not there
+            raise ValueError(f"{name!r} is no IANA time zone, such as Europe/London") from None
+        return name
+
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, columns: dict[str, str] | None) -> dict[str, str] | None:
+        for name in columns or ():
+            if name not in FLOW:
+                raise ValueError(f"{name!r} is no field of ours; they are {', '.join(FLOW)}")
+        return columns
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:

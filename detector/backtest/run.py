@@ -115,7 +115,8 @@ def backtest(
         spool, past = Spool(scratch / "now"), Spool(scratch / "past")
         with (out / "rejected.ndjson").open("wb") as dead_letters:
             reader = _Reader(engine, settings, log_format, progress, dead_letters)
-            reader.read(history, past)
+            if history:
+                _require_logs(reader.read(history, past), "--history: ")
             files = reader.read(paths, spool)
         _require_records(engine, spool, files)
         _teach(past, spool, engine, settings)
@@ -208,17 +209,21 @@ def _require_records(engine: Engine, spool: Spool, files: Files) -> None:
     Raises:
         UnreadableInput: says what was found instead.
     """
+    _require_logs(files)
     rejected = engine.accounting.rejected
-    if not files.files:
-        raise UnreadableInput("no files found under the given paths")
-    if len(files.skipped) == len(files.files):
-        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
-        raise UnreadableInput(f"none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
     if rejected and engine.accounting.rows == rejected.total() and not spool.rows:
         (source, reason), count = rejected.most_common(1)[0]
         raise UnreadableInput(
             f"none of {rejected.total()} records could be read; {count} of {source}: {reason}; see rejected.ndjson"
         )
+
+
+def _require_logs(files: Files, option: str = "") -> None:
+    if not files.files:
+        raise UnreadableInput(f"{option}no files found under the given paths")
+    if len(files.skipped) == len(files.files):
+        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
+        raise UnreadableInput(f"{option}none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
 
 
 def _score(spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Settings, progress: Progress) -> None:
