@@ -35,17 +35,24 @@ T1570     TA0008 Lateral Tool Transfer
 T1210     TA0008 Exploitation of Remote Services
 T1550     TA0008 Use Alternate Authentication Material
 T1563     TA0008 Remote Service Session Hijacking
+T1080     TA0008 Taint Shared Content
 T1569.002 TA0002 Service Execution
 T1047     TA0002 Windows Management Instrumentation
 T1053.002 TA0002 At
 T1053.005 TA0002 Scheduled Task
 T1003.006 TA0006 DCSync
+T1003.002 TA0006 Security Account Manager
 T1110     TA0006 Brute Force
 T1558     TA0006 Steal or Forge Kerberos Tickets
 T1070.001 TA0005 Clear Windows Event Logs
+T1112     TA0005 Modify Registry
 T1547.004 TA0003 Winlogon Helper DLL
 T1547.010 TA0003 Port Monitors
+T1543.003 TA0003 Windows Service
+T1136     TA0003 Create Account
+T1098     TA0003 Account Manipulation
 T1529     TA0040 System Shutdown/Reboot
+T1007     TA0007 System Service Discovery
 T1016     TA0007 System Network Configuration Discovery
 T1018     TA0007 Remote System Discovery
 T1033     TA0007 System Owner/User Discovery
@@ -60,6 +67,7 @@ T1135     TA0007 Network Share Discovery
 T1133     TA0001 External Remote Services
 T1078     TA0001 Valid Accounts
 T1071     TA0011 Application Layer Protocol
+T1090     TA0011 Proxy
 T0886     TA0109 Remote Services
 T0867     TA0109 Lateral Tool Transfer
 T0866     TA0109 Exploitation of Remote Services
@@ -74,6 +82,7 @@ T0871     TA0104 Execution through API
 T0889     TA0110 Modify Program
 T0839     TA0110 Module Firmware
 T0857     TA0110 System Firmware
+T0872     TA0103 Indicator Removal on Host
 T0846     TA0102 Remote System Discovery
 T0888     TA0102 Remote System Information Discovery
 T0845     TA0100 Program Upload
@@ -87,6 +96,8 @@ T0836     TA0106 Modify Parameter
 T0806     TA0106 Brute Force I/O
 T0816     TA0107 Device Restart/Shutdown
 T0814     TA0107 Denial of Service
+T0803     TA0107 Block Command Message
+T0809     TA0107 Data Destruction
 T0878     TA0107 Alarm Suppression
 T0838     TA0107 Modify Alarm Settings
 T0881     TA0107 Service Stop
