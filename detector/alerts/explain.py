@@ -66,7 +66,7 @@ def techniques(row: Row, kind: str) -> tuple[str, ...]:
 def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     source, target, what = row["orig_h"], row["resp_h"], _what(row, kind, act)
     reasons = [f"{_seen(row)} {what} from {source} to {target}"]
-    noun = "acts" if kind == "operation" else "connections"
+    noun = {"operation": "acts", "attempt": "failed attempts"}.get(kind, "connections")
     reasons.append(
         f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
         f"host and {'operation' if kind == 'operation' else 'service'} pairs"
@@ -88,7 +88,7 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     reasons.append(
         f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
         f"{row['structure_reverse'] * _BITS:.1f} bits given the target; "
-        f"1 in {_one_in(row['p_value'])} rows of its kind ({place}, {kind}) is as strange"
+        f"1 in {_one_in(min(row['p_value'] * row['weight'], 1.0))} rows of its kind ({place}, {kind}) is as strange"
     )
     if row["guessed"]:
         reasons.append("the direction is a guess: the flow record did not tell who began")
@@ -111,7 +111,8 @@ def _quoted(text: str) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{max(round(value), 0):,}"
+    """Counts fade and strange rows count less, so what was seen once may be less than one."""
+    return "less than 1" if 0 < value < 1 / 2 else f"{max(round(value), 0):,}"
 
 
 def _one_in(p: float) -> str:

@@ -1,0 +1,102 @@
+"""Reasons: the numbers they give are the row's, and what a log said cannot drown them."""
+
+import math
+
+import pytest
+
+from detector.alerts.explain import alert, techniques
+
+ROW = {
+    "orig_h": "192.0.2.10", "resp_h": "192.0.2.20", "orig_p": 50123, "resp_p": 445, "service": "smb", "operation": None,
+    "object": None, "user": None, "ts": 1_767_225_600_000_000, "evidence": "C1", "guessed": False,
+    "orig_zone": "office", "resp_zone": "servers", "orig_level": 4.0, "resp_level": 3.0, "crossing": False,
+    "technique": "T1021.002", "consequence": 0, "p_value": 1e-5, "weight": 2.0,
+    "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
+    "seen": 0.0, "orig_rows": 1234.4, "orig_pairs": 12.2, "role_sources": 3.0,
+    "resp_rows": 99_000.0, "resp_pairs": 41.0,
+}  # fmt: skip
+
+
+def said(kind="connection", act=None, **changes):
+    found = alert(ROW | changes, kind, "inside IT", act)
+    return found, " | ".join(found.reasons)
+
+
+def test_a_new_edge_says_what_was_never_seen_and_how_busy_both_ends_are():
+    found, text = said()
+    assert found.reasons[0] == "first use of smb from 192.0.2.10 to 192.0.2.20"
+    assert "192.0.2.10 made 1,234 connections before, over 12 host and service pairs" in text
+    assert "3 hosts like it (zone office) did this to 192.0.2.20 before" in text
+    assert "192.0.2.20 saw 99,000 connections from 41 such pairs before" in text
+    assert "8.0 bits given the source, 3.5 bits given the target" in text
+    assert "ATT&CK T1021.002 SMB/Windows Admin Shares" in text
+
+
+def test_how_rare_among_its_kind_is_the_unweighted_p_value():
+    """The p-value of the alert is shared out by weights; of its own kind p x weight are as strange."""
+    found, text = said(p_value=1e-5, weight=2.0)
+    assert "1 in 50,000 rows of its kind (inside IT, connection) is as strange" in text
+    assert (found.p_value, found.score) == (1e-5, 5.0)
+    assert "1 in 1 rows" in said(p_value=0.01, weight=1000.0)[1]
+
+
+@pytest.mark.parametrize(("seen", "count"), [(7.3, "7"), (0.1, "less than 1"), (0.6, "1")])
+def test_a_rare_edge_says_how_often_it_was_seen(seen, count):
+    found, _ = said(seen=seen)
+    assert found.reasons[0] == f"rare ({count} before) use of smb from 192.0.2.10 to 192.0.2.20"
+
+
+@pytest.mark.parametrize(("level", "technique"), [(3.0, "T1046"), (2.0, "T0846"), (None, "T1046")])
+def test_an_attempt_is_called_a_sweep_only_in_a_fan_out(level, technique):
+    alone, text = said("attempt", orig_pairs=9.0, resp_level=level)
+    assert alone.reasons[0] == "first failed attempt at smb from 192.0.2.10 to 192.0.2.20"
+    assert "made 1,234 failed attempts before" in text
+    assert alone.techniques == ()
+    swept, text = said("attempt", orig_pairs=25.0, resp_level=level)
+    assert swept.techniques == (technique,)
+    assert "over 25 host and service pairs" in text
+
+
+def test_an_operation_tells_what_it_does_on_what_and_as_whom():
+    found, text = said(
+        "operation", "creates or starts a service", service="dce_rpc", operation="svcctl::CreateServiceW",
+        object="PSEXESVC", user="EXAMPLE\\admin", technique="T1569.002",
+    )  # fmt: skip
+    assert found.reasons[0] == (
+        "first dce_rpc svcctl::CreateServiceW (creates or starts a service) from 192.0.2.10 to 192.0.2.20"
+    )
+    assert "made 1,234 acts before, over 12 host and operation pairs" in text
+    assert "object: PSEXESVC" in text
+    assert "account: EXAMPLE\\admin" in text
+    assert found.user == "EXAMPLE\\admin"
+    assert found.techniques == ("T1569.002",)
+
+
+def test_a_crossing_names_both_levels():
+    found, text = said(crossing=True, resp_zone="cell 1", resp_level=1.0)
+    assert "crosses from office (Purdue level 4) to cell 1 (level 1) and no declared conduit permits it" in text
+    assert found.techniques == ("T1021.002", "T0886")
+    assert techniques(ROW | {"crossing": True, "technique": "T0886"}, "connection") == ("T0886",)
+
+
+def test_a_guessed_direction_is_admitted():
+    assert "direction is a guess" in said(guessed=True)[1]
+    assert "guess" not in said()[1]
+
+
+def test_long_strings_of_a_log_are_cut():
+    endless = "A" * 100_000
+    found, _ = said(
+        "operation", operation=endless, object=endless, user=endless, orig_zone=endless, crossing=True,
+        technique=None,
+    )  # fmt: skip
+    assert max(map(len, found.reasons)) < 600
+    assert found.reasons[0].startswith("first smb " + "A" * 200 + "… from")
+
+
+def test_the_id_ignores_what_the_model_thinks():
+    one, _ = said()
+    other, _ = said(p_value=1e-9, seen=3.0, orig_zone="elsewhere", user="someone", evidence="C2", technique=None)
+    assert one.alert_id == other.alert_id
+    for changed in ({"ts": 1}, {"orig_p": 1}, {"resp_h": "192.0.2.21"}, {"operation": "read"}):
+        assert said(**changed)[0].alert_id != one.alert_id
