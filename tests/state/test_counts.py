@@ -1,0 +1,121 @@
+"""The table of counts: keeps what it holds while it grows, forgets the oldest when full."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.state import counts as module
+from detector.state.counts import Counts, decayed, find
+
+
+def put(table, key, weight, now):
+    """As kernels do it."""
+    table.reserve(1)
+    slot = find(table.keys, np.uint64(key))
+    if table.keys[slot] == 0:
+        table.keys[slot] = key
+        table.used[0] += 1
+    table.cells[slot] = weight, 1.0
+    table.last[slot] = now
+
+
+def content(table):
+    held = table.arrays()
+    return {
+        key: (weight, now)
+        for key, (weight, _), now in zip(*(held[n].tolist() for n in ("keys", "cells", "last")), strict=True)
+    }
+
+
+ENTRIES = st.lists(st.tuples(st.integers(1, 2**64 - 1), st.integers(0, 99), st.integers(0, 9)), max_size=80)
+
+
+@given(ENTRIES, st.sampled_from([2, 16, 1 << 12]))
+def test_it_holds_what_a_dictionary_holds(entries, capacity):
+    table, expected = Counts(1000, capacity), {}
+    for key, weight, now in entries:
+        put(table, key, weight, now)
+        expected[key] = (weight, now)
+    assert content(table) == expected
+    assert table.used[0] == len(expected) <= 0.6 * table.keys.size
+    assert all(table.keys[find(table.keys, np.uint64(key))] == key for key in expected)
+
+
+@given(ENTRIES, st.integers(1, 500))
+def test_making_room_changes_nothing(entries, extra):
+    table = Counts(1000, 4)
+    for entry in entries:
+        put(table, *entry)
+    before = table.arrays()
+    table.reserve(extra)
+    assert table.used[0] + extra <= 0.6 * table.keys.size
+    assert all(np.array_equal(before[name], array) for name, array in table.arrays().items())
+
+
+@given(ENTRIES, ENTRIES)
+def test_a_snapshot_round_trip(entries, others):
+    """Into a table of any capacity that held something else; what is written does not depend on insertion order."""
+    table, restored, backwards = Counts(1000, 4), Counts(1000, 256), Counts(1000)
+    for entry in entries:
+        put(table, *entry)
+    for entry in others:
+        put(restored, *entry)
+    for key, (weight, now) in reversed(content(table).items()):
+        put(backwards, key, weight, now)
+    table.evicted = backwards.evicted = 7
+    restored.load(table.arrays())
+    for other in (restored, backwards):
+        assert all(np.array_equal(array, other.arrays()[name]) for name, array in table.arrays().items())
+        assert (other.used[0], other.evicted) == (table.used[0], 7)
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [
+        ([4, 3, 2, 1, 8, 7, 6, 5], [3, 4, 5, 6, 7, 8]),  # the oldest quarter goes
+        ([1, 1, 1, 1, 1, 2, 3, 4], [2, 3, 4]),  # what is as old as the cut goes when there is nothing older
+        ([1, 2, 2, 2, 2, 2, 2, 2], [2] * 7),  # ties with the cut are kept
+        ([5, 5, 5, 5], []),
+        ([1], []),
+    ],
+)
+def test_eviction_forgets_the_oldest(last, kept):
+    table = Counts(8)
+    for key, now in enumerate(last, 1):
+        put(table, key, 1.0, now)
+    table.evict()
+    assert sorted(table.arrays()["last"].tolist()) == kept
+    assert table.evicted == len(last) - len(kept)
+    assert table.used[0] == len(kept)
+
+
+@given(ENTRIES.filter(bool))
+def test_eviction_always_makes_room_and_depends_on_content_alone(entries):
+    small, large = Counts(1000, 4), Counts(1000, 1 << 10)
+    for table in (small, large):
+        for entry in entries:
+            put(table, *entry)
+        table.evict()
+    assert small.used[0] < len({key for key, _, _ in entries})
+    assert content(small) == content(large)
+
+
+@pytest.mark.parametrize(("now", "value"), [(0, 8.0), (-5, 8.0), (10, 4.0), (30, 1.0)])
+def test_decay(now, value):
+    """Half after each half-life; time never runs backwards."""
+    assert decayed(8.0, 0, now, 10.0) == decayed.py_func(8.0, 0, now, 10.0) == value
+
+
+@given(ENTRIES, st.integers(0, 9))
+def test_kernels_are_the_python_they_were_written_in(entries, cutoff):
+    table = Counts(1000, 256)
+    for entry in entries:
+        put(table, *entry)
+    results = []
+    for rehash in (module._rehash, module._rehash.py_func):
+        new = np.zeros(512, np.uint64), np.zeros((512, 2)), np.zeros(512, np.int64)
+        moved = rehash(table.keys, table.cells, table.last, *new, cutoff)
+        results.append((moved, [array.tolist() for array in new]))
+    assert results[0] == results[1]
+    assert all(find(table.keys, key) == find.py_func(table.keys, key) for key in table.keys[table.keys != 0])
