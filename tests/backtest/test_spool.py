@@ -41,7 +41,7 @@ BLOCKS = st.lists(st.lists(st.tuples(st.booleans(), TIMES), max_size=12), max_si
 def test_spilling_changes_nothing(tmp_path_factory, blocks, spill_rows, batch_rows):
     folder = tmp_path_factory.mktemp("spool")
     kept, spilled = filled(folder / "a", blocks), filled(folder / "b", blocks, spill_rows=spill_rows)
-    assert (kept.rows, kept.first, kept.last) == (spilled.rows, spilled.first, spilled.last)
+    assert kept.rows == spilled.rows == sum(map(len, blocks))
     batches = list(spilled.batches(batch_rows))
     assert all(0 < batch.rows <= batch_rows for batch in batches)
     for ours, theirs in zip(whole(kept.batches(batch_rows)), whole(batches), strict=True):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.features.units import flow_units
@@ -50,6 +50,8 @@ SHAPES = {
     "SF of UDP": ("udp", (0, 0), (1, 1)),
     "S0 of UDP": ("udp", (0, None), (1, 0)),
 }
+TOLD = ("REJ", "S0", "RSTOS0")  # a SYN that no ACK follows
+SYN_ACK = 0x12
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ class Talk:
         return BEGIN_MS + self.number * 10_000
 
     @property
-    def between_unassigned_ports(self):
-        return self.resp_p in UNASSIGNED and (self.lead == 0 or self.shape.endswith("UDP"))
+    def unclear(self):
+        """Whether neither ports nor a handshake seen from its beginning tell who began."""
+        handshake = self.shape in TOLD or ((SHAPES[self.shape][1][1] or 0) & SYN_ACK == SYN_ACK and self.lead > 0)
+        return (self.resp_p in UNASSIGNED or self.resp_p == self.orig_p) and not handshake
 
 
 ASSIGNED = {"tcp": [22, 80, 102, 135, 445, 502, 3389, 4840, 8080, 44818], "udp": [53, 123, 161, 514, 47808]}
@@ -127,6 +131,7 @@ def edges(frame):
     return frame.sort("ts").select(*EDGE).rows()
 
 
+@settings(max_examples=50)  # each runs the path several times
 @given(talks(), st.randoms(use_true_random=False))
 def test_made_up_conversations(made, random):
     """Row by row, in whatever order the records arrive; only what says it is a guess may be the wrong way round."""
@@ -136,8 +141,8 @@ def test_made_up_conversations(made, random):
     netflow = units([Block("flows", 1, lines)]).sort("ts")
     assert netflow.height == len(made)
     for talk, expected, found, guessed in zip(made, edges(zeek), edges(netflow), netflow["guessed"], strict=True):
+        assert talk.unclear or not guessed
         if guessed and found != expected:
-            assert talk.between_unassigned_ports
             assert {found[0], found[1]} == {expected[0], expected[1]}
         else:
             assert found == expected

@@ -40,6 +40,9 @@ SURE = [
     ("broadcast, equal ports", [half("10.0.0.9:138", "10.0.0.255:138", proto="udp")]),
     ("from the service port to a group", [half("10.0.0.9:547", "ff02::1:2:546", proto="udp")]),
     ("multicast to a high port", [half("10.0.0.9:161", "239.1.2.3:50000", proto="udp")]),
+    ("from a group: a direction without packets", [half("239.1.2.3:161", "10.0.0.9:50000", proto="udp")]),
+    ("from a group, equal ports", [half("10.0.0.255:138", "10.0.0.9:138", proto="udp")]),
+    ("a TCP peer is no group", [half("203.0.113.255:443", "10.0.0.9:50000", orig_flags=SYN_ACK, orig_pkts=1)]),
     ("whole conversations stay", [conn("10.0.0.9:445", "10.0.0.2:50000", conn_state="S0")]),
 ]
 

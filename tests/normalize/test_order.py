@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -29,6 +29,7 @@ def arrivals(draw):
     return [row for row, _ in sorted(rows, key=lambda pair: pair[0]["obs_ts"] + pair[1])]
 
 
+@settings(max_examples=50)  # each runs the path several times
 @given(arrivals(), st.lists(st.integers(0, 30), max_size=6))
 def test_batches_change_nothing(rows, places):
     """Order, pairs, direction, twins: the same frames whatever batches the same rows came in."""
