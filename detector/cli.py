@@ -128,8 +128,11 @@ def demo_command(
     out.print(
         "A car plant, a week of ordinary life: offices, servers, industrial DMZ, cells, a supplier. Then, intruders.\n"
     )
-    shutil.rmtree(out_dir / "logs", ignore_errors=True)
-    plant = _simulate(out_dir / "logs", DEMO_DAYS, DEMO_HOSTS, DEMO_SEED, campaigns=True)
+    logs = out_dir / "logs"
+    if logs.exists() and not (logs / "labels.csv").exists():
+        raise ConfigError("--out", "", f"{logs} exists and was not written by the demo; choose another folder")
+    shutil.rmtree(logs, ignore_errors=True)
+    plant = _simulate(logs, DEMO_DAYS, DEMO_HOSTS, DEMO_SEED, campaigns=True)
     with _bars() as progress:
         result = backtest(
             [plant.zeek_dir],

@@ -184,8 +184,7 @@ class Engine:
         scored = pl.concat([units, self.structure.score(units_of(units))], how="horizontal")
         scored = scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("weight"), 1.0))
         self.accounting.taught += int(scored["teach"].sum())
-        self._judge(scored.filter(~pl.col("teach")))
-        return scored
+        return self._judge(scored)
 
     def _units(self, released: Released) -> pl.DataFrame:
         flows = self.direction.orient(released.flows)
@@ -209,13 +208,15 @@ class Engine:
         account.scored += int(weight[~late & ~twin].sum())
         account.paired += int(paired[~late & ~twin].sum())
 
-    def _judge(self, scored: pl.DataFrame) -> None:
-        """Findings, alerts and chains; only rows strange enough reach Python."""
+    def _judge(self, scored: pl.DataFrame) -> pl.DataFrame:
+        """Findings, alerts and chains; only rows strange enough reach Python. Adds ``finding``: which ones."""
         per_day = pl.col("rows_per_day")
         wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
-        strange = scored.filter((pl.col("p_value") * per_day <= wanted) & ~pl.col("resp_group"))
-        for row in strange.iter_rows(named=True):
+        strange = (pl.col("p_value") * per_day <= wanted) & ~pl.col("resp_group") & ~pl.col("teach")
+        scored = scored.with_columns(finding=strange)
+        for row in scored.filter("finding").iter_rows(named=True):
             self._finding(row)
+        return scored
 
     def _finding(self, row: dict[str, Any]) -> None:
         p, rate, now = row["p_value"], row["rows_per_day"], row["obs_ts"]

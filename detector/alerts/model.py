@@ -43,7 +43,7 @@ class Alert:
     kind: str  # connection, attempt, operation
     score: float  # -log10 of the p-value: higher is stranger
     p_value: float
-    severity: str  # info, low, medium, high, critical
+    severity: str  # low, medium, high, critical
     techniques: tuple[str, ...]
     reasons: tuple[str, ...]
     incident_id: str | None

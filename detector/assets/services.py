@@ -92,6 +92,11 @@ def token(proto: str, port: int | None) -> str:
     return f"{proto}/{port}" if 0 < port < RESERVED_PORTS else f"{proto}/high"
 
 
+def carrier(port: int | None) -> str:
+    """The service an operation on this port came over; operations do not say which transport they used."""
+    return token("udp" if port in _UDP and port not in _TCP else "tcp", port)
+
+
 _TABLES: Final = {"tcp": _TCP, "udp": _UDP}
 _PROTOCOLS: Final = {
     "ipv6-icmp": "icmp",  # Zeek calls both so

@@ -60,7 +60,7 @@ class Tally:
         self.last = last if self.last is None else max(self.last, last)
         minute = (pl.col("obs_ts") // _MINUTE_US).alias("minute")
         self.rows.update(dict(scored.group_by(minute).len().iter_rows()))
-        strange = scored.filter(pl.col("p_value") <= 0.005)
+        strange = scored.filter("finding")
         self.findings.update(dict(strange.group_by(minute).len().iter_rows()))
         edges = scored.filter((pl.col("kind") == 0) & (pl.col("seen") <= 0) & ~pl.col("teach") & ~pl.col("resp_group"))
         self.new_edges += edges.height
@@ -178,15 +178,23 @@ class _Reader:
 
 
 def _teach(past: Spool, spool: Spool, engine: Engine, settings: Settings) -> None:
-    """The history teaches; when it does not end before the first record to judge, it is shifted so that it does."""
+    """The history teaches; when it does not end before the first record to judge, it is shifted so that it does.
+
+    Misdated records (`Spool.span`) neither shift it nor teach.
+    """
     if not past.rows:
         return
-    begin, end = spool.first, past.last
-    shift = min(0, begin - _HISTORY_GAP_US - end) if spool.rows else 0
+    first, last = past.span()
+    begin = spool.span()[0]
+    shift = min(0, begin - _HISTORY_GAP_US - last) if spool.rows else 0
+    dated = pl.col("obs_ts").is_between(first, last)
+    moved = [pl.col(name) + shift for name in ("ts", "obs_ts")]
     engine.teach = True
     for batch in past.batches(settings.batch_rows):
-        moved = [pl.col(name) + shift for name in ("ts", "obs_ts")]
-        engine.push(Decoded(batch.flows.with_columns(moved), batch.operations.with_columns(moved)))
+        flows, operations = batch.flows.filter(dated), batch.operations.filter(dated)
+        misdated = batch.rows - flows.height - operations.height
+        engine.push(Decoded(flows.with_columns(moved), operations.with_columns(moved)))
+        engine.count(Decoded(filtered=Counter({("history", "dated apart from the rest of the history"): misdated})))
     engine.finish()
     engine.teach = False
 
@@ -269,6 +277,7 @@ def _findings(scored: pl.DataFrame) -> pl.DataFrame:
         **{name: pl.col(name) for name in MODEL_COLUMNS},
         new=pl.col("seen") <= 0,
         taught="teach",
+        finding="finding",
         uid="uid",
         evidence=pl.format("{}:{}", "source", "position"),
     )

@@ -7,7 +7,7 @@ once they are many, and handed out hour by hour: memory holds one hour, not the 
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,8 @@ import polars as pl
 from detector.records import FLOW, OPERATION, Decoded
 
 HOUR_US: Final = 3_600_000_000
+APART_HOURS: Final = 30 * 24
+APART_SHARE: Final = 0.01
 SPILL_ROWS: Final = 2_000_000  # rows held before the first spill, about 1 GB
 
 
@@ -29,7 +31,7 @@ class Spool:
     def __init__(self, folder: Path, spill_rows: int = SPILL_ROWS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.rows = 0
-        self.first, self.last = 0, 0  # earliest and latest observation time, µs
+        self._hours: dict[int, tuple[int, int, int]] = {}  # hour -> rows, first, last observation time in µs
         self._folder = folder
         self._spill_rows = spill_rows
         self._held: list[Decoded] = []
@@ -41,14 +43,35 @@ class Spool:
         rows = decoded.flows.height + decoded.operations.height
         if not rows:
             return
-        times = pl.concat([decoded.flows["obs_ts"], decoded.operations["obs_ts"]])
-        low, high = cast("int", times.min()), cast("int", times.max())
-        self.first, self.last = (min(self.first, low), max(self.last, high)) if self.rows else (low, high)
+        self._note_times(pl.concat([decoded.flows["obs_ts"], decoded.operations["obs_ts"]]))
         self._held.append(Decoded(decoded.flows, decoded.operations))
         self._held_rows += rows
         self.rows += rows
         if self._held_rows > self._spill_rows:
             self._spill()
+
+    def _note_times(self, times: pl.Series) -> None:
+        seen = times.to_frame("time").group_by(pl.col("time") // HOUR_US, maintain_order=True)
+        time = pl.col("time")
+        hours = seen.agg(rows=pl.len(), first=time.min(), last=time.max())
+        for hour, rows, first, last in hours.iter_rows():
+            before, low, high = self._hours.get(hour, (0, first, last))
+            self._hours[hour] = before + rows, min(low, first), max(high, last)
+
+    def span(self) -> tuple[int, int]:
+        """First and last observation time, µs, of what belongs together.
+
+        A sensor without a clock dates records 1970 or 2099; what lies `APART_HOURS` from the rest and is less than
+        `APART_SHARE` of all rows does not say when the history was. (0, 0) when there are no rows.
+        """
+        parts: list[list[int]] = []
+        for hour in sorted(self._hours):
+            if not parts or hour - parts[-1][-1] > APART_HOURS:
+                parts.append([])
+            parts[-1].append(hour)
+        wanted = APART_SHARE * self.rows
+        bulk = [hour for part in parts for hour in part if sum(self._hours[h][0] for h in part) >= wanted]
+        return (self._hours[bulk[0]][1], self._hours[bulk[-1]][2]) if bulk else (0, 0)
 
     def _spill(self) -> None:
         flows, operations = self._take()

@@ -43,7 +43,7 @@ COMMON: Final = (
 def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
     """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``,
     ``guessed``."""
-    ports = _mapped(flows, ("proto", "resp_p"), services.token, "service")
+    ports = _mapped(flows, ("proto", "resp_p"), _token, "service")
     return ports.select(
         *COMMON,
         "service",
@@ -53,6 +53,11 @@ def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
         user=pl.lit(None, pl.String),
         guessed="guessed",
     )
+
+
+def _token(proto: str | None, port: int | None) -> str:
+    """Tables without a protocol column hold TCP more often than not."""
+    return services.token(proto or "tcp", port)
 
 
 def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
@@ -74,6 +79,7 @@ def _established() -> pl.Expr:
     fin, syn, rst, psh, ack = 0x01, 0x02, 0x04, 0x08, 0x10
     answered = (pl.col("resp_pkts").fill_null(0) > 0) | (pl.col("resp_bytes").fill_null(0) > 0)
     one_sided = pl.col("resp_pkts").is_null() & pl.col("resp_bytes").is_null()
+    uncounted = pl.col("orig_pkts").is_null() & pl.col("orig_bytes").is_null()
     refused = ((resp & rst) != 0) & ((resp & (syn | psh | fin)) == 0)
     by_flags = (
         pl.when(resp.is_null())
@@ -94,7 +100,7 @@ def _established() -> pl.Expr:
         .then(False)
         .when(tcp_flags)
         .then(by_flags)
-        .when(one_sided & (pl.col("oriented") | (pl.col("sampling") > 1)))
+        .when(one_sided & (pl.col("oriented") | uncounted | (pl.col("sampling") > 1)))
         .then(True)  # nothing is known of the reply
         .otherwise(answered)
     )
@@ -179,14 +185,18 @@ class Enrich:
         return ACT_BONUS * known.weight, known.consequence or 0, known.technique
 
     def _with_crossing(self, units: pl.DataFrame) -> pl.DataFrame:
+        """Far jumps that no conduit permits; an operation is judged by the service that carries it."""
         far = ((pl.col("orig_level") - pl.col("resp_level")).abs() > 1).fill_null(False)
-        pairs = units.filter(far).select("orig_zone", "resp_zone", "service").unique(maintain_order=True)
-        if pairs.is_empty():
+        routes = ["orig_zone", "resp_zone", "kind", "service", "resp_p"]
+        jumps = units.filter(far).select(routes).unique(maintain_order=True)
+        if jumps.is_empty():
             return units.with_columns(crossing=pl.lit(False))
-        forbidden = pairs.with_columns(
-            crossing=pl.Series([not self._plant.permits(*row) for row in pairs.iter_rows()], dtype=pl.Boolean)
-        )
-        joined = units.join(forbidden, on=["orig_zone", "resp_zone", "service"], how="left", maintain_order="left")
+        crossing = [
+            not self._plant.permits(here, there, services.carrier(port) if kind == OPERATION_KIND else service)
+            for here, there, kind, service, port in jumps.iter_rows()
+        ]
+        forbidden = jumps.with_columns(crossing=pl.Series(crossing, dtype=pl.Boolean))
+        joined = units.join(forbidden, on=routes, how="left", nulls_equal=True, maintain_order="left")
         return joined.with_columns(pl.col("crossing").fill_null(False))
 
 

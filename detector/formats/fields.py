@@ -151,6 +151,8 @@ class Fields:
             "position": self.batch.positions,
             **columns,
         }
+        if "exporter" not in given:
+            given["exporter"] = self.text(*_SENSOR_NAMES)
         keep = [index for index in range(count) if index not in self.bad] if self.bad else None
         frame = pl.DataFrame([_series(name, dtype, given.get(name), count, keep) for name, dtype in schema.items()])
         rejects = [

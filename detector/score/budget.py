@@ -7,7 +7,7 @@ conformal inference: Gibbs and Candes 2021), and a token bucket of one day's bud
 import math
 from typing import Final
 
-P_CUT: Final = 1 / 50  # nothing more common than this is ever a finding
+P_CUT: Final = 1 / 50  # weighted p-value above which a row is never a finding, however much budget is left
 FINDINGS_PER_ALERT: Final = 4  # findings that feed the chains, for each alert of the budget
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US

@@ -12,9 +12,9 @@ of a role, ``Q`` and ``R``
 Dirichlet-multinomials over distinct pairs; the reverse direction swaps s and d. The score is the sum of both
 surprisals, ``-ln P(d,k|s) - ln P(s,k|d)``, in nats, plus the row's bonus when the pair never did this before.
 
-Hours are counted, not rows: a panel that polls each second must not make everything else its host does look rare, and an
-attacker must not buy normality with volume. So a row is judged and learned when its pair did this last an hour ago or
-more; what follows sooner is a repeat with p-value 1. While the history is younger than `SLOTS` hours the hour is a
+Hours are counted, not rows: a panel that polls each second must not make everything else its host does look rare, and
+an attacker must not buy normality with volume. So a row is judged and learned when its pair did this last an hour ago
+or more; what follows sooner is a repeat with p-value 1. While the history is younger than `SLOTS` hours the hour is a
 `SLOTS`-th of it: minutes of a capture have to teach as well.
 
 A role is learned, no labels needed: the host's zone and the service that most distinct clients use it for (majority
@@ -308,8 +308,8 @@ def walk(
 
         forward = _pitman_yor(g_f[0], g_fs[0], g_fs[1], _base(q, q_f, r_i, r_is, n_d))
         reverse = _pitman_yor(g_r[0], g_rs[0], g_rs[1], _base(q, q_r, r_o, r_os, n_s))
-        forward = -np.log(_pitman_yor(pair[0], orig[0], orig[1], forward))
-        reverse = -np.log(_pitman_yor(pair[0], resp[0], resp[1], reverse))
+        forward = 0.0 - np.log(_pitman_yor(pair[0], orig[0], orig[1], forward))
+        reverse = 0.0 - np.log(_pitman_yor(pair[0], resp[0], resp[1], reverse))
         first = pair[0] < DISCOUNT
         score = forward + reverse + (bonuses[row] if first else 0.0)
         p = calibration.p_value(trees, totals, tails, strata[row], score)

@@ -29,8 +29,8 @@ def _conduits(plant: Plant) -> str:
         ("it_admin", "industrial_dmz", "rdp, ssh, winrm, https", "any"),
         ("supplier_vpn", "industrial_dmz", "rdp", "any"),
         ("industrial_dmz", "site_operations", "rdp", "any"),
-        ("servers", "site_operations", "http, snmp, icmp, backup", "any"),
-        ("site_operations", "industrial_dmz", "sql", "any"),
+        ("servers", "site_operations", "http, snmp, icmp, smb, tcp/high", "any"),
+        ("site_operations", "industrial_dmz", "mssql", "any"),
     ]
     for cell in range(1, plant.cells + 1):
         rules.append(("site_operations", f"cell{cell}_supervision", "opcua", "any"))

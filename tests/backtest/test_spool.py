@@ -84,3 +84,16 @@ def test_it_is_empty_after_it_was_read(tmp_path):
     for spill_rows in (0, 10):
         spool = filled(tmp_path / str(spill_rows), [[(True, 0)]], spill_rows=spill_rows)
         assert [sum(batch.rows for batch in spool.batches(9)) for _ in range(2)] == [1, 0]
+
+
+def test_the_span_is_that_of_the_bulk_and_not_of_misdated_rows(tmp_path):
+    """One record dated 2099 or 1970 must not say when a history was."""
+    minute, begin = 60_000_000, 1_700_000_000_000_000
+    times = [begin + n * minute for n in range(500)]
+    good = [(True, time) for time in times]
+    spool = filled(tmp_path, [[*good[:250], (True, 1)], [*good[250:], (True, 4_070_908_800_000_000)]])
+    assert spool.span() == (times[0], times[-1])
+    assert filled(tmp_path / "none", []).span() == (0, 0)
+    later = [(True, time + 400 * 86_400_000_000) for time in times]
+    both = filled(tmp_path / "both", [good, later])
+    assert both.span() == (times[0], later[-1][1]), "two real histories, a year apart"
