@@ -262,9 +262,7 @@ def main(
     passes: Annotated[int, typer.Option(min=1, help="Turns that clean and hostile lines take.")] = 5,
 ) -> None:
     """Print the rates, and fail when hostile lines cost too much."""
-    table = Table(
-        "format", "clean rows/s", "1 % hostile rows/s", "cost", "newline count", "polars read_ndjson"
-    )
+    table = Table("format", "clean rows/s", "1 % hostile rows/s", "cost", "newline count", "polars read_ndjson")
     worst = 0.0
     for name in FORMATS:
         lines = made(name, rows)
@@ -279,10 +277,7 @@ def main(
             rate(rows, median(lines.clean_s)),
             rate(rows, median(lines.hostile_s)),
             f"{lines.cost():.1%}",
-            *(
-                rate(rows, sticks[key]) if key in sticks else ""
-                for key in ("newline count", "polars read_ndjson")
-            ),
+            *(rate(rows, sticks[key]) if key in sticks else "" for key in ("newline count", "polars read_ndjson")),
         )
     Console(width=110).print(table)
     if worst >= COST_LIMIT:

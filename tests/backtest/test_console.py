@@ -76,9 +76,7 @@ HOSTILE = [
 
 
 def shown(renderable: RenderableType, width: int = 200) -> str:
-    console = Console(
-        width=width, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False
-    )
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(renderable)
     return capture.get()
@@ -115,9 +113,7 @@ def summary(word: str = "reason") -> dict:
 
 def everything(word: str) -> str:
     """All tables with ``word`` wherever a log or a file has a say."""
-    bad = replace(
-        STEP, src=word, dst=word, service=word, services=(word,), operations=(word,), techniques=(word,)
-    )
+    bad = replace(STEP, src=word, dst=word, service=word, services=(word,), operations=(word,), techniques=(word,))
     bad = replace(bad, src_zone=word, dst_zone=word)
     ill = replace(INCIDENT, path=(bad,), severity=word, summary=word)
     sign = replace(ALERT, src=word, dst=word, service=word, operation=word, techniques=(word,), severity=word)

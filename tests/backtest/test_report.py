@@ -20,9 +20,7 @@ from detector.backtest.report import Timeline, View, chart, graph, one_in, order
 HOUR_US = 3_600_000_000
 START_US = 1_741_478_400_000_000  # 2025-03-09T00:00:00Z
 LEVELS = (4.0, 3.5, 3.0, 2.0, 1.0)
-ZONES = dict(
-    zip(("office", "industrial_dmz", "site_operations", "supervision", "control"), LEVELS, strict=True)
-)
+ZONES = dict(zip(("office", "industrial_dmz", "site_operations", "supervision", "control"), LEVELS, strict=True))
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -153,9 +151,7 @@ def summary(word: str = "plain") -> dict:
     }
 
 
-TIMELINE = Timeline(
-    START_US, HOUR_US, [900 + hour % 24 for hour in range(168)], [1] * 168, [0] * 120 + [2] * 48
-)
+TIMELINE = Timeline(START_US, HOUR_US, [900 + hour % 24 for hour in range(168)], [1] * 168, [0] * 120 + [2] * 48)
 
 
 def view(**changes: object) -> View:
@@ -258,9 +254,7 @@ def test_the_page_needs_nothing_from_outside():
     assert links
     assert all(re.fullmatch(r"#(hop-\d+-\d+|incident-\d+)", link) for link in links)
     assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
-    policy = next(
-        value for tag, name, value in page.attributes if name == "content" and "default-src" in value
-    )
+    policy = next(value for tag, name, value in page.attributes if name == "content" and "default-src" in value)
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
     assert "script-src" not in policy
 
@@ -354,9 +348,7 @@ moves = st.tuples(hosts, hosts).filter(lambda pair: pair[0] != pair[1])
 
 @given(st.lists(moves, min_size=1, max_size=12))
 def test_labels_never_overlap_and_stay_inside(pairs):
-    path = tuple(
-        step(i, a[0], b[0], (a[1], b[1]), "a-service-with-a-long-name") for i, (a, b) in enumerate(pairs)
-    )
+    path = tuple(step(i, a[0], b[0], (a[1], b[1]), "a-service-with-a-long-name") for i, (a, b) in enumerate(pairs))
     drawn = graph(incident(path), ZONES)
     placed = boxes(drawn)
     assert all(apart(one, other) for one, other in combinations(placed, 2))

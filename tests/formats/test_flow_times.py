@@ -74,9 +74,7 @@ def test_relative_times_of_replayed_captures_are_kept() -> None:
     assert UNSET_BEFORE > 3_608_500_000
 
 
-def one(
-    start: int | None, end: int | None, arrival: int | None, told: float | None = None
-) -> tuple[Any, ...]:
+def one(start: int | None, end: int | None, arrival: int | None, told: float | None = None) -> tuple[Any, ...]:
     column = fields(1)
     columns, notes = settled(column, [start], [end], [arrival], [told])
     found = tuple(values[0] for values in columns.values())

@@ -66,9 +66,7 @@ def told(decoded: Decoded) -> pl.DataFrame:
     return decoded.flows.drop("source", "position", "ts", "obs_ts", "duration")
 
 
-def test_nfdump_csv_and_json_agree(
-    shared_data: Path, tmp_path: Path, require_tool: Callable[[str], str]
-) -> None:
+def test_nfdump_csv_and_json_agree(shared_data: Path, tmp_path: Path, require_tool: Callable[[str], str]) -> None:
     file, tool = shared_data / "netflow" / "test1-malicious.nfdump", require_tool("nfdump")
     csv, json, quiet = (
         nfdump(tool, file, tmp_path / "flows.txt", *options)

@@ -91,11 +91,7 @@ def damaged(row: Row, path: tuple[str, ...], value: Any) -> Row:
 @st.composite
 def hostile_rows(draw: st.DrawFn, log: str) -> Row:
     if draw(st.booleans()):
-        return draw(
-            st.dictionaries(
-                st.text(max_size=12).filter(lambda key: key != "metrics"), json_values, max_size=5
-            )
-        )
+        return draw(st.dictionaries(st.text(max_size=12).filter(lambda key: key != "metrics"), json_values, max_size=5))
     row = draw(st.sampled_from(SAMPLES[log]))
     for path in draw(st.lists(st.sampled_from(paths(row)), min_size=1, max_size=3)):
         try:

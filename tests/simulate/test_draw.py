@@ -8,9 +8,7 @@ from detector.simulate.draw import Purpose, box, stream, weighted
 
 def test_streams_are_independent_of_each_other():
     draws = {
-        tuple(stream(1, purpose, day).integers(0, 1 << 60, 2).tolist())
-        for purpose in Purpose
-        for day in range(40)
+        tuple(stream(1, purpose, day).integers(0, 1 << 60, 2).tolist()) for purpose in Purpose for day in range(40)
     }
     assert len(draws) == 40 * len(Purpose)
 

@@ -129,10 +129,7 @@ def test_netflow_tells_of_the_same_edges(demo):
 def test_netflow_has_replies_and_some_duplicates(demo):
     records = list(netflow(demo))
     content = Counter(
-        tuple(
-            r[k]
-            for k in ("src_addr", "src_port", "dst_addr", "dst_port", "time_flow_start_ns", "bytes", "proto")
-        )
+        tuple(r[k] for k in ("src_addr", "src_port", "dst_addr", "dst_port", "time_flow_start_ns", "bytes", "proto"))
         for r in records
     )
     twice = sum(count > 1 for count in content.values())
@@ -225,9 +222,7 @@ def test_faults_are_rare_and_of_every_kind(quiet):
 
 
 def test_nights_and_weekends_are_quiet(tmp_path):
-    made = simulate(
-        tmp_path / "out", days=2, hosts=60, seed=3, start=datetime(2026, 6, 5, tzinfo=UTC), campaigns=False
-    )
+    made = simulate(tmp_path / "out", days=2, hosts=60, seed=3, start=datetime(2026, 6, 5, tzinfo=UTC), campaigns=False)
     hours: Counter[tuple[int, int]] = Counter()
     for path in made.zeek_dir.glob("*/conn.log"):
         for conn in map(json.loads, path.read_text().splitlines()):
@@ -284,9 +279,7 @@ def test_no_connection_outlasts_the_simulation(demo):
     assert last <= seconds(demo.made.end)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"), [({"hosts": 10}, "hosts"), ({"days": 0}, "days"), ({"seed": -1}, "seed")]
-)
+@pytest.mark.parametrize(("wrong", "error"), [({"hosts": 10}, "hosts"), ({"days": 0}, "days"), ({"seed": -1}, "seed")])
 def test_values_out_of_range_are_refused(tmp_path, wrong, error):
     with pytest.raises(ValueError, match=error):
         simulate(tmp_path / "out", **wrong)
