@@ -30,6 +30,8 @@ _UNIT_ORDER: Final = [
     "log", "source", "position",
 ]  # fmt: skip
 _REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
+YOUNG_US: Final = 2 * 86_400_000_000
+"""A network known for less than two days shows daily habits for the first time: hops count as less strange."""
 RELEASE_ROWS: Final = 512  # rows that must have come before it is worth looking which ones' turn it is
 _MAX_REPEATS: Final = 100_000
 _COUNTERS: Final = ("rejected", "filtered", "notes")
@@ -227,7 +229,8 @@ class Engine:
         hop = None
         if row["moves"]:
             background = Background(self.budget.findings_per_day(rate), row["hosts"])
-            hop = self.chains.add(found, row["ts"], p * rate, background).number
+            per_day = p * rate * max(1.0, YOUNG_US / max(now - self.structure.began, 1.0))
+            hop = self.chains.add(found, row["ts"], per_day, background).number
         if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
             self._alerted[self._act_key(found)] = now
             self.alerts.append((found, hop))

@@ -382,6 +382,11 @@ class Structure:
         )  # fmt: skip
         return row
 
+    @property
+    def began(self) -> float:
+        """Time of the first row ever seen, µs; 0 when there was none."""
+        return float(self.calibration.clock[0])
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
         parts = {"counts": self.counts.arrays(), "calibration": self.calibration.arrays()}

@@ -2,7 +2,7 @@
 
 from scipy.stats import poisson
 
-from detector import cli
+from detector import cli, engine
 from detector.backtest.labels import load_labels, parse_time
 from detector.config import Settings
 from tests.scenarios.world import plant_of, run, simulated
@@ -32,6 +32,16 @@ def test_a_quiet_week_stays_quiet(tmp_path_factory, tmp_path):
     rows = result.summary["rows"]
     assert rows["in"] == rows["scored"] + rows["filtered"] > 300_000
     assert (rows["rejected"], rows["duplicate"], rows["late"]) == (0, 0, 0)
+
+
+def test_a_first_night_without_history_makes_few_chains(tmp_path_factory, tmp_path, monkeypatch):
+    """All is new then, and daily habits look like moves; what a young history tells counts less."""
+    world = simulated(tmp_path_factory, days=1.5, hosts=60, seed=32, campaigns=False)
+    young = run([world.zeek_dir], tmp_path / "young")
+    monkeypatch.setattr(engine, "YOUNG_US", 1)
+    taken_at_its_word = run([world.zeek_dir], tmp_path / "word")
+    assert len(young.incidents) <= 2 < len(taken_at_its_word.incidents)
+    assert young.alerts, "alerts are not held back"
 
 
 def test_the_demo_finds_both_intruders(tmp_path_factory, tmp_path):
