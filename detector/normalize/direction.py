@@ -8,12 +8,12 @@ direction on the wire of a half without partner. What comes after the known endp
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import polars as pl
 
 from detector.assets.services import RESERVED_PORTS, SERVICE_PORTS
 from detector.normalize.pairing import endpoint_keys
+from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10  # RFC 9293 3.1
@@ -28,7 +28,7 @@ _SWAPPED: Final = [
 ]  # fmt: skip
 
 
-@numba.njit(cache=True)
+@kernel
 def _settle(
     verdict: Any, fallback: Any, obs: Any, first: Any, second: Any, keys: Any, used: Any, limit: Any, guessed: Any
 ) -> None:

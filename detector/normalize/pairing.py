@@ -6,11 +6,11 @@ so a half's partner is the record of the reversed 5-tuple whose end lies within 
 
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.state.compiled import kernel
 from detector.state.keys import Keys, integer_keys, mix_all, text_keys
 
 
@@ -24,7 +24,7 @@ def endpoint_keys(flows: pl.DataFrame) -> tuple[Keys, Keys]:
     return first, second
 
 
-@numba.njit(cache=True)
+@kernel
 def _match(
     order: Any, keys: Any, forward: Any, start: Any, end: Any, window: Any, partner: Any, original: Any, waiting: Any
 ) -> Any:

@@ -8,11 +8,11 @@ file name would make the result depend on how logs are cut into files.
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import Keys, integer_keys, mix_all, text_keys
 
@@ -24,7 +24,7 @@ FLOW_IDENTITY: Final = ("proto",)
 OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user")
 
 
-@numba.njit(cache=True)
+@kernel
 def _mark(
     keys: Any,
     who: Any,

@@ -11,9 +11,10 @@ All of it is exact per row: row i is judged by the rows before it, whatever the 
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from detector.state.compiled import kernel
 
 BIN_WIDTH: Final = 0.0625  # nats
 BINS: Final = 1024  # 64 nats; exp(-64) is past any probability that is seen in practice
@@ -26,12 +27,12 @@ MIN_TAIL_SCALE: Final = 1.0  # nats: P(-ln P >= x) of a calibrated model falls a
 _REFIT: Final = 64  # rows of a stratum between tail fits
 
 
-@numba.njit(cache=True)
+@kernel
 def _bin(score: Any) -> Any:
     return min(max(int(score / BIN_WIDTH), 0), BINS - 1)
 
 
-@numba.njit(cache=True)
+@kernel
 def _count_at_least(tree: Any, total: Any, index: Any) -> Any:
     """Scores in bins >= index, from a Fenwick tree (Fenwick 1994) over the bins."""
     below = 0.0
@@ -41,7 +42,7 @@ def _count_at_least(tree: Any, total: Any, index: Any) -> Any:
     return total - below
 
 
-@numba.njit(cache=True)
+@kernel
 def _add(tree: Any, index: Any, amount: Any) -> None:
     index += 1
     while index < tree.size:
@@ -49,7 +50,7 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
         index += index & -index
 
 
-@numba.njit(cache=True)
+@kernel
 def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
     """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
 
@@ -65,7 +66,7 @@ def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: 
         clock[1] += min(clock[1] - clock[0], WINDOW_US)
 
 
-@numba.njit(cache=True)
+@kernel
 def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
     """tail <- start (nats), count above it, scale (nats); start = infinity when there is too little."""
     wanted = max(TAIL_MIN, TAIL_SHARE * total)
@@ -82,7 +83,7 @@ def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
     tail[2] = max(BIN_WIDTH * (weighted / above - index), MIN_TAIL_SCALE)
 
 
-@numba.njit(cache=True)
+@kernel
 def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> Any:
     """P(a row of this stratum scores >= score), in (0, 1]; 1 while there is too little history."""
     if totals[stratum] < MIN_ROWS:
@@ -96,7 +97,7 @@ def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> An
     return (_count_at_least(trees[stratum], total, _bin(score)) + 1.0) / (total + 1.0)
 
 
-@numba.njit(cache=True)
+@kernel
 def learn(histograms: Any, trees: Any, totals: Any, tails: Any, since: Any, stratum: Any, score: Any) -> None:
     """Add a score to its stratum and to the pooled one (the last row)."""
     for target in (stratum, totals.size - 1):

@@ -27,13 +27,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numba
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import calibration
 from detector.score.calibration import Calibration
+from detector.state.compiled import kernel
 from detector.state.counts import Counts, decayed, find
 from detector.state.keys import mix, text_keys
 
@@ -107,12 +107,12 @@ def units_of(units: pl.DataFrame) -> Units:
     )
 
 
-@numba.njit(cache=True)
+@kernel
 def _key(tag: Any, first: Any, second: Any, third: Any) -> Any:
     return mix(mix(mix(tag, first), second), third)
 
 
-@numba.njit(cache=True)
+@kernel
 def _read(table: Any, key: Any, now: Any, half_life: Any, out: Any) -> Any:
     """out <- decayed weight and distinct of ``key`` (zeros when absent)."""
     keys, cells, last = table
@@ -126,7 +126,7 @@ def _read(table: Any, key: Any, now: Any, half_life: Any, out: Any) -> Any:
     return True
 
 
-@numba.njit(cache=True)
+@kernel
 def _add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, half_life: Any) -> Any:
     """Add to the entry of ``key``; True when the entry is new."""
     keys, cells, last = table
@@ -142,7 +142,7 @@ def _add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, 
     return new
 
 
-@numba.njit(cache=True)
+@kernel
 def _repeats(table: Any, key: Any, now: Any, began: Any) -> Any:
     """Whether the pair of ``key`` was judged less than an hour (early: a `SLOTS`-th of the history) ago, or later."""
     keys, cells, _ = table
@@ -151,7 +151,7 @@ def _repeats(table: Any, key: Any, now: Any, began: Any) -> Any:
     return keys[slot] != np.uint64(0) and now - cells[slot, 1] < pause
 
 
-@numba.njit(cache=True)
+@kernel
 def _learn_hour(table: Any, used: Any, key: Any, weight: Any, now: Any, half_life: Any) -> Any:
     """One more hour of a pair; the second cell keeps when it began (µs). True when the pair is new."""
     new = _add(table, used, key, weight, 0.0, now, half_life)
@@ -159,7 +159,7 @@ def _learn_hour(table: Any, used: Any, key: Any, weight: Any, now: Any, half_lif
     return new
 
 
-@numba.njit(cache=True)
+@kernel
 def _role(table: Any, host: Any, zone: Any) -> Any:
     """Role key of a host: its zone, and what it serves if it serves something."""
     keys, cells, _ = table
@@ -169,7 +169,7 @@ def _role(table: Any, host: Any, zone: Any) -> Any:
     return mix(zone, np.uint64(cells[slot, 1]))
 
 
-@numba.njit(cache=True)
+@kernel
 def _vote(table: Any, used: Any, host: Any, token: Any, now: Any) -> None:
     """One more distinct client used ``token`` on ``host``: Boyer-Moore vote (weight = lead, distinct = candidate)."""
     keys, cells, last = table
@@ -186,7 +186,7 @@ def _vote(table: Any, used: Any, host: Any, token: Any, now: Any) -> None:
     last[slot] = now
 
 
-@numba.njit(cache=True)
+@kernel
 def _base(q: Any, q_sum: Any, r: Any, r_sum: Any, hosts: Any) -> Any:
     """P_r: role pair and token, then the host within its role; one more category stands for the unseen."""
     role_pair = (q[0] + DIRICHLET) / (q_sum[0] + DIRICHLET * (q_sum[1] + 1.0))
@@ -194,12 +194,12 @@ def _base(q: Any, q_sum: Any, r: Any, r_sum: Any, hosts: Any) -> Any:
     return role_pair * host
 
 
-@numba.njit(cache=True)
+@kernel
 def _pitman_yor(count: Any, total: Any, distinct: Any, base: Any) -> Any:
     return (max(count - DISCOUNT, 0.0) + (STRENGTH + DISCOUNT * distinct) * base) / (total + STRENGTH)
 
 
-@numba.njit(cache=True)
+@kernel
 def _learn_pair(
     table: Any, used: Any, s: Any, d: Any, gs: Any, gd: Any, token: Any, kind: Any, now: Any, half_life: Any
 ) -> None:
@@ -218,7 +218,7 @@ def _learn_pair(
     _add(table, used, _key(_R_OUT_SUM, gs, token, token), 1.0, 0.0, now, h)
 
 
-@numba.njit(cache=True)
+@kernel
 def _count_host(table: Any, used: Any, host: Any, role: Any, now: Any, half_life: Any) -> Any:
     """Each host counts once, in the role it has when first met; True when it is new."""
     new = _add(table, used, mix(_HOSTS, host), 1.0, 0.0, now, half_life)
@@ -227,7 +227,7 @@ def _count_host(table: Any, used: Any, host: Any, role: Any, now: Any, half_life
     return new
 
 
-@numba.njit(cache=True)
+@kernel
 def _pass_time(rates: Any, clock: Any, now: Any, day: Any) -> Any:
     """Let the rows of the last day fade to ``now``; returns them over all strata, at least 1."""
     if now > clock[2]:
@@ -237,7 +237,7 @@ def _pass_time(rates: Any, clock: Any, now: Any, day: Any) -> Any:
     return max(rates.sum(), 1.0)
 
 
-@numba.njit(cache=True)
+@kernel
 def _weight(rates: Any, interest: Any, stratum: Any, per_day: Any) -> Any:
     """p-value weight (Genovese, Roeder, Wasserman 2006): attention goes to strata by interest, not by how much
     they talk.
@@ -251,7 +251,7 @@ def _weight(rates: Any, interest: Any, stratum: Any, per_day: Any) -> Any:
     return interest[stratum] / alive * per_day / max(rates[stratum], 1.0)
 
 
-@numba.njit(cache=True)
+@kernel
 def walk(
     units: Any,
     table: Any,

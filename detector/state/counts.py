@@ -7,15 +7,16 @@ happens only where a kernel stops for it (`structure`), at the same row for ever
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from detector.state.compiled import kernel
 
 _MAX_LOAD: Final = 0.6
 _EVICT_SHARE: Final = 0.25
 
 
-@numba.njit(cache=True)
+@kernel
 def find(keys: Any, key: Any) -> Any:
     """Slot of ``key``, or the empty slot where it would go."""
     mask = np.uint64(keys.size - 1)
@@ -25,13 +26,13 @@ def find(keys: Any, key: Any) -> Any:
     return np.int64(slot)
 
 
-@numba.njit(cache=True)
+@kernel
 def decayed(value: Any, last: Any, now: Any, half_life: Any) -> Any:
     """``value`` after exponential forgetting from ``last`` to ``now`` (µs); time never runs backwards."""
     return value * 2.0 ** (-(now - last) / half_life) if now > last else value
 
 
-@numba.njit(cache=True)
+@kernel
 def _rehash(old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any) -> Any:
     moved = 0
     for index in range(old_keys.size):

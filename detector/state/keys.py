@@ -7,11 +7,12 @@ finalizer.
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from detector.state.compiled import kernel
 
 Keys = NDArray[np.uint64]
 
@@ -24,7 +25,7 @@ _SHIFT: Final = np.uint64(33)
 NULL_KEY: Final = np.uint64(0x6E756C6C)
 
 
-@numba.njit(cache=True)
+@kernel
 def finalize(key: Any) -> Any:
     """MurmurHash3 fmix64; never 0, which marks an empty slot."""
     key ^= key >> _SHIFT
@@ -35,13 +36,13 @@ def finalize(key: Any) -> Any:
     return key if key != np.uint64(0) else np.uint64(1)
 
 
-@numba.njit(cache=True)
+@kernel
 def mix(left: Any, right: Any) -> Any:
     """One key from two, order matters."""
     return finalize(left * _FNV_PRIME ^ (right + _GOLDEN))
 
 
-@numba.njit(cache=True)
+@kernel
 def _hash_texts(offsets: Any, data: Any, out: Any) -> None:
     for row in range(out.size):
         key = _FNV_OFFSET
@@ -71,7 +72,7 @@ def integer_keys(column: pl.Series) -> Keys:
     return mix_all(values, np.full_like(values, 1))
 
 
-@numba.njit(cache=True)
+@kernel
 def _mix_all(left: Any, right: Any, out: Any) -> None:
     for row in range(out.size):
         out[row] = mix(left[row], right[row])

@@ -1,0 +1,57 @@
+"""Kernels: functions compiled by Numba, cached on disk under a stamp of all their sources.
+
+Numba's own cache looks at the file of the function alone. A kernel that calls one of another file would go on running
+the old one after an upgrade, and score wrongly without a word. So the cache lies in a folder named after a SHA-256
+over every file that holds kernels; when one changes, all are compiled anew (some seconds, once).
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_settings: Any = numba.config
+_SOURCES: Final = ("normalize", "score", "state")
+
+
+def stamp() -> str:
+    """16 hexadecimal digits that name the sources of all kernels and the version of their compiler."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for folder in _SOURCES:
+        for source in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> str | None:
+    """``NUMBA_CACHE_DIR`` if set, else beside the package, else in the user's cache; None = nowhere may be written."""
+    homes = [_PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eastwest"]
+    if _settings.CACHE_DIR:
+        homes = [Path(_settings.CACHE_DIR)]
+    for home in homes:
+        folder = home / f"kernels-{stamp()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return str(folder)
+        except OSError:
+            continue
+    return None
+
+
+_FOLDER: Final = _cache_folder()
+if _FOLDER is not None:
+    _settings.CACHE_DIR = _FOLDER
+
+
+def kernel(function: Function) -> Function:
+    """Compile ``function`` when first called; ``function.py_func`` stays the plain Python it was."""
+    compiled: Any = numba.njit(cache=_FOLDER is not None)(function)
+    return cast("Function", compiled)
