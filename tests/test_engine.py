@@ -157,6 +157,7 @@ def test_netflow_in_other_batches(world, tmp_path):
         results.append((written(out), summary["rows"], summary["paired"]))
         assert summary["paired"] > 3000
         assert summary["rows"]["duplicate"] > 100
+        assert _accounted(summary)
     assert results[0] == results[1] == results[2]
     assert results[0][0][0]
 
@@ -326,9 +327,15 @@ def test_a_flow_export_given_twice_is_all_duplicates(world, tmp_path):
     # A conversation is two rows when both its halves are scored, one when its repeat stands for both.
     assert _units(twice.summary) == _units(once.summary) > 2000
     assert twice.summary["rows"]["duplicate"] >= once.summary["rows"]["duplicate"] + once.summary["rows"]["in"]
+    assert _accounted(once.summary)
+    assert _accounted(twice.summary)
     assert [replace(alert, evidence=()) for alert in twice.alerts] == [
         replace(alert, evidence=()) for alert in once.alerts
     ]
+
+
+def _accounted(summary: dict[str, Any]) -> bool:
+    return bool(summary["rows"]["in"] == sum(count for name, count in summary["rows"].items() if name != "in"))
 
 
 def _units(summary: dict[str, Any]) -> int:
