@@ -72,7 +72,7 @@ class Engine:
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
         self.accounting = Accounting()
-        self.alerts: list[tuple[Alert, int | None]] = []  # with the number of the hop, if it is one
+        self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self.order = Order(round(settings.reorder_seconds * 1e6))
         self.direction = Direction()
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
@@ -131,7 +131,7 @@ class Engine:
             account[name] = [[*key, count] for key, count in getattr(self.accounting, name).items()]
         facts = {
             "accounting": account,
-            "alerts": [[as_dict(found), hop] for found, hop in self.alerts],
+            "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
             "alerted": [[*key, time] for key, time in self._alerted.items()],
             "budget": self.budget.state(),
             "chains": self.chains.state(),
@@ -152,7 +152,7 @@ class Engine:
             owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
         counters = {name: Counter({(log, what): n for log, what, n in facts["accounting"][name]}) for name in _COUNTERS}
         self.accounting = Accounting(**(facts["accounting"] | counters))
-        self.alerts = [(alert_of(found), hop) for found, hop in facts["alerts"]]
+        self.alerts = [(alert_of(found), ts) for found, ts in facts["alerts"]]
         self._alerted = {tuple(key): time for *key, time in facts["alerted"]}
         self.budget.load(facts["budget"])
         self.chains.load_state(facts["chains"])
@@ -174,11 +174,7 @@ class Engine:
 
     def final_alerts(self) -> list[Alert]:
         """All alerts in order, with the incidents they became part of."""
-        return [chained(found, self._incident_of(hop)) for found, hop in self.alerts]
-
-    def _incident_of(self, hop: int | None) -> str | None:
-        known = self.chains.hops.get(hop) if hop is not None else None
-        return self.chains.ids.get(known.incident) if known is not None else None
+        return [chained(found, self.chains.incident_of(found.src, found.dst, ts)) for found, ts in self.alerts]
 
     def _score(self, released: Released) -> pl.DataFrame:
         units = self.enrich(self._units(released))
@@ -226,14 +222,13 @@ class Engine:
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
         found = alert(row, kind, PLACES[row["stratum"] % len(PLACES)], act)
-        hop = None
         if row["moves"]:
             background = Background(self.budget.findings_per_day(rate), row["hosts"])
             per_day = p * rate * max(1.0, YOUNG_US / max(now - self.structure.began, 1.0))
-            hop = self.chains.add(found, row["ts"], per_day, background).number
+            self.chains.add(found, row["ts"], per_day, background)
         if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
             self._alerted[self._act_key(found)] = now
-            self.alerts.append((found, hop))
+            self.alerts.append((found, row["ts"]))
 
     def _act_key(self, found: Alert) -> tuple[str, ...]:
         """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""

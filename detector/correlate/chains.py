@@ -295,6 +295,14 @@ class Chains:
         for number in members:
             self.hops[number].incident = name
 
+    def incident_of(self, src: str, dst: str, ts: int) -> str | None:
+        """Id of the incident that what happened between two hosts at a time (µs) belongs to."""
+        for name, members in self.incidents.items():
+            for hop in map(self.hops.__getitem__, members):
+                if hop.src == src and hop.dst == dst and abs(hop.ts - ts) <= HOP_WINDOW_US:
+                    return self.ids[name]
+        return None
+
     def _grow(self, frontier: list[Hop]) -> None:
         """Take the hops around an incident in that chance would hardly have put there."""
         while frontier:
