@@ -44,7 +44,7 @@ Progress = Callable[[str, int, int, int], None]
 class Tally:
     """What is collected on the way for the summary and the report."""
 
-    first: int | None = None
+    first: int | None = None  # observation times of the bulk of the rows (`Spool.span`), µs; None = no rows
     last: int | None = None
     rows: Counter[int] = field(default_factory=Counter)  # minute -> units
     findings: Counter[int] = field(default_factory=Counter)
@@ -55,9 +55,6 @@ class Tally:
         """Count a scored batch."""
         if scored.is_empty():
             return
-        first, last = int(scored["obs_ts"][0]), int(scored["obs_ts"][-1])
-        self.first = first if self.first is None else min(self.first, first)
-        self.last = last if self.last is None else max(self.last, last)
         minute = (pl.col("obs_ts") // _MINUTE_US).alias("minute")
         self.rows.update(dict(scored.group_by(minute).len().iter_rows()))
         strange = scored.filter("finding")
@@ -119,6 +116,8 @@ def backtest(
                 _require_logs(reader.read(history, past), "--history: ")
             files = reader.read(paths, spool)
         _require_records(engine, spool, files)
+        if spool.rows:
+            tally.first, tally.last = spool.span()
         _teach(past, spool, engine, settings)
         _score(spool, engine, tally, out, settings, progress)
     finally:
@@ -291,9 +290,10 @@ def _summary(
     engine: Engine, files: Files, tally: Tally, alerts: list[Alert], incidents: list[Incident], seconds: float
 ) -> dict[str, Any]:
     account = engine.accounting
-    days = ((tally.last or 0) - (tally.first or 0)) / 86_400e6
-    judged_from = max(tally.first or 0, engine.train_until or 0)
-    judged_days = max(((tally.last or 0) - judged_from) / 86_400e6, 0.0)
+    first, last = tally.first or 0, tally.last or 0
+    days = (last - first) / 86_400e6
+    judged_from = max(first, engine.train_until or 0)
+    judged_days = max((last - judged_from) / 86_400e6, 0.0)
     rejected = Counter[str]()
     for (_, reason), count in account.rejected.items():
         rejected[reason] += count

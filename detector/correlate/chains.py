@@ -30,11 +30,10 @@ DAY_US: Final = 24 * HOUR_US
 HOP_WINDOW_US: Final = HOUR_US
 REACH_US: Final = 7 * DAY_US
 GRAIN_US: Final = 5 * 60_000_000  # gaps below this say no more than this
-BEFORE_SHARE: Final = (
-    0.2  # what came before the first sure hop must be stranger: nothing says yet that it was the intruder
-)
+BEFORE_SHARE: Final = 0.2
+"""What came before the first sure hop must be stranger: nothing says yet that it was the intruder."""
 MAX_LENGTH: Final = 6
-MAX_PREDECESSORS: Final = 256  # strongest are not searched past this many arrivals; all are counted in M
+MAX_PREDECESSORS: Final = 256  # latest arrivals that are looked at; all count for how busy a host is
 MAX_HOPS: Final = 20_000  # that can still be extended; the oldest go first
 MAX_INCIDENTS: Final = 10_000
 MAX_FINDINGS: Final = 16  # of one hop that are kept; the strangest stay

@@ -20,6 +20,7 @@ BIN_WIDTH: Final = 0.0625  # nats
 BINS: Final = 1024  # 64 nats; exp(-64) is past any probability that is seen in practice
 FIRST_HALVING_US: Final = 3_600_000_000  # an hour: less is no history worth forgetting
 WINDOW_US: Final = 7 * 86_400_000_000  # a week, so that weekdays are judged by weekdays too
+APART_US: Final = 30 * 86_400_000_000  # a gap no log with a working clock has right after its first rows
 MIN_ROWS: Final = 50  # below this a stratum has nothing to say and the pooled one speaks
 TAIL_SHARE: Final = 0.01  # detection practice: tail fits start at the 99 % quantile (POT; Siffer et al., KDD 2017)
 TAIL_MIN: Final = 10  # excesses needed for a mean worth using
@@ -54,9 +55,11 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
 def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
     """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
 
-    ``clock`` = time of the first row and of the next halving (µs; 0 = no row yet); the rest is the caller's.
+    ``clock`` = time of the first row, of the next halving and of the last row (µs; 0 = none yet). A few rows far before
+    the rest (a sensor that dates records 1970) are no history: the clock starts again behind them.
     """
-    if clock[0] == 0.0:
+    young = totals[-1] < MIN_ROWS and clock[2] > 0.0
+    if clock[0] == 0.0 or (young and now - clock[2] > APART_US):
         clock[0], clock[1] = now, now + FIRST_HALVING_US
     while now >= clock[1]:
         histograms *= 0.5

@@ -173,7 +173,9 @@ class Reference:
         }
 
     def pass_time(self, now):
-        if self.first is None:
+        young = self.pooled.total < calibration.MIN_ROWS and self.now is not None and self.now > 0
+        apart = young and now - self.now > calibration.APART_US
+        if self.first is None or apart:
             self.first, self.halving = now, now + calibration.FIRST_HALVING_US
         while now >= self.halving:
             for scores in (*self.scores, self.pooled):

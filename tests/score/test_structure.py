@@ -183,3 +183,12 @@ def test_units_follow_the_order_the_kernel_unpacks():
     assert names == [
         "orig", "resp", "orig_zone", "resp_zone", "token", "kind", "stratum", "bonus", "time", "teach",
     ]  # fmt: skip
+
+
+def test_a_row_dated_1970_does_not_make_a_young_history_old():
+    """Minutes teach while the history is young; one misdated row in front must not end that."""
+    rows = random_rows(400, seed=9)
+    plain, led = structure(), structure()
+    scored(plain, rows)
+    scored(led, [row("h8", "h9", "z", 0, 0, 0.0, 1), *rows])
+    assert plain.began == led.began == rows[0].time
