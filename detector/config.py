@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detector.errors import ConfigError
 from detector.records import FLOW
 
+ModelName = Literal["operations", "credentials", "timing"]
+MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
 ENVIRONMENT_PREFIX: Final = "EASTWEST_"
 
 
@@ -42,6 +44,9 @@ class Settings(BaseModel):
         default=16_000_000,
         ge=1000,
         description="Bound of the count table (32 bytes an entry); the oldest are evicted.",
+    )
+    models: tuple[ModelName, ...] = Field(
+        default=MODELS, description="Models that have a say beside the structure model, which always has."
     )
     max_seen: int = Field(default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry).")
     timezone: str = Field(default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus).")

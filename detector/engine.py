@@ -9,31 +9,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 import detector
-from detector.alerts.explain import alert
-from detector.alerts.model import Alert, Incident, alert_of, as_dict
-from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.correlate.chains import Background, Chains
-from detector.correlate.incidents import chained, incidents
-from detector.features.units import INTEREST, KINDS, PLACES, Enrich, flow_units, operation_units, outside_key
+from detector.features.units import INTEREST, Enrich, flow_units, operation_units, outside_key
+from detector.judge import Judge
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded, merge
-from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
-from detector.score.structure import Structure, units_of
+from detector.score.scorer import Scorer
 from detector.state import snapshot
 
 _UNIT_ORDER: Final = [
     "obs_ts", "kind", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "operation", "uid", "object", "user",
     "log", "source", "position",
 ]  # fmt: skip
-_REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
-YOUNG_US: Final = 2 * 86_400_000_000
-"""A network known for less than two days shows daily habits for the first time: hops count as less strange."""
 RELEASE_ROWS: Final = 512  # rows that must have come before it is worth looking which ones' turn it is
-_MAX_REPEATS: Final = 100_000
 _COUNTERS: Final = ("rejected", "filtered", "notes")
 
 
@@ -72,7 +63,6 @@ class Engine:
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
         self.accounting = Accounting()
-        self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self.order = Order(round(settings.reorder_seconds * 1e6))
         self.direction = Direction()
         self.flow_twins = Twins(FLOW_IDENTITY, settings.max_seen)
@@ -85,10 +75,8 @@ class Engine:
             settings.model_dump(exclude={"batch_rows"}),
             (plant or Plant()).model_dump(mode="json"),
         )
-        self.structure = Structure(INTEREST, outside_key(), settings.max_entries, settings.half_life_days)
-        self.budget = Budget(settings.alerts_per_day)
-        self.chains = Chains(settings.false_incidents_per_day)
-        self._alerted: dict[tuple[str, ...], int] = {}
+        self.scorer = Scorer(settings, INTEREST, outside_key(), (plant or Plant()).timezone)
+        self.judge = Judge(settings)
         self._nothing = self._score(self.order.release())  # no units, all columns
 
     def push(self, decoded: Decoded) -> pl.DataFrame:
@@ -131,10 +119,7 @@ class Engine:
             account[name] = [[*key, count] for key, count in getattr(self.accounting, name).items()]
         facts = {
             "accounting": account,
-            "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
-            "alerted": [[*key, time] for key, time in self._alerted.items()],
-            "budget": self.budget.state(),
-            "chains": self.chains.state(),
+            "judge": self.judge.state(),
             "order": self.order.state(),
             "teach": self.teach,
         }
@@ -152,37 +137,24 @@ class Engine:
             owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
         counters = {name: Counter({(log, what): n for log, what, n in facts["accounting"][name]}) for name in _COUNTERS}
         self.accounting = Accounting(**(facts["accounting"] | counters))
-        self.alerts = [(alert_of(found), ts) for found, ts in facts["alerts"]]
-        self._alerted = {tuple(key): time for *key, time in facts["alerted"]}
-        self.budget.load(facts["budget"])
-        self.chains.load_state(facts["chains"])
+        self.judge.load_state(facts["judge"])
         self.order.load_state(facts["order"])
         self.teach = facts["teach"]
         self._pushed = []
 
     def _tables(self) -> dict[str, Any]:
         return {
-            "structure": self.structure,
+            "scorer": self.scorer,
             "endpoints": self.direction.endpoints,
             "flow_twins": self.flow_twins.seen,
             "operation_twins": self.operation_twins.seen,
         }
 
-    def incidents(self) -> list[Incident]:
-        """All incidents as they stand, strongest first."""
-        return incidents(self.chains)
-
-    def final_alerts(self) -> list[Alert]:
-        """All alerts in order, with the incidents they became part of."""
-        return [chained(found, self.chains.incident_of(found.src, found.dst, ts)) for found, ts in self.alerts]
-
     def _score(self, released: Released) -> pl.DataFrame:
         units = self.enrich(self._units(released))
         units = units.with_columns(teach=pl.lit(self.teach) | (pl.col("obs_ts") < (self.train_until or 0)))
-        scored = pl.concat([units, self.structure.score(units_of(units))], how="horizontal")
-        scored = scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("weight"), 1.0))
-        self.accounting.taught += int(scored["teach"].sum())
-        return self._judge(scored)
+        self.accounting.taught += int(units["teach"].sum())
+        return self.judge.judge(self.scorer.score(units))
 
     def _units(self, released: Released) -> pl.DataFrame:
         flows = self.direction.orient(released.flows)
@@ -205,45 +177,3 @@ class Engine:
         account.late += int(weight[late & ~twin].sum())
         account.scored += int(weight[~late & ~twin].sum())
         account.paired += int(paired[~late & ~twin].sum())
-
-    def _judge(self, scored: pl.DataFrame) -> pl.DataFrame:
-        """Findings, alerts and chains; only rows strange enough reach Python. Adds ``finding``: which ones."""
-        per_day = pl.col("rows_per_day")
-        wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
-        strange = (pl.col("p_value") * per_day <= wanted) & ~pl.col("resp_group") & ~pl.col("teach")
-        scored = scored.with_columns(finding=strange)
-        for row in scored.filter("finding").iter_rows(named=True):
-            self._finding(row)
-        return scored
-
-    def _finding(self, row: dict[str, Any]) -> None:
-        p, rate, now = row["p_value"], row["rows_per_day"], row["obs_ts"]
-        kind = KINDS[row["kind"]]
-        act = facts(row["service"], row["operation"]).reads if row["operation"] else None
-        row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
-        found = alert(row, kind, PLACES[row["stratum"] % len(PLACES)], act)
-        if row["moves"]:
-            background = Background(self.budget.findings_per_day(rate), row["hosts"])
-            per_day = p * rate * max(1.0, YOUNG_US / max(now - self.structure.began, 1.0))
-            self.chains.add(found, row["ts"], per_day, background)
-        if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
-            self._alerted[self._act_key(found)] = now
-            self.alerts.append((found, row["ts"]))
-
-    def _act_key(self, found: Alert) -> tuple[str, ...]:
-        """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""
-        return (
-            found.src,
-            found.dst,
-            found.service,
-            found.kind,
-            found.techniques[0][:5] if found.techniques else "",
-        )
-
-    def _repeats(self, found: Alert, now: int) -> bool:
-        """Whether the same act was an alert within a day."""
-        while self._alerted and (
-            len(self._alerted) > _MAX_REPEATS or next(iter(self._alerted.values())) < now - _REPEAT_US
-        ):
-            del self._alerted[next(iter(self._alerted))]
-        return self._act_key(found) in self._alerted

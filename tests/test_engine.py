@@ -418,7 +418,7 @@ def test_training_ends_at_the_instant_given(world, lines, tmp_path):
     scored = pl.concat([engine.push(whole), engine.finish()])
     assert (scored["teach"] == (scored["obs_ts"] < split)).all()
     assert 0 < scored["teach"].sum() < scored.height
-    assert engine.alerts
+    assert engine.judge.alerts
     assert engine.accounting.taught == scored["teach"].sum()
 
 

@@ -19,7 +19,7 @@ from detector.assets.plant import Plant
 from detector.backtest.labels import Label, measure, parse_time
 from detector.backtest.report import Timeline, View, render
 from detector.backtest.spool import Spool
-from detector.config import Settings
+from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.errors import UnreadableInput
 from detector.features.units import KINDS
@@ -30,7 +30,7 @@ from detector.records import Decoded, Reject
 from detector.score.structure import COLUMNS
 from detector.sources.files import BLOCK_LINES, Files, SkippedFile
 
-MODEL_COLUMNS: Final = COLUMNS[:2]
+MODEL_COLUMNS: Final = (*COLUMNS[:2], "p_structure")
 _TOP_EDGES: Final = 20
 _BINS: Final = 240  # of the report's time line
 _MINUTE_US: Final = 60_000_000
@@ -61,10 +61,10 @@ class Tally:
         self.findings.update(dict(strange.group_by(minute).len().iter_rows()))
         edges = scored.filter((pl.col("kind") == 0) & (pl.col("seen") <= 0) & ~pl.col("teach") & ~pl.col("resp_group"))
         self.new_edges += edges.height
-        top = edges.select("ts", "orig_h", "resp_h", "service", "p_value", "score", "orig_zone", "resp_zone")
+        top = edges.select("ts", "orig_h", "resp_h", "service", "p_value", "fused", "orig_zone", "resp_zone")
         joined = top if self.top_edges is None else pl.concat([self.top_edges, top])
         self.top_edges = joined.sort(
-            ["p_value", "score", "ts", "orig_h", "resp_h"], descending=[False, True, False, False, False]
+            ["p_value", "fused", "ts", "orig_h", "resp_h"], descending=[False, True, False, False, False]
         )[:_TOP_EDGES]
 
 
@@ -122,7 +122,7 @@ def backtest(
         _score(spool, engine, tally, out, settings, progress)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    alerts, incidents = engine.final_alerts(), engine.incidents()
+    alerts, incidents = engine.judge.final_alerts(), engine.judge.incidents()
     _write_lines(out / "alerts.ndjson", alerts)
     _write_lines(out / "incidents.ndjson", incidents)
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
@@ -274,6 +274,7 @@ def _findings(scored: pl.DataFrame) -> pl.DataFrame:
         score=(-p.log10()).round(SCORE_DIGITS).abs(),
         p_value=p,
         **{name: pl.col(name) for name in MODEL_COLUMNS},
+        **{f"p_{name}": pl.col(f"p_{name}") if f"p_{name}" in scored.columns else pl.lit(1.0) for name in MODELS},
         new=pl.col("seen") <= 0,
         taught="teach",
         finding="finding",
@@ -334,8 +335,8 @@ def _summary(
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
         "state": {
-            "entries": int(engine.structure.counts.used[0]),
-            "evicted": engine.structure.counts.evicted,
+            "entries": int(engine.scorer.structure.memory.counts.used[0]),
+            "evicted": engine.scorer.structure.memory.counts.evicted,
         },
         "settings": engine.settings.model_dump(),
     }

@@ -41,8 +41,8 @@ COMMON: Final = (
 
 
 def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
-    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``,
-    ``guessed``."""
+    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``, ``outcome``,
+    ``orig_bytes``, ``resp_bytes``, ``duration`` (seconds), ``guessed``."""
     ports = _mapped(flows, ("proto", "resp_p"), _token, "service")
     return ports.select(
         *COMMON,
@@ -51,6 +51,10 @@ def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
         operation=pl.lit(None, pl.String),
         object=pl.lit(None, pl.String),
         user=pl.lit(None, pl.String),
+        outcome=pl.lit(None, pl.String),
+        orig_bytes="orig_bytes",
+        resp_bytes="resp_bytes",
+        duration="duration",
         guessed="guessed",
     )
 
@@ -69,6 +73,10 @@ def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
         operation="operation",
         object="object",
         user="user",
+        outcome="outcome",
+        orig_bytes=pl.lit(None, pl.Int64),
+        resp_bytes=pl.lit(None, pl.Int64),
+        duration=pl.lit(None, pl.Float64),
         guessed=pl.lit(False),
     )
 
@@ -134,14 +142,15 @@ class Enrich:
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
-        ``crossing``,
-        ``stratum``, ``moves`` (whether an intruder could have moved by it)."""
+        ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), and 64-bit keys of what the
+        models count: ``{orig,resp}_id``, ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and
+        operation), ``user_id`` (of the account's lower-case name; null without one)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
         units = self._with_act(units)
         units = self._with_crossing(units)
         crossing = pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
-        return units.with_columns(
+        return _with_ids(units).with_columns(
             bonus=pl.col("bonus") + crossing,
             stratum=_class() * len(PLACES) + _place(),
             moves=((_class() >= 3) | ((pl.col("kind") == FLOW_KIND) & (pl.col("service") == "tcp/high")))
@@ -198,6 +207,24 @@ class Enrich:
         forbidden = jumps.with_columns(crossing=pl.Series(crossing, dtype=pl.Boolean))
         joined = units.join(forbidden, on=routes, how="left", nulls_equal=True, maintain_order="left")
         return joined.with_columns(pl.col("crossing").fill_null(False))
+
+
+def _with_ids(units: pl.DataFrame) -> pl.DataFrame:
+    token = pl.concat_str(
+        pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
+    )
+    texts = units.select(
+        orig_id="orig_key",
+        resp_id="resp_key",
+        orig_zone_id="orig_zone",
+        resp_zone_id="resp_zone",
+        service_id="service",
+        token_id=token,
+        user_id=pl.col("user").str.to_lowercase(),
+    )
+    ids = {name: pl.Series(name, text_keys(texts[name]), pl.UInt64) for name in texts.columns}
+    ids["user_id"] = ids["user_id"].set(texts["user_id"].is_null(), None)
+    return units.with_columns(**ids)
 
 
 def _class() -> pl.Expr:

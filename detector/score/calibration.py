@@ -61,6 +61,7 @@ def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: 
     young = totals[-1] < MIN_ROWS and clock[2] > 0.0
     if clock[0] == 0.0 or (young and now - clock[2] > APART_US):
         clock[0], clock[1] = now, now + FIRST_HALVING_US
+    clock[2] = max(clock[2], now)
     while now >= clock[1]:
         histograms *= 0.5
         trees *= 0.5

@@ -2,9 +2,10 @@
 
 Open addressing over flat arrays, linear probing, load at most 0.6. 32 bytes an entry. Kernels use `find` and `decayed`
 directly; growing moves entries but changes no result, so it may happen anywhere. Evicting changes results, so it
-happens only where a kernel stops for it (`structure`), at the same row for every batch size.
+happens only where a kernel stops for it (`Counts.walk`), at the same row for every batch size.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,10 @@ from detector.state.compiled import kernel
 
 _MAX_LOAD: Final = 0.6
 _EVICT_SHARE: Final = 0.25
+_CHUNK: Final = 1 << 13  # rows walked between two looks at the table's room
+
+Table = tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]
+"""Keys, cells and last, as kernels take them."""
 
 
 @kernel
@@ -76,6 +81,17 @@ class Counts:
             capacity *= 2
         if capacity != self.keys.size:
             self._move(capacity, np.iinfo(np.int64).min)
+
+    def walk(self, rows: int, new_entries: int, kernel: Callable[[int, int, Table], int]) -> None:
+        """Take ``kernel(start, stop, table)`` over all rows, each of which adds at most ``new_entries``. It returns
+        the row at which the table was full, or stop; then the oldest entries go, at the same row whatever the batch."""
+        start = 0
+        while start < rows:
+            stop = min(start + _CHUNK, rows)
+            self.reserve(new_entries * (stop - start))
+            start = kernel(start, stop, (self.keys, self.cells, self.last))
+            if start < stop:
+                self.evict()
 
     def evict(self) -> None:
         """Drop the quarter of the entries that was seen longest ago (ties with the cut are kept)."""

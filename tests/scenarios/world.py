@@ -199,7 +199,7 @@ def told(engine: Engine) -> tuple[bytes, bytes]:
     """Alerts and incidents as they would be written."""
     alerts, incidents = (
         b"".join(to_json(record) + b"\n" for record in records)
-        for records in (engine.final_alerts(), engine.incidents())
+        for records in (engine.judge.final_alerts(), engine.judge.incidents())
     )
     return alerts, incidents
 

@@ -241,6 +241,6 @@ def test_its_size_is_bounded():
         sizes.append(sum(array.nbytes for name, array in arrays.items() if ".counts." in name or "_twins." in name))
         assert sizes[-1] <= 32 * (bounds.max_entries + 2 * bounds.max_seen + 100)
         assert sum(array.nbytes for array in arrays.values()) - sizes[-1] < 2_000_000
-    assert engine.structure.counts.evicted > 0
+    assert engine.scorer.structure.memory.counts.evicted > 0
     assert engine.flow_twins.seen.evicted > 0
     assert max(sizes[4:]) <= max(sizes[:4]) * 1.1

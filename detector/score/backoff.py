@@ -1,0 +1,140 @@
+"""How likely is this symbol in this context? One kernel for every model that asks so.
+
+Hierarchical Pitman-Yor (Teh 2006, doi:10.3115/1220175.1220299, with one table a dish = interpolated Kneser-Ney): a
+chain of contexts from narrow to wide, each falling back on the next, the widest on a uniform choice among all symbols
+seen::
+
+    P_l(x) = [(c_l(x) - D)+ + (T + D k_l) P_{l+1}(x)] / (n_l + T)
+
+The narrowest context counts hours (`table`); a wider one counts narrower contexts in which the symbol was seen at all,
+so that one busy edge does not speak for its host. The score of a row is the sum over its chains of ``-ln P``, in nats,
+plus the row's bonus while its first chain has not seen the symbol.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.score import calibration
+from detector.score.memory import Memory
+from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
+from detector.state.compiled import kernel
+
+_SYMBOL, _TOTAL, _ALL = np.uint64(21), np.uint64(22), np.uint64(23)
+
+COLUMNS: Final = ("surprise", "p", "seen", "total", "distinct")
+"""Nats; p-value; hours the symbol was seen in the first chain's narrowest context before, hours of that context,
+distinct symbols in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a walk reads; n rows, C chains, L levels. Shapes: contexts (n, C, L) from narrow to wide, symbols (n, C),
+    the rest (n,). Rows that are not ``asked`` are left alone."""
+
+    contexts: NDArray[np.uint64]
+    symbols: NDArray[np.uint64]
+    asked: NDArray[np.bool_]
+    stratum: NDArray[np.int64]
+    bonus: NDArray[np.float64]
+    time: NDArray[np.int64]
+    teach: NDArray[np.bool_]
+
+
+@kernel
+def _probability(table: Any, chain: Any, contexts: Any, symbol: Any, now: Any, half_life: Any, cells: Any) -> Any:
+    """P of the narrowest context; ``cells`` <- its symbol's and its own counts."""
+    read(table, key_of(_ALL, chain, chain, chain), now, half_life, cells[1])
+    p = 1.0 / (cells[1, 1] + 1.0)
+    for level in range(contexts.size - 1, -1, -1):
+        depth = np.uint64(level)
+        read(table, key_of(_SYMBOL, chain ^ (depth << np.uint64(8)), contexts[level], symbol), now, half_life, cells[0])
+        read(table, key_of(_TOTAL, chain ^ (depth << np.uint64(8)), contexts[level], chain), now, half_life, cells[1])
+        p = pitman_yor(cells[0, 0], cells[1, 0], cells[1, 1], p)
+    return p
+
+
+@kernel
+def _learn(
+    table: Any, used: Any, chain: Any, contexts: Any, symbol: Any, weight: Any, now: Any, half_life: Any
+) -> None:
+    """The narrowest context counts the hour; each wider one only what is new to the one before."""
+    for level in range(contexts.size):
+        side = chain ^ (np.uint64(level) << np.uint64(8))
+        key = key_of(_SYMBOL, side, contexts[level], symbol)
+        if level == 0:
+            new = learn_hour(table, used, key, weight, now, half_life)
+        else:
+            new = add(table, used, key, 1.0, 0.0, now, half_life)
+        amount = weight if level == 0 else 1.0
+        add(table, used, key_of(_TOTAL, side, contexts[level], chain), amount, 1.0 if new else 0.0, now, half_life)
+        if not new:
+            return
+    everywhere = np.uint64(0xFF)
+    if add(table, used, key_of(_SYMBOL, chain, everywhere, symbol), 1.0, 0.0, now, half_life):
+        add(table, used, key_of(_ALL, chain, chain, chain), 1.0, 1.0, now, half_life)
+
+
+@kernel
+def walk(
+    questions: Any,
+    table: Any,
+    used: Any,
+    max_entries: Any,
+    calibrated: Any,
+    half_life: Any,
+    start: Any,
+    stop: Any,
+    out: Any,
+) -> Any:
+    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``."""
+    contexts, symbols, asked, strata, bonuses, times, teaches = questions
+    histograms, trees, totals, tails, since, clock = calibrated
+    chains = symbols.shape[1]
+    cells = np.zeros((2, 2))
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
+        now = times[row]
+        calibration.fade(histograms, trees, totals, tails, clock, now)
+        out[row, :] = 0.0
+        out[row, 1] = 1.0
+        first_key = key_of(_SYMBOL, np.uint64(0), contexts[row, 0, 0], symbols[row, 0])
+        if not asked[row] or repeats(table, first_key, now, clock[0]):
+            continue
+        score = 0.0
+        for chain in range(chains - 1, -1, -1):
+            score -= np.log(
+                _probability(table, np.uint64(chain), contexts[row, chain], symbols[row, chain], now, half_life, cells)
+            )
+        score += bonuses[row] if cells[0, 0] < DISCOUNT else 0.0
+        score = max(score, 0.0)
+        p = calibration.p_value(trees, totals, tails, strata[row], score)
+        out[row, 0], out[row, 1], out[row, 2] = score, p, cells[0, 0]
+        out[row, 3], out[row, 4] = cells[1, 0], cells[1, 1]
+        calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
+        weight = guard(p, teaches[row])
+        for chain in range(chains):
+            _learn(table, used, np.uint64(chain), contexts[row, chain], symbols[row, chain], weight, now, half_life)
+    return stop
+
+
+def answer(memory: Memory, questions: Questions) -> NDArray[np.float64]:
+    """Score then learn each row in order; shape (n, len(COLUMNS))."""
+    out = np.empty((questions.symbols.shape[0], len(COLUMNS)))
+    columns = tuple(getattr(questions, name) for name in Questions.__dataclass_fields__)
+    memory.walk(
+        len(out),
+        lambda start, stop, table: walk(
+            columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
+            memory.half_life, start, stop, out,
+        ),
+    )  # fmt: skip
+    return out
+
+
+def new_entries(chains: int, levels: int) -> int:
+    """Most table entries one row can add."""
+    return chains * (2 * levels + 2)

@@ -1,0 +1,72 @@
+"""Operations: how unlikely is this act on this edge, and was it ever more than reading?
+
+Two chains of `backoff`::
+
+    P(act | s, d) <- P(act | role of s, role of d) <- P(act | protocol)
+    P(consequence class | s, d, protocol) <- P(class | s, protocol) <- P(class | role of s, protocol)
+
+The first says that this edge never did that. The second is the first write after N reads: with the classes 0 read,
+1 write, 2 operate, 3 change of mode, 4 program, a pair that read in each of N hours and never wrote gives a write
+about (T + D) / N times what hosts like it give it (for one alternative the exact law is Beta-Bernoulli,
+a / (a + b + N)). Acts of IT are classed by what they mean to an intruder: 0 chatter, 1 discovery, 2 the rest.
+Weights of acts: docs/detection.md; the operations' names: MITRE's BZAR for DCE-RPC, the protocols' own for OT.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.score import backoff
+from detector.score.memory import Memory
+from detector.state.keys import mix_all
+
+_CHAINS, _LEVELS = 2, 3
+_MEANT: Final = 1.5  # nats of bonus from which an act of IT is more than discovery (features.units ACT_BONUS x weight)
+
+
+class Operations:
+    """The model with its state. See `memory.Memory` for the arguments."""
+
+    name: Final = "operations"
+
+    def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
+        self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``p_operations``; ``operations`` (nats), ``act_seen`` (hours in which this edge did it), ``edge_hours``
+        (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it)."""
+        ids = ("orig_id", "resp_id", "service_id", "token_id", "orig_role", "resp_role")
+        orig, resp, service, token, orig_role, resp_role = (units[name].to_numpy() for name in ids)
+        edge = mix_all(orig, resp)
+        acts = np.stack([edge, mix_all(orig_role, resp_role), service], axis=1)
+        classes = np.stack([mix_all(part, service) for part in (edge, orig, orig_role)], axis=1)
+        questions = backoff.Questions(
+            contexts=np.ascontiguousarray(np.stack([acts, classes], axis=1)),
+            symbols=np.stack([token, _classes(units)], axis=1),
+            asked=units["operation"].is_not_null().to_numpy(),
+            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            bonus=units["bonus"].to_numpy(),
+            time=units["obs_ts"].to_numpy(),
+            teach=units["teach"].to_numpy(),
+        )
+        out = backoff.answer(self.memory, questions)
+        names = ("operations", "p_operations", "act_seen", "edge_hours", "edge_acts")
+        return pl.DataFrame({name: out[:, index] for index, name in enumerate(names)})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        return self.memory.arrays()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        self.memory.load(arrays)
+
+
+def _classes(units: pl.DataFrame) -> NDArray[np.uint64]:
+    """Consequence class of OT, or what an act of IT means; from 1."""
+    meaning = pl.when(pl.col("bonus") >= _MEANT).then(2).when(pl.col("bonus") > 0).then(1).otherwise(0)
+    ranked = pl.when(pl.col("consequence") > 0).then(pl.col("consequence") + 2).otherwise(meaning) + 1
+    return units.select(ranked.cast(pl.UInt64).alias("class"))["class"].to_numpy()

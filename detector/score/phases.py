@@ -1,0 +1,112 @@
+"""Learning phases: how long a host has been known, and whether it is a newcomer.
+
+A host is *learning* until it was active in `ACTIVE_HOURS` different hours and known for `LEARNING_US`, in *shadow*
+until `SHADOW_US`, then *protecting*. In a young history the times shrink: a host known for a quarter of the history is
+no newcomer, or a capture of an hour would hold nothing else.
+
+Rows of newcomers are compared with rows of newcomers: new desks, moved addresses and floods of made-up ones are
+all first times, and would drown what an intruder does on hosts that are known.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.state.compiled import kernel
+from detector.state.counts import Counts, find
+
+PHASES: Final = ("learning", "shadow", "protecting")
+LEARNING_US: Final = 86_400_000_000  # a day: a log-on, a morning, an evening
+SHADOW_US: Final = 3 * LEARNING_US
+ACTIVE_HOURS: Final = 6.0
+YOUNG_SHARE: Final = 4  # a host is no newcomer once it is known for a quarter of the history
+_HOUR_US: Final = 3_600_000_000
+_NEW_ENTRIES: Final = 2
+
+
+@kernel
+def phase_of(known: Any, hours: Any, history: Any) -> Any:
+    """0 learning, 1 shadow, 2 protecting, from µs known, hours active and µs of history."""
+    if (known >= SHADOW_US and hours >= ACTIVE_HOURS) or known * YOUNG_SHARE >= history:
+        return 2
+    return 1 if known >= LEARNING_US and hours >= ACTIVE_HOURS else 0
+
+
+@kernel
+def _meet(table: Any, used: Any, host: Any, now: Any) -> Any:
+    """Slot of a host; its cells are first seen (µs) and hours active, its last the hour counted last."""
+    keys, cells, last = table
+    slot = find(keys, host)
+    if keys[slot] == np.uint64(0):
+        keys[slot] = host
+        used[0] += 1
+        cells[slot, 0], cells[slot, 1], last[slot] = now, 1.0, now
+    elif now - last[slot] >= _HOUR_US:
+        cells[slot, 1] += 1.0
+        last[slot] = now
+    return slot
+
+
+@kernel
+def walk(
+    columns: Any,
+    table: Any,
+    used: Any,
+    max_entries: Any,
+    began: Any,
+    start: Any,
+    stop: Any,
+    out: Any,
+) -> Any:
+    """Phases of both ends of each row, as they were when it came; returns the row at which the table is full, or
+    ``stop``."""
+    orig, resp, times = columns
+    cells = table[1]
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
+        now = times[row]
+        if began[0] == 0:
+            began[0] = now
+        for end in range(2):
+            slot = _meet(table, used, orig[row] if end == 0 else resp[row], now)
+            out[row, end] = phase_of(now - cells[slot, 0], cells[slot, 1], now - began[0])
+    return stop
+
+
+class Phases:
+    """What is known of how long each host is known.
+
+    Args:
+        max_entries: bound of the table (32 bytes a host); the hosts seen longest ago go first.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        self.hosts = Counts(max_entries)
+        self._began = np.zeros(1, dtype=np.int64)
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``orig_phase`` and ``resp_phase``, indexes of `PHASES`."""
+        out = np.empty((units.height, 2), dtype=np.int64)
+        columns = tuple(units[name].to_numpy() for name in ("orig_id", "resp_id", "obs_ts"))
+        hosts = self.hosts
+        hosts.walk(
+            units.height,
+            _NEW_ENTRIES,
+            lambda start, stop, table: walk(
+                columns, table, hosts.used, hosts.max_entries, self._began, start, stop, out
+            ),
+        )
+        return pl.DataFrame({"orig_phase": out[:, 0], "resp_phase": out[:, 1]})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        return {**self.hosts.arrays(), "began": self._began}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        self.hosts.load({name: array for name, array in arrays.items() if name != "began"})
+        self._began[:] = arrays["began"]

@@ -1,0 +1,75 @@
+"""Timing: how unlikely is this hour of the day for this edge, this host, hosts like it?
+
+The symbol is the two-hour part of a working day or of a weekend, local time of the plant; the chain of contexts
+(`backoff`) is edge and service, host, role::
+
+    P(w | s, d, service) <- P(w | s) <- P(w | role of s)
+
+Two chains with parts that begin an hour apart make the edges of the parts soft: five past eight is not far from five
+to eight. What runs day and night makes every hour likely; what a person does makes the night dear. This is the
+hour-of-week exposure of a Gamma-Poisson rate (Heard, Rubin-Delanchy, Lawson 2014) reduced to what one event tells:
+which hour, given that it happened; how often is for `volume`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.score import backoff
+from detector.score.memory import Memory
+from detector.state.keys import mix_all
+
+_CHAINS, _LEVELS = 2, 3
+_SATURDAY: Final = 6  # ISO weekday
+_PART_HOURS: Final = 2
+
+
+def parts(times: pl.Series, zone: str) -> NDArray[np.uint64]:
+    """Shape (n, 2): which part of which kind of day, for parts that begin at even and at odd hours; from 1."""
+    local = times.cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone)
+    hour = local.dt.hour().cast(pl.Int64).to_numpy()
+    rest = (local.dt.weekday() >= _SATURDAY).to_numpy()
+    shifts = [(hour + shift) % 24 // _PART_HOURS for shift in range(_CHAINS)]
+    return np.stack([1 + part + 24 * rest for part in shifts], axis=1).astype(np.uint64)
+
+
+class Timing:
+    """The model with its state.
+
+    Args:
+        zone: IANA time zone in which people work. For the rest see `memory.Memory`.
+    """
+
+    name: Final = "timing"
+
+    def __init__(self, strata: int, max_entries: int, half_life_days: float, zone: str) -> None:
+        self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
+        self._zone = zone
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``p_timing``; ``timing`` (nats), ``hour_seen`` (hours in which this edge was used in this part of the day).
+        Only what the structure model took for a new hour is asked."""
+        orig, resp, service = (units[name].to_numpy() for name in ("orig_id", "resp_id", "service_id"))
+        chain = np.stack([mix_all(mix_all(orig, resp), service), orig, units["orig_role"].to_numpy()], axis=1)
+        questions = backoff.Questions(
+            contexts=np.ascontiguousarray(np.stack([chain] * _CHAINS, axis=1)),
+            symbols=parts(units["ts"], self._zone),
+            asked=(units["p_structure"] < 1.0).to_numpy(),
+            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            bonus=np.zeros(units.height),
+            time=units["obs_ts"].to_numpy(),
+            teach=units["teach"].to_numpy(),
+        )
+        out = backoff.answer(self.memory, questions)
+        return pl.DataFrame({"p_timing": out[:, 1], "timing": out[:, 0], "hour_seen": out[:, 2]})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        return self.memory.arrays()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        self.memory.load(arrays)
