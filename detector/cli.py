@@ -99,17 +99,19 @@ def simulate_command(
     days: Annotated[float, typer.Option(min=0.1, max=366, help="Length of the history.")] = 7.0,
     hosts: Annotated[int, typer.Option(min=40, max=10_000, help="Hosts in office, plant and supplier zones.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    density: Annotated[float, typer.Option(help="Share of routine repetitions that the sensors saw, up to 1.")] = 1.0,
+    netflow: Annotated[bool, typer.Option(help="Whether NetFlow is written beside Zeek logs.")] = True,
     campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
-    plant = _simulate(out_dir, days, hosts, seed, campaigns)
+    plant = _simulate(out_dir, days=days, hosts=hosts, seed=seed, density=density, netflow=netflow, campaigns=campaigns)
     places = {
         "Zeek logs": plant.zeek_dir,
         "NetFlow": plant.netflow_dir,
         "labels": plant.labels,
         "plant file": plant.plant,
     }
-    for name, path in places.items():
+    for name, path in ((name, path) for name, path in places.items() if path):
         out.print(f"{name:<11} {path}", soft_wrap=True, markup=False, highlight=False)
     out.print(
         f"\nTry: eastwest backtest {plant.zeek_dir} --plant {plant.plant} --labels {plant.labels} "
@@ -132,7 +134,7 @@ def demo_command(
     if logs.exists() and not (logs / "labels.csv").exists():
         raise ConfigError("--out", "", f"{logs} exists and was not written by the demo; choose another folder")
     shutil.rmtree(logs, ignore_errors=True)
-    plant = _simulate(logs, DEMO_DAYS, DEMO_HOSTS, DEMO_SEED, campaigns=True)
+    plant = _simulate(logs, days=DEMO_DAYS, hosts=DEMO_HOSTS, seed=DEMO_SEED)
     with _bars() as progress:
         result = backtest(
             [plant.zeek_dir],
@@ -148,7 +150,7 @@ def demo_command(
     out.print(said, soft_wrap=True, markup=False)
 
 
-def _simulate(out_dir: Path, days: float, hosts: int, seed: int, campaigns: bool) -> SimulatedPlant:
+def _simulate(out_dir: Path, **wish: Any) -> SimulatedPlant:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=err) as bars:
         task = bars.add_task("simulating", total=1.0)
 
@@ -156,7 +158,7 @@ def _simulate(out_dir: Path, days: float, hosts: int, seed: int, campaigns: bool
             bars.update(task, completed=share, description=f"simulating {day}")
 
         try:
-            return simulate(out_dir, days=days, hosts=hosts, seed=seed, campaigns=campaigns, progress=update)
+            return simulate(out_dir, **wish, progress=update)
         except (ValueError, FileExistsError) as problem:
             raise ConfigError("simulate", "", str(problem)) from problem
 

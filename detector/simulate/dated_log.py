@@ -11,7 +11,7 @@ from .rhythm import DAY, date
 
 
 class DatedLog:
-    """One log over many days. Holds what is not due yet, so memory is bounded by a day's lines.
+    """One log over many days. Holds only what is not due yet.
 
     Args:
         path_of: the file for a UTC date such as ``2026-03-02``.
@@ -22,6 +22,11 @@ class DatedLog:
         self._due: list[Ints] = []
         self._lines: list[str] = []
         self.written = 0
+
+    @property
+    def held(self) -> int:
+        """Lines waiting for their time."""
+        return len(self._lines)
 
     def add(self, due: Ints, lines: list[str]) -> None:
         """Takes lines, each with the moment (µs) at which the sensor writes it. Lines end with a newline."""

@@ -39,6 +39,8 @@ class Purpose(IntEnum):
     ATTACK = auto()
     ZEEK = auto()
     NETFLOW = auto()
+    DENSITY = auto()
+    HOURS = auto()
 
 
 def stream(seed: int, purpose: Purpose, day: int = 0) -> np.random.Generator:

@@ -1,11 +1,11 @@
-"""The name lookups and Kerberos tickets that come before a connection to a named server."""
+"""What a connection causes: name lookups and Kerberos tickets before it, the proxy's own fetch after it."""
 
 from typing import Final
 
 import numpy as np
 
 from .acts import Acts, ActTable
-from .draw import Box, below, box
+from .draw import Box, below, box, chance
 from .plant import Plant
 from .services import Kind
 
@@ -41,14 +41,18 @@ _TICKET_SHARE: Final = np.array([_LOOKED_UP.get(kind, (0, 0))[1] for kind in Kin
 _ASKED: Final[Box] = (1, 4, 11, 40, 900)
 _GRANTED: Final[Box] = (1, 3, 8, 19, 400)
 _MAPPED: Final[Box] = (2, 5, 12, 40, 600)
+# The proxy's cache misses, of 100, and how much later it fetches, ms.
+_MISSED: Final = 60
+_FETCHED: Final[Box] = (2, 3, 5, 8, 11)
 _RPC: Final = (Kind.RPC_LOGON, Kind.RPC_ADMIN, Kind.RPC_REPLICA)
 
 
 def with_lookups(table: ActTable, plant: Plant, rng: np.random.Generator) -> ActTable:
-    """The table, and what its rows cause shortly before at domain controllers and endpoint mappers.
+    """The table, and what its rows cause at domain controllers, endpoint mappers and web sites.
 
     A domain controller asks itself, which no sensor sees. RPC on a changing port starts at the mapper.
     """
+    table = _fetched(table, plant, rng)
     acts = Acts.of(table)
     for share, kind, lead in ((_DNS_SHARE, Kind.DNS, _ASKED), (_TICKET_SHARE, Kind.KRB_TGS, _GRANTED)):
         asks = below(rng, 1000, len(table)) < share[table.kind]
@@ -59,4 +63,13 @@ def with_lookups(table: ActTable, plant: Plant, rng: np.random.Generator) -> Act
     calls = table.take(np.isin(table.kind, _RPC))
     ahead = box(rng, _MAPPED, len(calls)) * 1000
     acts.add(Kind.EPMAP, calls.ts - ahead, calls.orig, calls.resp, calls.user, hop=calls.hop, fate=calls.fate)
+    return acts.table()
+
+
+def _fetched(table: ActTable, plant: Plant, rng: np.random.Generator) -> ActTable:
+    """With what the proxy does not have in its cache and fetches, a few ms later."""
+    acts = Acts.of(table)
+    missed = table.take((table.kind == Kind.PROXY) & chance(rng, _MISSED, len(table)))
+    later = missed.ts + box(rng, _FETCHED, len(missed)) * 1000
+    acts.add(Kind.WEB, later, missed.resp, missed.detail, plant.machine[missed.resp], missed.detail)
     return acts.table()

@@ -52,7 +52,6 @@ def office_day(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, 
         times = within(clock_times(rng, OFFICE, len(desk)), np.repeat(arrive, count), np.repeat(leave, count))
         resp, detail = _partner(plant, kind, desk, rng)
         acts.add(kind, day.at(times), desk, resp, plant.owner[desk], detail)
-    _proxy_out(plant, acts, rng)
     _lost_printer(plant, day, present, rng, acts)
 
 
@@ -105,15 +104,6 @@ def _site(plant: Plant, rng: np.random.Generator, n: int) -> Ints:
     """Web sites, the first ones far more often: the smaller of three draws."""
     first = len(plant.hosts) - SITES
     return first + np.minimum(below(rng, SITES, n), np.minimum(below(rng, SITES, n), below(rng, SITES, n)))
-
-
-def _proxy_out(plant: Plant, acts: Acts, rng: np.random.Generator) -> None:
-    """What the proxy does not have in its cache it fetches, a few ms later."""
-    asked = acts.table()
-    missed = asked.take((asked.kind == Kind.PROXY) & (chance(rng, 60, len(asked))))
-    proxy = plant.of(Role.PROXY)
-    later = missed.ts + 2000 + below(rng, 9000, len(missed))
-    acts.add(Kind.WEB, later, proxy, missed.detail, plant.machine[proxy], missed.detail)
 
 
 def _lost_printer(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:

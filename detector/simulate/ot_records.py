@@ -5,6 +5,7 @@ s7comm parser: codes as hexadecimal text, both directions logged, source and des
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from .draw import Ints, Mask, below
 from .plant import Plant
 from .protocol_records import Logs, Talk, talks
-from .rhythm import MINUTE
+from .rhythm import HOUR, MINUTE, SECOND
 from .services import Kind
 from .wire import Conns
 
@@ -23,7 +24,7 @@ _WRITES: Final = (
     "WRITE_SINGLE_COIL",
     "WRITE_MULTIPLE_COILS",
 )
-_PANEL_WRITE: Final = 600  # a panel writes once in so many polls: a set point changed by the operator
+_PANEL_WRITE: Final = 10 * HOUR  # so often a panel writes: a set point changed by the operator
 _SESSION_WRITE: Final = 30  # of 100 requests of a session that is there to change something
 
 
@@ -83,7 +84,7 @@ class OtRecords:
         turn = _turn_numbers(part.turns)
         of = np.repeat(np.arange(len(rows)), part.turns)
         asked = _request_times(part, kind, of, turn, rng)
-        writes = _writes(kind, part.detail[of], rng)
+        writes = _writes(part, kind, of, rng)
         name = np.where(writes, len(_READS) + below(rng, len(_WRITES), len(of)), (turn + part.detail[of]) % 3)
         answer = np.minimum(asked + 2000 + below(rng, 21_000, len(of)), part.end[of])
         unit = 1 + part.resp[of] % 8
@@ -105,7 +106,8 @@ class OtRecords:
     def _s7(self, talk: Talk, script: list[S7Call]) -> None:
         for number, call in enumerate(script):
             if talk.kind == Kind.S7_POLL:
-                ask = min(talk.ts + number * MINUTE + 1000 + talk.dice[number % 8] % 90_000, talk.ts + talk.duration)
+                tick = talk.ts + talk.duration * number // talk.turns
+                ask = min(tick + 1000 + talk.dice[number % 8] % 90_000, talk.ts + talk.duration)
             else:
                 ask = talk.moment(number, len(script))
             reply = min(ask + 1500 + talk.dice[(number + 3) % 8] % 19_000, talk.ts + talk.duration)
@@ -147,27 +149,29 @@ def _turn_numbers(turns: Ints) -> Ints:
 
 def _request_times(part: Conns, kind: Kind, of: Ints, turn: Ints, rng: np.random.Generator) -> Ints:
     if kind == Kind.MODBUS_POLL:
-        asked = part.ts[of] + turn * MINUTE + 500 + below(rng, 90_000, len(of))
+        asked = part.ts[of] + part.duration[of] * turn // part.turns[of] + 500 + below(rng, 90_000, len(of))
     else:
         asked = part.ts[of] + part.duration[of] * turn // (part.turns[of] + 1)
     bounded: Ints = np.minimum(asked, part.end[of])
     return bounded
 
 
-def _writes(kind: Kind, detail: Ints, rng: np.random.Generator) -> Mask:
-    writes: Mask = np.zeros(len(detail), dtype=np.bool_)
+def _writes(part: Conns, kind: Kind, of: Ints, rng: np.random.Generator) -> Mask:
+    writes: Mask = np.zeros(len(of), dtype=np.bool_)
     if kind == Kind.MODBUS_POLL:
-        writes = below(rng, _PANEL_WRITE, len(detail)) == 0
+        pause = part.duration[of] // part.turns[of] // SECOND
+        writes = below(rng, _PANEL_WRITE // SECOND, len(of)) < pause
     if kind == Kind.MODBUS_SESSION:
-        writes = (detail == 1) & (below(rng, 100, len(detail)) < _SESSION_WRITE)
+        writes = (part.detail[of] == 1) & (below(rng, 100, len(of)) < _SESSION_WRITE)
     return writes
 
 
 def _s7_script(talk: Talk) -> list[S7Call]:
     """What is said in one S7 conversation."""
     if talk.kind == Kind.S7_POLL:
-        first = talk.detail % _PANEL_WRITE
-        return [_SETUP, *(_WRITE if (i + first) % _PANEL_WRITE == 0 else _READ for i in range(1, talk.turns))]
+        since = talk.detail * MINUTE % _PANEL_WRITE  # the last write of the link before
+        due = [(talk.duration * i // talk.turns + since) // _PANEL_WRITE for i in range(talk.turns)]
+        return [_SETUP, *(_WRITE if now > before else _READ for before, now in pairwise(due))]
     if talk.kind == Kind.S7_SESSION:
         upload = _UPLOAD if talk.dice[0] % 8 == 0 else ()
         changes = (_WRITE,) if talk.detail == 1 else ()

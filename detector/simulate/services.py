@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from .draw import Box, Ints
-from .rhythm import MINUTE
 
 
 class Kind(IntEnum):
@@ -413,8 +412,8 @@ SERVICES: Final[dict[Kind, Service]] = {
 }
 """The look of every kind."""
 
-POLLS: Final = {Kind.MODBUS_POLL: MINUTE, Kind.S7_POLL: MINUTE}
-"""Kinds whose turns follow from their length: one every so many µs."""
+POLLS: Final = (Kind.MODBUS_POLL, Kind.S7_POLL)
+"""Kinds whose turns follow from their length."""
 
 PROBED_PORTS: Final = (22, 80, 135, 139, 443, 445, 3389, 5985, 8080, 161)
 """What a vulnerability scanner's discovery asks first: the usual management ports."""

@@ -12,6 +12,7 @@ import numpy as np
 from . import cells, drift, office, servers, suppliers
 from .acts import Acts, ActTable
 from .campaigns import Hop, attack_acts, clean_until, plan_campaigns
+from .density import WHOLE, parts, poll_period, thin
 from .draw import Ints, Purpose, stream
 from .lookups import with_lookups
 from .netflow_writer import NetflowWriter
@@ -24,7 +25,10 @@ from .zeek_writer import ZeekWriter
 START: Final = datetime(2026, 3, 2, tzinfo=UTC)
 """Default start, a Monday. Never the wall clock: a simulation is the same tomorrow."""
 
+PACES: Final = ("minutes", "hours")
+_USUAL_CAMPAIGNS: Final = 2  # of each story one
 _FOREVER: Final = 1 << 62
+_BLOCK: Final = 50_000  # connections in memory as text at once: some 200 MB with all their records
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class SimulatedPlant:
     Args:
         root: the folder all of it is in.
         zeek_dir: ``<date>/<log>.log``, Zeek JSON.
-        netflow_dir: ``<date>.json``, goflow2 JSON, the same connections.
+        netflow_dir: ``<date>.json``, goflow2 JSON, the same connections; None if not wanted.
         labels: CSV, one row an attack hop; only its header without campaigns.
         plant: the plant file.
         start, end: ISO 8601 times of the simulated span.
@@ -44,7 +48,7 @@ class SimulatedPlant:
 
     root: Path
     zeek_dir: Path
-    netflow_dir: Path
+    netflow_dir: Path | None
     labels: Path
     plant: Path
     start: str
@@ -53,14 +57,17 @@ class SimulatedPlant:
     counts: dict[str, int]
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what the command takes, the function takes
     out: Path,
     *,
     days: float = 7,
     hosts: int = 200,
     seed: int = 1,
     start: datetime | None = None,
-    campaigns: bool = True,
+    density: float = 1.0,
+    netflow: bool = True,
+    campaigns: bool | int = True,
+    pace: str = "minutes",
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedPlant:
     """Simulates a plant and writes its logs.
@@ -71,7 +78,10 @@ def simulate(
         hosts: addresses in the plant, 40 to 10,000.
         seed: same seed, same bytes. Not negative.
         start: first instant; an aware datetime. Default `START`.
-        campaigns: False for quiet weeks: the same ordinary life, nobody attacks.
+        density: share of routine repetitions that the sensors saw, above 0, at most 1 = all; see `density.thin`.
+        netflow: False for Zeek logs only.
+        campaigns: how many attacks; True for two. With False the same ordinary life, nobody attacks.
+        pace: how long intruders wait between hops, "minutes" or "hours".
         progress: called after each day with its date and the share done.
 
     Raises:
@@ -82,7 +92,13 @@ def simulate(
     until = first + round(days * 86_400) * 1_000_000
     if days <= 0 or seed < 0:
         raise ValueError(f"days must be above 0 and seed not negative, not {days} and {seed}")
-    run = _Run(out, build_plant(hosts, seed), seed, first, until, campaigns)
+    if not 0 < parts(density) <= WHOLE:
+        raise ValueError(f"density must be above 0 and at most 1, not {density}")
+    if campaigns < 0 or pace not in PACES:
+        raise ValueError(f"campaigns must not be negative and pace one of {PACES}, not {campaigns} and {pace!r}")
+    count = _USUAL_CAMPAIGNS if campaigns is True else int(campaigns)
+    wish = _Wish(out, seed, (first, until), parts(density), netflow, count, pace)
+    run = _Run(build_plant(hosts, seed), wish)
     for done, day in enumerate(run.days, start=1):
         run.simulate_day(day)
         if progress:
@@ -90,72 +106,107 @@ def simulate(
     return run.finish()
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for; ``span`` in µs, ``density`` in parts of `density.WHOLE`."""
+
+    out: Path
+    seed: int
+    span: tuple[int, int]
+    density: int
+    netflow: bool
+    campaigns: int
+    pace: str
+
+
 class _Run:
     """One simulation under way."""
 
-    def __init__(self, out: Path, plant: Plant, seed: int, first: int, until: int, campaigns: bool) -> None:
-        self._out, self._plant, self._seed, self._first, self._until = out, plant, seed, first, until
-        zeek, netflow = out / "zeek", out / "netflow"
+    def __init__(self, plant: Plant, wish: _Wish) -> None:
+        self._plant, self._wish = plant, wish
+        zeek, netflow = wish.out / "zeek", wish.out / "netflow"
         if zeek.exists() or netflow.exists():
-            raise FileExistsError(f"{out} holds logs already; choose a new folder")
-        for folder in (zeek, netflow):
+            raise FileExistsError(f"{wish.out} holds logs already; choose a new folder")
+        for folder in (zeek, netflow) if wish.netflow else (zeek,):
             folder.mkdir(parents=True)
+        first, until = wish.span
         begin = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=first)
         self.days = [day_of(begin, i) for i in range((until - 1) // DAY - first // DAY + 1)]
-        self._hired = drift.first_days(plant, len(self.days), seed)
-        self._hops = plan_campaigns(plant, self.days, (first, until), self._hired, seed) if campaigns else []
+        self._hired = drift.first_days(plant, len(self.days), wish.seed)
+        self._hops = plan_campaigns(plant, self.days, wish.span, self._hired, wish.seed) if wish.campaigns else []
         self._seen: dict[int, list[tuple[int, int, str, str]]] = {}
-        self._book = drift.AddressBook(plant, seed)
-        self._zeek, self._netflow = ZeekWriter(zeek, plant), NetflowWriter(netflow, plant)
+        self._book = drift.AddressBook(plant, wish.seed)
+        self._zeek = ZeekWriter(zeek, plant)
+        self._netflow = NetflowWriter(netflow, plant) if wish.netflow else None
 
     def simulate_day(self, day: Day) -> None:
         """One UTC day from intents to files."""
         self._book.turn(day)
-        ordinary = with_lookups(self._ordinary(day), self._plant, self._stream(day, Purpose.LOOKUPS))
-        parts = [connect(ordinary, self._until, self._stream(day, Purpose.WIRE))]
-        hostile = Acts()
-        today = [(i, hop) for i, hop in enumerate(self._hops) if day.midnight <= hop.at < day.midnight + DAY]
-        attack_acts(today, hostile)
-        rng = self._stream(day, Purpose.ATTACK)
-        parts.append(connect(with_lookups(hostile.table(), self._plant, rng), self._until, rng))
-        conns = join(parts)
-        conns = conns.take((conns.ts >= self._first) & (conns.ts < self._until))
+        conns = join([self._ordinary(day), self._hostile(day)])
+        first, until = self._wish.span
+        conns = conns.take((conns.ts >= first) & (conns.ts < until))
         self._note_hops(conns)
-        self._zeek.add(conns, self._book.addresses, self._stream(day, Purpose.ZEEK))
-        self._netflow.add(conns, self._book.addresses, self._stream(day, Purpose.NETFLOW))
-        for writer in (self._zeek, self._netflow):
-            writer.write_until(day.midnight + DAY)
+        zeek, netflow = self._stream(day, Purpose.ZEEK), self._stream(day, Purpose.NETFLOW)
+        for block in range(0, len(conns), _BLOCK):
+            self._write(conns.take(np.arange(block, min(block + _BLOCK, len(conns)))), day, zeek, netflow)
+        self._write_until(day.midnight + DAY)
+
+    def _write(self, conns: Conns, day: Day, zeek: np.random.Generator, netflow: np.random.Generator) -> None:
+        """Hands a block to the writers; what was due before it can go to the disk."""
+        self._write_until(min(int(conns.ts[0]), day.midnight + DAY))
+        self._zeek.add(conns, self._book.addresses, zeek)
+        if self._netflow:
+            self._netflow.add(conns, self._book.addresses, netflow)
+
+    def _write_until(self, moment: int) -> None:
+        self._zeek.write_until(moment)
+        if self._netflow:
+            self._netflow.write_until(moment)
 
     def finish(self) -> SimulatedPlant:
         """Writes what is left, the labels and the plant file."""
-        self._zeek.write_until(_FOREVER)
-        self._netflow.write_until(_FOREVER)
-        labels, plant_path = self._out / "labels.csv", self._out / "plant.yaml"
+        self._write_until(_FOREVER)
+        out, (first, until) = self._wish.out, self._wish.span
+        labels, plant_path = out / "labels.csv", out / "plant.yaml"
         self._write_labels(labels)
         plant_path.write_text(plant_yaml(self._plant), encoding="utf-8", newline="\n")
-        clean = clean_until(self.days, self._first, self._until)
         counts = self._zeek.written | {
-            "netflow": self._netflow.written,
+            "netflow": self._netflow.written if self._netflow else 0,
             "hosts": len(self._plant.inside),
             "hops": len(self._hops),
             "campaigns": len({hop.campaign for hop in self._hops}),
         }
         return SimulatedPlant(
-            self._out,
-            self._out / "zeek",
-            self._out / "netflow",
+            out,
+            out / "zeek",
+            out / "netflow" if self._netflow else None,
             labels,
             plant_path,
-            iso(self._first),
-            iso(self._until),
-            iso(clean),
+            iso(first),
+            iso(until),
+            iso(clean_until(self.days, first, until)),
             counts,
         )
 
-    def _stream(self, day: Day, purpose: Purpose) -> np.random.Generator:
-        return stream(self._seed, purpose, day.number)
+    def _ordinary(self, day: Day) -> Conns:
+        """What everybody but an intruder does today."""
+        table = thin(self._intents(day), self._wish.density, self._stream(day, Purpose.DENSITY))
+        table = with_lookups(table, self._plant, self._stream(day, Purpose.LOOKUPS))
+        return self._connect(table, self._stream(day, Purpose.WIRE))
 
-    def _ordinary(self, day: Day) -> ActTable:
+    def _hostile(self, day: Day) -> Conns:
+        """What the intruders do today."""
+        acts, rng = Acts(), self._stream(day, Purpose.ATTACK)
+        attack_acts(((i, hop) for i, hop in enumerate(self._hops) if 0 <= hop.at - day.midnight < DAY), acts)
+        return self._connect(with_lookups(acts.table(), self._plant, rng), rng)
+
+    def _connect(self, table: ActTable, rng: np.random.Generator) -> Conns:
+        return connect(table, self._wish.span[1], rng, poll_period(self._wish.density))
+
+    def _stream(self, day: Day, purpose: Purpose) -> np.random.Generator:
+        return stream(self._wish.seed, purpose, day.number)
+
+    def _intents(self, day: Day) -> ActTable:
         """What everybody but an intruder means to do today."""
         plant, acts = self._plant, Acts()
         present: Ints = office.people_of(plant, day, self._hired, self._stream(day, Purpose.PRESENCE))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from . import services
 from .acts import DEAD, DRAWN, ActTable
 from .draw import Ints, Mask, below, box, boxes, weighted
+from .rhythm import MINUTE
 from .services import IS_TCP, POLLS, Kind
 
 STATES: Final = ("SF", "S0", "REJ", "RSTO", "RSTR", "S1", "OTH")
@@ -65,13 +66,16 @@ class Conns:
         return mask
 
 
-def connect(table: ActTable, until: int, rng: np.random.Generator) -> Conns:
-    """Carries out a day's intents; what outlasts ``until`` (µs) is cut off, as a stopping sensor does."""
+def connect(table: ActTable, until: int, rng: np.random.Generator, poll: int = MINUTE) -> Conns:
+    """Carries out a day's intents; what outlasts ``until`` (µs) is cut off, as a stopping sensor does.
+
+    ``poll`` is the time (µs) between the requests of a poll that are logged; its bytes are those of one a minute.
+    """
     kind, n = table.kind, len(table)
     state = _states(table, rng)
     duration, state = _durations(table, state, until, rng)
-    turns = _turns(kind, duration, rng)
-    sent, received = _payloads(kind, state, turns, rng)
+    drawn = boxes(rng, services.TURNS[kind])
+    sent, received = _payloads(kind, state, _turns(kind, drawn, duration, MINUTE), rng)
     orig_p, resp_p = _ports(table, rng)
     orig_pkts, resp_pkts = _packets(table, state, duration, (sent, received), rng)
     return Conns(
@@ -87,7 +91,7 @@ def connect(table: ActTable, until: int, rng: np.random.Generator) -> Conns:
         table.hop,
         state,
         duration,
-        turns,
+        _turns(kind, drawn, duration, poll),
         sent,
         received,
         orig_pkts,
@@ -127,11 +131,8 @@ def _durations(table: ActTable, state: Ints, until: int, rng: np.random.Generato
     return np.where(late, np.maximum(until - table.ts - 1, 0), duration), state
 
 
-def _turns(kind: Ints, duration: Ints, rng: np.random.Generator) -> Ints:
-    turns = boxes(rng, services.TURNS[kind])
-    for poll, period in POLLS.items():
-        turns = np.where(kind == poll, 1 + duration // period, turns)
-    return turns
+def _turns(kind: Ints, drawn: Ints, duration: Ints, poll: int) -> Ints:
+    return np.where(np.isin(kind, POLLS), 1 + duration // poll, drawn)
 
 
 def _payloads(kind: Ints, state: Ints, turns: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
