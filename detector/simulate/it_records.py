@@ -11,7 +11,7 @@ import numpy as np
 from .plant import DOMAIN, Plant, Role
 from .protocol_records import Fields, Logs, Talk, talks
 from .rhythm import MINUTE
-from .services import Kind
+from .services import MISTYPED, Kind
 from .wire import Conns
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _LOGON_CALLS: Final = (
     ("drsuapi", "DRSCrackNames"),
     ("drsuapi", "DRSUnbind"),
 )
-_ADMIN_CALLS: Final = (
+ADMIN_CALLS: Final = (
     ("winreg", "OpenLocalMachine"),
     ("winreg", "BaseRegOpenKey"),
     ("winreg", "BaseRegQueryValue"),
@@ -84,6 +84,8 @@ _ADMIN_CALLS: Final = (
     ("eventlog", "ElfrReadELW"),
     ("samr", "SamrLookupNamesInDomain"),
 )
+"""A remote administration session makes some of these in turn, from the one that the act's ``detail`` names on."""
+
 _SERVICE_CALLS: Final = (
     "OpenSCManagerW",
     "CreateServiceW",
@@ -110,6 +112,7 @@ class ItRecords:
             Kind.RPC_ADMIN: self._calls,
             Kind.RPC_REPLICA: self._replica,
             Kind.SMB_FILE: self._file_share,
+            Kind.SMB_BULK: self._file_share,
             Kind.SMB_POLICY: self._policy,
             Kind.SMB_COPY: self._admin_share,
             Kind.SVC_EXEC: self._service,
@@ -169,7 +172,7 @@ class ItRecords:
             "service": wanted,
         }
         flags: Fields = {"forwardable": True, "renewable": True}
-        luck = talk.dice[0] % 100
+        luck = 0 if first and talk.detail == MISTYPED else talk.dice[0] % 100
         # Clients ask without pre-authentication first; a few have the wrong password or an unknown name.
         if luck < (_UNPREPARED if first else 1):
             error = "KDC_ERR_S_PRINCIPAL_UNKNOWN"
@@ -191,9 +194,11 @@ class ItRecords:
             self._rpc(talk, step, 2, "135", "epmapper", "ept_map")
 
     def _calls(self, talk: Talk) -> None:
-        calls = _LOGON_CALLS if talk.kind == Kind.RPC_LOGON else _ADMIN_CALLS
+        chosen, calls = talk.detail, ADMIN_CALLS
+        if talk.kind == Kind.RPC_LOGON:
+            chosen, calls = talk.dice[0], _LOGON_CALLS
         port = str(49_664 + talk.resp % 9)
-        first = talk.dice[0] % len(calls)
+        first = chosen % len(calls)
         for step in range(talk.turns):
             self._rpc(talk, step, talk.turns, port, *calls[(first + step) % len(calls)])
         if talk.dice[1] % 20 == 0:

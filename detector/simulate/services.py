@@ -56,6 +56,8 @@ class Kind(IntEnum):
     S7_POLL = auto()
     S7_SESSION = auto()
     S7_PROGRAM = auto()
+    SMB_BULK = auto()
+    SQL_BULK = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,11 +411,32 @@ SERVICES: Final[dict[Kind, Service]] = {
         per_turn=True,
         faults=(4, 2, 40),
     ),
+    # Whole folders and tables at once: far above what most pairs of hosts ever move.
+    Kind.SMB_BULK: Service(
+        "tcp",
+        445,
+        _DISK,
+        (20_000, 90_000, 300_000, 1_200_000, 7_000_000),
+        (400_000, 1_500_000, 4_000_000, 12_000_000, 60_000_000),
+        (500_000_000, 1_200_000_000, 2_600_000_000, 6_000_000_000, 40_000_000_000),
+        (3, 5, 8, 12, 40),
+    ),
+    Kind.SQL_BULK: Service(
+        "tcp",
+        1433,
+        "",
+        (9000, 60_000, 200_000, 700_000, 3_600_000),
+        (20_000, 90_000, 300_000, 900_000, 9_000_000),
+        (200_000_000, 500_000_000, 1_100_000_000, 2_500_000_000, 16_000_000_000),
+    ),
 }
 """The look of every kind."""
 
 POLLS: Final = (Kind.MODBUS_POLL, Kind.S7_POLL)
 """Kinds whose turns follow from their length."""
+
+MISTYPED: Final = -1
+"""The ``detail`` of a ticket request with a wrong password."""
 
 PROBED_PORTS: Final = (22, 80, 135, 139, 443, 445, 3389, 5985, 8080, 161)
 """What a vulnerability scanner's discovery asks first: the usual management ports."""
