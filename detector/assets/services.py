@@ -69,6 +69,9 @@ INTERACTIVE_SERVICES: Final = {
 }  # fmt: skip
 """Services that give a foothold on arrival, with the ATT&CK technique of a move over them."""
 
+SESSION_SERVICES: Final = frozenset(["rdp", "ssh", "vnc", "vnc-http", "rfb", "telnet", "winrm", "winrm-tls"])
+"""Services, and protocols of operations, by which somebody works on another host."""
+
 RESERVED_PORTS: Final = 1024  # ports below are assigned by IANA and served, not used, by ordinary hosts (RFC 6335)
 
 

@@ -142,8 +142,8 @@ class Enrich:
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
-        ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), and 64-bit keys of what the
-        models count: ``{orig,resp}_id``, ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and
+        ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
+        works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``, ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and
         operation), ``user_id`` (of the account's lower-case name; null without one)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
@@ -156,6 +156,7 @@ class Enrich:
             moves=((_class() >= 3) | ((pl.col("kind") == FLOW_KIND) & (pl.col("service") == "tcp/high")))
             & pl.col("resp_inside")
             & ~pl.col("resp_group"),
+            session=pl.col("service").is_in(sorted(services.SESSION_SERVICES)) & (pl.col("kind") != ATTEMPT_KIND),
         )
 
     def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:

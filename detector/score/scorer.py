@@ -9,16 +9,25 @@ from numpy.typing import NDArray
 
 from detector.config import MODELS, Settings
 from detector.score.credentials import Credentials
+from detector.score.crossing import Crossing
 from detector.score.fusion import Fusion
 from detector.score.operations import Operations
 from detector.score.phases import PHASES, Phases
+from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
 
 if TYPE_CHECKING:
     from detector.score.model import Model
 
-TRUST: Final = {"structure": 1.0, "operations": 1.0, "credentials": 1.0, "timing": 1.0}
+TRUST: Final = {
+    "structure": 1.0,
+    "operations": 1.0,
+    "credentials": 1.0,
+    "timing": 1.0,
+    "crossing": 1.0,
+    "provenance": 1.0,
+}
 """Weight of each model's opinion in the fusion, and the order in which they see rows."""
 NEWCOMER_SHARE: Final = 0.25
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
@@ -32,9 +41,12 @@ class Scorer:
         interest: of each stratum, how much of the attention it deserves.
         outside: key of the zone whose hosts are not counted as inside.
         zone: IANA time zone in which people work.
+        crossing_bonus: nats for a jump over Purdue levels without a conduit.
     """
 
-    def __init__(self, settings: Settings, interest: Sequence[float], outside: np.uint64, zone: str) -> None:
+    def __init__(
+        self, settings: Settings, interest: Sequence[float], outside: np.uint64, zone: str, crossing_bonus: float
+    ) -> None:
         bound, strata = settings.max_entries, 2 * len(interest)
         forget = settings.half_life_days
         self._strata = len(interest)
@@ -43,6 +55,8 @@ class Scorer:
         makers: dict[str, Callable[[], Model]] = {
             "operations": lambda: Operations(strata, bound, forget),
             "credentials": lambda: Credentials(strata, bound, forget),
+            "crossing": lambda: Crossing(strata, bound, forget, crossing_bonus),
+            "provenance": lambda: Provenance(strata, bound, forget),
             "timing": lambda: Timing(strata, bound, forget, zone),
         }
         others = [makers[name]() for name in MODELS if name in settings.models]
