@@ -1,14 +1,15 @@
 """From scored rows to what people see: findings, alerts within the budget, chains and incidents."""
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
-from detector.alerts.explain import alert
+from detector.alerts.explain import alert, continued, joined
 from detector.alerts.model import Alert, Incident, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.config import Settings
-from detector.correlate.chains import Background, Chains
+from detector.correlate.chains import HOP_WINDOW_US, Background, Chains
 from detector.correlate.incidents import chained, incidents
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
@@ -18,10 +19,24 @@ YOUNG_DAYS: Final = 2.0
 """A network known for less than two days shows daily habits for the first time: hops count as less strange."""
 _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
+_MAX_CASES: Final = 10_000
+_MAX_FINDINGS: Final = 16  # of one case that are kept
+KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
+
+
+@dataclass(slots=True)
+class Case:
+    """What was found between two hosts within an hour; one alert at most."""
+
+    began: int
+    findings: list[Alert] = field(default_factory=list)
+    alert: int | None = None  # its place among the alerts
 
 
 class Judge:
     """Decides which scored rows are findings and alerts, and how they chain.
+
+    An alert is one *case*: what two hosts did within an hour. What is found later in that hour is added to it.
 
     Args:
         settings: see `config.Settings`.
@@ -31,17 +46,22 @@ class Judge:
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
+        self._cases: dict[tuple[str, str], Case] = {}
         self._alerted: dict[tuple[str, ...], int] = {}
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
-        """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones."""
+        """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
+        ``p_value`` becomes that of the chain they continue when that is smaller."""
         per_day = pl.col("rows_per_day")
         wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
-        strange = (pl.col("p_value") * per_day <= wanted) & ~pl.col("resp_group") & ~pl.col("teach")
+        certain = pl.col("first_act") & (pl.col("history") >= KNOWN_DAYS)
+        strange = ((pl.col("p_value") * per_day <= wanted) | certain) & ~pl.col("resp_group") & ~pl.col("teach")
         scored = scored.with_columns(finding=strange)
-        for row in scored.filter("finding").iter_rows(named=True):
-            self._finding(row)
-        return scored
+        if not scored["finding"].any():
+            return scored
+        places = scored["finding"].arg_true()
+        p_values = [self._finding(row) for row in scored[places].iter_rows(named=True)]
+        return scored.with_columns(p_value=scored["p_value"].scatter(places, p_values))
 
     def incidents(self) -> list[Incident]:
         """All incidents as they stand, strongest first."""
@@ -56,6 +76,10 @@ class Judge:
         return {
             "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
             "alerted": [[*key, time] for key, time in self._alerted.items()],
+            "cases": [
+                [*pair, case.began, [as_dict(found) for found in case.findings], case.alert]
+                for pair, case in self._cases.items()
+            ],
             "budget": self.budget.state(),
             "chains": self.chains.state(),
         }
@@ -64,37 +88,59 @@ class Judge:
         """Replace everything by what `state` returned."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
         self._alerted = {tuple(key): time for *key, time in state["alerted"]}
+        self._cases = {
+            (src, dst): Case(began, [alert_of(found) for found in findings], place)
+            for src, dst, began, findings, place in state["cases"]
+        }
         self.budget.load(state["budget"])
         self.chains.load_state(state["chains"])
 
-    def _finding(self, row: dict[str, Any]) -> None:
-        p, rate, now = row["p_value"], row["rows_per_day"], row["obs_ts"]
-        kind = KINDS[row["kind"]]
-        act = facts(row["service"], row["operation"]).reads if row["operation"] else None
+    def _finding(self, row: dict[str, Any]) -> float:
+        """Takes one finding; returns its p-value in the light of the chain it continues."""
+        rate, now = row["rows_per_day"], row["obs_ts"]
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
-        found = alert(row, kind, PLACES[row["stratum"] % len(PLACES)], act)
+        act = facts(row["service"], row["operation"]).reads if row["operation"] else None
+        found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
+        expected = row["p_value"] * rate  # such findings a day when nothing is wrong
         if row["moves"]:
             background = Background(self.budget.findings_per_day(rate), row["hosts"])
-            per_day = p * rate * max(1.0, YOUNG_DAYS / max(row["history"], _INSTANT))
-            self.chains.add(found, row["ts"], per_day, background)
-        if not self._repeats(found, now) and self.budget.alerts(p, rate, now):
-            self._alerted[self._act_key(found)] = now
-            self.alerts.append((found, row["ts"]))
+            young = max(1.0, YOUNG_DAYS / max(row["history"], _INSTANT))
+            hop = self.chains.add(found, row["ts"], expected * young, background)
+            by_chance = self.chains.news(hop) * young
+            if by_chance < expected:
+                expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
+        case = self._case(found, row["ts"])
+        case.findings = [*case.findings, found][:_MAX_FINDINGS]
+        if case.alert is not None:
+            self.alerts[case.alert] = joined(self.alerts[case.alert][0], case.findings), self.alerts[case.alert][1]
+        elif not self._repeats(found, now):
+            certain = row["first_act"] and row["history"] >= KNOWN_DAYS
+            if self.budget.alerts(expected, rate, now, certain=certain):
+                case.alert = len(self.alerts)
+                self.alerts.append((joined(found, case.findings), row["ts"]))
+        if case.alert is not None:
+            self._alerted[_act_key(found)] = now
+        return found.p_value
 
-    def _act_key(self, found: Alert) -> tuple[str, ...]:
-        """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""
-        return (
-            found.src,
-            found.dst,
-            found.service,
-            found.kind,
-            found.techniques[0][:5] if found.techniques else "",
-        )
+    def _case(self, found: Alert, ts: int) -> Case:
+        """The open case of the two hosts, or a new one."""
+        pair = found.src, found.dst
+        known = self._cases.get(pair)
+        if known is not None and abs(ts - known.began) <= HOP_WINDOW_US:
+            return known
+        self._cases.pop(pair, None)  # so that the order of the dictionary is that of the beginnings
+        while len(self._cases) >= _MAX_CASES:
+            del self._cases[next(iter(self._cases))]
+        self._cases[pair] = Case(ts)
+        return self._cases[pair]
 
     def _repeats(self, found: Alert, now: int) -> bool:
-        """Whether the same act was an alert within a day."""
-        while self._alerted and (
-            len(self._alerted) > _MAX_REPEATS or next(iter(self._alerted.values())) < now - _REPEAT_US
-        ):
+        """Whether the same act was in an alert within a day."""
+        while len(self._alerted) > _MAX_REPEATS:
             del self._alerted[next(iter(self._alerted))]
-        return self._act_key(found) in self._alerted
+        return self._alerted.get(_act_key(found), now - _REPEAT_US) > now - _REPEAT_US
+
+
+def _act_key(found: Alert) -> tuple[str, ...]:
+    """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""
+    return (found.src, found.dst, found.service, found.kind, found.techniques[0][:5] if found.techniques else "")

@@ -1,6 +1,8 @@
 """Why a row is strange, in plain words with the numbers that made it so."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from detector.alerts.attack import named
@@ -50,6 +52,37 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         dst_zone=row["resp_zone"],
         user=row["user"],
     )
+
+
+def continued(found: Alert, p: float, root: str) -> Alert:
+    """The alert when it continues a chain of moves that chance makes less often than the act alone."""
+    reason = f"continues a chain of unlikely moves from {root}: chance makes one like it in {_one_in(p)} rows"
+    return replace(
+        found, p_value=rounded_p(p), score=round(-math.log10(p), SCORE_DIGITS), reasons=(*found.reasons, reason)
+    )
+
+
+def joined(opened: Alert, findings: Sequence[Alert]) -> Alert:
+    """One alert for all that was found of a case: it keeps the id and the time it was opened with, and takes the
+    numbers of its strongest finding and the techniques, accounts and evidence of all."""
+    strongest = min(findings, key=lambda found: found.p_value)
+    severities = ("low", "medium", "high", "critical")
+    others = dict.fromkeys(_act(found) for found in findings if _act(found) != _act(strongest))
+    also = (f"within the hour also: {', '.join(others)}",) if others else ()
+    return replace(
+        strongest,
+        alert_id=opened.alert_id,
+        ts=opened.ts,
+        severity=max((found.severity for found in findings), key=severities.index),
+        techniques=tuple(dict.fromkeys(technique for found in findings for technique in found.techniques)),
+        reasons=(*strongest.reasons, *also),
+        evidence=tuple(dict.fromkeys(pointer for found in findings for pointer in found.evidence)),
+        user=next((found.user for found in (strongest, *findings) if found.user), None),
+    )
+
+
+def _act(found: Alert) -> str:
+    return f"{found.service} {_quoted(found.operation)}" if found.operation else found.service
 
 
 def techniques(row: Row, kind: str) -> tuple[str, ...]:

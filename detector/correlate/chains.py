@@ -151,6 +151,14 @@ class Chains:
         self._forget(ts)
         return hop
 
+    def news(self, hop: Hop) -> float:
+        """Chains a day that chance makes as unlikely as the one that ends with this hop; infinite unless the hop makes
+        its chain less likely."""
+        if hop.length == 1:
+            return math.inf
+        before = self.path(hop)[-2]
+        return hop.chance if hop.chance < before.chance else math.inf
+
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
         return {

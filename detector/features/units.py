@@ -144,7 +144,8 @@ class Enrich:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
         ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
         works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``,
-        ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the account's lower-case name; null without one)."""
+        ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
+        account's lower-case name; null without one)."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
         units = self._with_act(units)

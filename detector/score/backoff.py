@@ -24,9 +24,9 @@ from detector.state.compiled import kernel
 
 _SYMBOL, _TOTAL, _ALL = np.uint64(21), np.uint64(22), np.uint64(23)
 
-COLUMNS: Final = ("surprise", "p", "seen", "total", "distinct")
+COLUMNS: Final = ("surprise", "p", "seen", "total", "distinct", "last_seen")
 """Nats; p-value; hours the symbol was seen in the first chain's narrowest context before, hours of that context,
-distinct symbols in it."""
+distinct symbols in it; hours the last chain's symbol was seen in its narrowest context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,8 @@ def walk(
             score -= np.log(
                 _probability(table, np.uint64(chain), contexts[row, chain], symbols[row, chain], now, half_life, cells)
             )
+            if chain == chains - 1:
+                out[row, 5] = cells[0, 0]
         score += bonuses[row] if cells[0, 0] < DISCOUNT else 0.0
         score = max(score, 0.0)
         p = calibration.p_value(trees, totals, tails, strata[row], score)

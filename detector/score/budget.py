@@ -35,11 +35,15 @@ class Budget:
         """Findings expected a day when nothing is wrong; a row is one when p * rows a day is at most this."""
         return min(P_CUT * rows_per_day, FINDINGS_PER_ALERT * self.alerts_per_day)
 
-    def alerts(self, p: float, rows_per_day: float, now: int) -> bool:
-        """Whether a finding with this p-value at ``now`` (µs) is an alert; call in scoring order."""
+    def alerts(self, expected: float, rows_per_day: float, now: int, *, certain: bool = False) -> bool:
+        """Whether a finding at ``now`` (µs) is an alert, if ``expected`` such a day come when nothing is wrong; call
+        in scoring order. What is ``certain`` is one at once and paid for afterwards, up to another day's budget."""
         self._advance(now)
         wanted = min(P_CUT * rows_per_day, self.correction * self.alerts_per_day)
-        if p * rows_per_day > wanted or self.tokens < 1.0:
+        if certain:
+            if self.tokens < 1.0 - self.most:
+                return False
+        elif expected > wanted or self.tokens < 1.0:
             return False
         self.tokens -= 1.0
         self.spent_this_hour += 1

@@ -3,10 +3,10 @@
 Two chains of `backoff`::
 
     P(act | s, d) <- P(act | role of s, role of d) <- P(act | protocol)
-    P(consequence class | s, d, protocol) <- P(class | s, protocol) <- P(class | role of s, protocol)
+    P(consequence class | s, protocol) <- P(class | role of s, protocol) <- P(class | protocol)
 
 The first says that this edge never did that. The second is the first write after N reads: with the classes 0 read,
-1 write, 2 operate, 3 change of mode, 4 program, a pair that read in each of N hours and never wrote gives a write
+1 write, 2 operate, 3 change of mode, 4 program, a host that read in each of N hours and never wrote gives a write
 about (T + D) / N times what hosts like it give it (for one alternative the exact law is Beta-Bernoulli,
 a / (a + b + N)). Acts of IT are classed by what they mean to an intruder: 0 chatter, 1 discovery, 2 the rest.
 Weights of acts: docs/detection.md; the operations' names: MITRE's BZAR for DCE-RPC, the protocols' own for OT.
@@ -37,12 +37,14 @@ class Operations:
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_operations``; ``operations`` (nats), ``act_seen`` (hours in which this edge did it), ``edge_hours``
-        (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it)."""
+        (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it), ``class_seen`` (hours
+        in which the host did acts of this class over this protocol), ``first_act`` (whether the row changes a
+        controller and its host never did such a thing)."""
         ids = ("orig_id", "resp_id", "service_id", "token_id", "orig_role", "resp_role")
         orig, resp, service, token, orig_role, resp_role = (units[name].to_numpy() for name in ids)
         edge = mix_all(orig, resp)
         acts = np.stack([edge, mix_all(orig_role, resp_role), service], axis=1)
-        classes = np.stack([mix_all(part, service) for part in (edge, orig, orig_role)], axis=1)
+        classes = np.stack([mix_all(part, service) for part in (orig, orig_role)] + [service], axis=1)
         questions = backoff.Questions(
             contexts=np.ascontiguousarray(np.stack([acts, classes], axis=1)),
             symbols=np.stack([token, _classes(units)], axis=1),
@@ -53,8 +55,9 @@ class Operations:
             teach=units["teach"].to_numpy(),
         )
         out = backoff.answer(self.memory, questions)
-        names = ("operations", "p_operations", "act_seen", "edge_hours", "edge_acts")
-        return pl.DataFrame({name: out[:, index] for index, name in enumerate(names)})
+        names = ("operations", "p_operations", "act_seen", "edge_hours", "edge_acts", "class_seen")
+        first = (units["consequence"] > 0).to_numpy() & (out[:, 1] < 1.0) & (out[:, 5] <= 0.0)
+        return pl.DataFrame({**{name: out[:, index] for index, name in enumerate(names)}, "first_act": first})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -1,14 +1,15 @@
 """Provenance: does the session that always precedes such an act precede this one?
 
 Nobody sits at a jump host. What leaves it follows a session that came in, minutes or hours before; a write on a
-controller from a station that suppliers use follows the supplier's log-on. So for each act or move from a host the
-symbol is how long ago the last interactive session (RDP, SSH, VNC, WinRM, telnet) came in there, in the steps of
-`GAPS_US`, and the chain of contexts (`backoff`) is host and service, host, role::
+controller from a station that suppliers use follows the supplier's log-on. So acts and moves from a host are told
+apart by whether an interactive session (RDP, SSH, VNC, WinRM, telnet) came in there in the last `SHIFT_US`, and the
+chain of contexts (`backoff`) is host and service, host, role::
 
-    P(gap | s, service) <- P(gap | s) <- P(gap | role of s)
+    P(unexplained | s, service) <- P(unexplained | s) <- P(unexplained | role of s)
 
-A host that people sit at acts at every gap, and nothing is said; an intruder who acts from a jump host at night,
-without a session, pays for it. For one alternative this is the rate of unexplained acts, (k + 1/2) / (n + 1).
+For one host this is the rate of unexplained acts, about (k + 1/2) / (n + 1). A host that people sit at acts
+unexplained all day, and nothing is said; an intruder who acts from a jump host without a session pays for it. Only the
+unexplained is strange: an act behind a session that was not needed is none.
 """
 
 from collections.abc import Mapping
@@ -24,26 +25,22 @@ from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
 
-_MINUTE_US: Final = 60_000_000
-GAPS_US: Final = np.array([15, 60, 4 * 60, 12 * 60], dtype=np.int64) * _MINUTE_US
-"""Within a quarter of an hour, an hour, half a shift, a working day; else there was no session for this."""
-_NEVER: Final = GAPS_US.size
+SHIFT_US: Final = 4 * 3_600_000_000
+"""Half a working day: people stay logged on over a meeting, not over the night."""
 _LEVELS: Final = 3
 
 
 @kernel
-def gaps(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, out: Any) -> Any:
-    """out <- step of the gap since a session last came in at the originator; notes sessions as they come."""
+def unexplained(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, out: Any) -> Any:
+    """out <- whether no session came in at the originator of late; notes sessions as they come. Returns the row at
+    which the table is full, or ``stop``."""
     origs, resps, times, sessions = columns
     keys, _, last = table
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         slot = find(keys, origs[row])
-        step = _NEVER
-        if keys[slot] != np.uint64(0):
-            step = np.searchsorted(GAPS_US, times[row] - last[slot])
-        out[row] = step
+        out[row] = keys[slot] == np.uint64(0) or times[row] - last[slot] > SHIFT_US
         if sessions[row]:
             slot = find(keys, resps[row])
             if keys[slot] == np.uint64(0):
@@ -65,13 +62,14 @@ class Provenance:
         """Host -> when the last interactive session came in there (start of it, µs)."""
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
-        """``p_provenance``; ``provenance`` (nats), ``session_gap`` (step of `GAPS_US`; their number = no session)."""
+        """``p_provenance``; ``provenance`` (nats), ``unexplained`` (no session came in at the host of late),
+        ``unexplained_share`` (of the host's hours of this service, those that were)."""
         ids = ("orig_id", "orig_role", "service_id")
         orig, role, service = (units[name].to_numpy() for name in ids)
-        gap = self._gaps(units)
+        alone = self._unexplained(units)
         questions = backoff.Questions(
             contexts=np.stack([mix_all(orig, service), orig, role], axis=1)[:, np.newaxis, :].copy(),
-            symbols=(gap + 1).astype(np.uint64)[:, np.newaxis],
+            symbols=(1 + alone).astype(np.uint64)[:, np.newaxis],
             asked=((units["p_structure"] < 1.0) & units["moves"]).to_numpy(),
             stratum=units["stratum"].cast(pl.Int64).to_numpy(),
             bonus=np.zeros(units.height),
@@ -79,16 +77,23 @@ class Provenance:
             teach=units["teach"].to_numpy(),
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame({"p_provenance": out[:, 1], "provenance": out[:, 0], "session_gap": gap})
+        return pl.DataFrame(
+            {
+                "p_provenance": np.where(alone, out[:, 1], 1.0),
+                "provenance": out[:, 0],
+                "unexplained": alone,
+                "unexplained_share": out[:, 2] / np.maximum(out[:, 3], 1.0),
+            }
+        )
 
-    def _gaps(self, units: pl.DataFrame) -> NDArray[np.int64]:
-        out = np.empty(units.height, dtype=np.int64)
+    def _unexplained(self, units: pl.DataFrame) -> NDArray[np.bool_]:
+        out = np.empty(units.height, dtype=np.bool_)
         columns = tuple(units[name].to_numpy() for name in ("orig_id", "resp_id", "ts", "session"))
         table = self.sessions
         table.walk(
             units.height,
             1,
-            lambda start, stop, arrays: gaps(columns, arrays, table.used, table.max_entries, start, stop, out),
+            lambda start, stop, arrays: unexplained(columns, arrays, table.used, table.max_entries, start, stop, out),
         )
         return out
 
