@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from detector.alerts.attack import named
 from detector.alerts.model import SCORE_DIGITS, Alert, content_id, iso, rounded_p, severity
+from detector.alerts.opinions import opinions
 
 Row = dict[str, Any]
 _BITS: Final = 1 / math.log(2)
@@ -98,16 +99,10 @@ def techniques(row: Row, kind: str) -> tuple[str, ...]:
 
 def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     source, target, what = row["orig_h"], row["resp_h"], _what(row, kind, act)
-    reasons = [f"{_seen(row)} {what} from {source} to {target}"]
-    noun = {"operation": "acts", "attempt": "failed attempts"}.get(kind, "connections")
-    reasons.append(
-        f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
-        f"host and {'operation' if kind == 'operation' else 'service'} pairs"
-    )
-    reasons.append(
-        f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before"
-    )
-    reasons.append(f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before")
+    judged = row["p_structure"] < 1.0  # else the pair did this within the hour, and something else about it is strange
+    reasons = [f"{_seen(row) if judged else 'another'} {what} from {source} to {target}"]
+    if judged:
+        reasons += _habits(row, kind)
     if row["crossing"]:
         reasons.append(
             f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "
@@ -118,14 +113,28 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     if row["user"]:
         reasons.append(f"account: {_quoted(row['user'])}")
     reasons += [f"ATT&CK {named(technique)}" for technique in techniques(row, kind)]
-    reasons.append(
-        f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
-        f"{row['structure_reverse'] * _BITS:.1f} bits given the target; "
-        f"1 in {_one_in(min(row['p_value'] * row['weight'], 1.0))} rows of its kind ({place}, {kind}) is as strange"
-    )
+    reasons += opinions(row, _count, _one_in)
+    if judged:
+        reasons.append(
+            f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
+            f"{row['structure_reverse'] * _BITS:.1f} bits given the target"
+        )
+    rare = _one_in(min(row["p_value"] * row["weight"], 1.0))
+    reasons.append(f"taken together, 1 in {rare} rows of its kind ({place}, {kind}) is as strange")
     if row["guessed"]:
         reasons.append("the direction is a guess: the flow record did not tell who began")
     return reasons
+
+
+def _habits(row: Row, kind: str) -> list[str]:
+    source, target = row["orig_h"], row["resp_h"]
+    noun = {"operation": "acts", "attempt": "failed attempts"}.get(kind, "connections")
+    return [
+        f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
+        f"host and {'operation' if kind == 'operation' else 'service'} pairs",
+        f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before",
+        f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before",
+    ]
 
 
 def _seen(row: Row) -> str:

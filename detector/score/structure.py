@@ -194,6 +194,7 @@ def walk(
         if repeats(table, pair_key, now, clock[0]):
             out[row, :] = 0.0
             out[row, 3] = out[row, 4] = 1.0
+            out[row, 10], out[row, 11] = clock[3], (now - clock[0]) / _DAY_US
             continue
         read(table, pair_key, now, half_life, pair)
         read(table, key_of(_ORIG, s, kind, kind), now, half_life, orig)
