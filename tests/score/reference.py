@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from detector.score import calibration, structure
+from detector.score import calibration, structure, table
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 FLOW = 0
@@ -96,18 +96,59 @@ def bin_of(score):
     return min(max(int(score / calibration.BIN_WIDTH), 0), calibration.BINS - 1)
 
 
-class Reference:
-    """Score then learn row by row; the results have the names of `structure.COLUMNS`."""
+class Calibrated:
+    """`Scores` of each stratum and of all rows together, and the clock that halves them."""
 
-    def __init__(self, interest, outside, half_life_days):
-        self.interest, self.outside = interest, outside
+    def __init__(self, strata):
+        self.scores = [Scores() for _ in range(strata)]
+        self.pooled = Scores()
+        self.first = self.halving = self.last = None
+
+    def pass_time(self, now):
+        young = self.pooled.total < calibration.MIN_ROWS and self.last is not None and self.last > 0
+        if self.first is None or (young and now - self.last > calibration.APART_US):
+            self.first, self.halving = now, now + calibration.FIRST_HALVING_US
+        self.last = now if self.last is None else max(self.last, now)
+        while now >= self.halving:
+            for scores in (*self.scores, self.pooled):
+                scores.halve()
+            self.halving += min(self.halving - self.first, calibration.WINDOW_US)
+
+    def p_value(self, stratum, score):
+        for scores in (self.scores[stratum], self.pooled):
+            if scores.total >= calibration.MIN_ROWS:
+                return scores.p_value(score)
+        return 1.0
+
+    def add(self, stratum, score):
+        self.scores[stratum].add(score)
+        self.pooled.add(score)
+
+    def pause(self, now):
+        """µs within which the same again is a repeat: an hour, or a part of a young history."""
+        return min(max((now - self.first) / table.SLOTS, table.SHORTEST_US), HOUR_US)
+
+
+def pitman_yor(count, total, distinct, base):
+    return (max(count - table.DISCOUNT, 0.0) + (table.STRENGTH + table.DISCOUNT * distinct) * base) / (
+        total + table.STRENGTH
+    )
+
+
+def guard(p, teaches):
+    return 1.0 if teaches else min(1.0, max(p / table.GUARD_P, table.GUARD_FLOOR))
+
+
+class Reference:
+    """The structure model: score then learn row by row; the results have the names of `structure.COLUMNS`, and the
+    roles as tuples. Of a repeat it says only that it is one."""
+
+    def __init__(self, strata, outside, half_life_days):
+        self.outside = outside
         self.counts = Fading(half_life_days * DAY_US)
         self.learned_at = {}
         self.votes = {}  # host -> candidate service, lead
-        self.scores = [Scores() for _ in interest]
-        self.pooled = Scores()
-        self.first = self.halving = self.now = None
-        self.rates = [0.0 for _ in interest]
+        self.calibrated = Calibrated(strata)
         self.inside = set()
 
     def score(self, rows):
@@ -115,19 +156,18 @@ class Reference:
 
     def row(self, row):
         s, d, k, now = row.orig, row.resp, row.token, row.time
-        self.pass_time(now)
-        learned = self.learned_at.get((s, d, k))
-        pause = min(max((now - self.first) / structure.SLOTS, structure.SHORTEST_US), HOUR_US)
-        if learned is not None and now - learned < pause:
-            ones = ("p_value", "seen", "weight", "rows_per_day")
-            return {name: float(name in ones) for name in structure.COLUMNS}
+        self.calibrated.pass_time(now)
         gs, gd = self.role(s, row.orig_zone), self.role(d, row.resp_zone)
-        result = self.surprisals(row, gs, gd)
-        bonus = row.bonus if result["seen"] < structure.DISCOUNT else 0.0
-        result["score"] = result["structure_forward"] + result["structure_reverse"] + bonus
-        result["p_value"] = self.p_value(row.stratum, result["score"])
-        result |= self.attention(row.stratum, now)
+        roles = {"orig_role": gs, "resp_role": gd}
+        learned = self.learned_at.get((s, d, k))
+        if learned is not None and now - learned < self.calibrated.pause(now):
+            return roles | {"p_structure": 1.0, "seen": 1.0}
+        result = roles | self.surprisals(row, gs, gd)
+        bonus = row.bonus if result["seen"] < table.DISCOUNT else 0.0
+        result["structure"] = result["structure_forward"] + result["structure_reverse"] + bonus
+        result["p_structure"] = self.calibrated.p_value(row.stratum, result["structure"])
         result["hosts"] = float(len(self.inside))
+        result["history"] = (now - self.calibrated.first) / DAY_US
         self.learn(row, gs, gd, result)
         return result
 
@@ -150,10 +190,6 @@ class Reference:
             hosts = n("hosts of role", g)
             return (n("R", side, host, k) + a) / (n("R of", side, g, k) + a * (hosts + 1))
 
-        def pitman_yor(count, total, distinct, base):
-            discount, strength = structure.DISCOUNT, structure.STRENGTH
-            return (max(count - discount, 0.0) + (strength + discount * distinct) * base) / (total + strength)
-
         def level(side, g, h, host, base):
             of_role = pitman_yor(
                 n("role", side, g, h, k), n("role total", side, g, kind), n("role cells", side, g, kind), base
@@ -172,39 +208,10 @@ class Reference:
             "resp_pairs": n("pairs", "resp", d, kind),
         }
 
-    def pass_time(self, now):
-        young = self.pooled.total < calibration.MIN_ROWS and self.now is not None and self.now > 0
-        apart = young and now - self.now > calibration.APART_US
-        if self.first is None or apart:
-            self.first, self.halving = now, now + calibration.FIRST_HALVING_US
-        while now >= self.halving:
-            for scores in (*self.scores, self.pooled):
-                scores.halve()
-            self.halving += min(self.halving - self.first, calibration.WINDOW_US)
-
-    def p_value(self, stratum, score):
-        for scores in (self.scores[stratum], self.pooled):
-            if scores.total >= calibration.MIN_ROWS:
-                return scores.p_value(score)
-        return 1.0
-
-    def attention(self, stratum, now):
-        """Weight and rows a day; rows of a day ago count 1/e."""
-        if self.now is not None and now > self.now:
-            self.rates = [rate * math.exp(-(now - self.now) / DAY_US) for rate in self.rates]
-        self.now = now if self.now is None else max(self.now, now)
-        per_day = max(sum(self.rates), 1.0)
-        alive = sum(i for s, i in enumerate(self.interest) if self.rates[s] >= 1.0 or s == stratum)
-        share = self.interest[stratum] / alive
-        return {"weight": share * per_day / max(self.rates[stratum], 1.0), "rows_per_day": per_day}
-
     def learn(self, row, gs, gd, result):
         s, d, k, kind, now = row.orig, row.resp, row.token, row.kind, row.time
-        self.rates[row.stratum] += 1.0
-        self.scores[row.stratum].add(result["score"])
-        self.pooled.add(result["score"])
-        guard = max(result["p_value"] / structure.GUARD_P, structure.GUARD_FLOOR)
-        weight = 1.0 if row.teach else min(1.0, guard)
+        self.calibrated.add(row.stratum, result["structure"])
+        weight = guard(result["p_structure"], row.teach)
         new = ("pair", s, d, k) not in self.counts
         self.learned_at[s, d, k] = now
         self.counts.add(("pair", s, d, k), weight, now)

@@ -12,7 +12,7 @@ from tests.score.reference import HOUR_US, Row
 
 START = 1_767_225_600_000_000  # 2026-01-01, µs
 OUTSIDE = "outside"
-INTEREST = (2.0, 1.0, 8.0)
+STRATA = 3
 HALF_LIFE_DAYS = 30.0
 
 
@@ -26,7 +26,7 @@ def row(orig, resp, token, kind, stratum, bonus, time, *, teach=False):
 
 
 def units(rows):
-    """The columns `Structure.score` walks."""
+    """The columns `Structure.score_columns` walks."""
 
     def keys(name):
         return text_keys(pl.Series([getattr(one, name) for one in rows], dtype=pl.String))
@@ -45,13 +45,13 @@ def units(rows):
 
 def structure(max_entries=1_000_000):
     outside = text_keys(pl.Series([OUTSIDE]))[0]
-    return Structure(INTEREST, outside, max_entries, HALF_LIFE_DAYS)
+    return Structure(STRATA, outside, max_entries, HALF_LIFE_DAYS)
 
 
 def scored(model, rows, cuts=()):
     """Score in batches that end at ``cuts``."""
     bounds = [0, *sorted(cuts), len(rows)]
-    parts = [model.score(units(rows[low:high])) for low, high in itertools.pairwise(bounds)]
+    parts = [model.score_columns(units(rows[low:high])) for low, high in itertools.pairwise(bounds)]
     return pl.concat(parts)
 
 
@@ -69,7 +69,7 @@ def random_rows(count, seed, hosts=40, days=20.0):
             names[(popular[1, i] + 3) % hosts],
             f"service{popular[2, i] % 5}",
             int(rng.integers(0, 3)),
-            int(rng.integers(0, 3)),
+            int(rng.integers(0, STRATA)),
             float(rng.choice([0.0, 3.0, 1.5])),
             int(times[i]),
             teach=bool(rng.random() < 0.1),

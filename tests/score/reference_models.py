@@ -1,0 +1,132 @@
+"""The models beside structure, and what puts them together, written again plainly: see `reference`."""
+
+import math
+from dataclasses import dataclass
+
+from detector.score import fusion, phases
+from tests.score.reference import DAY_US, HOUR_US, Calibrated, Fading, guard, pitman_yor, table
+
+
+@dataclass(frozen=True)
+class Question:
+    """One row of `backoff.Questions`: a tuple of contexts, from narrow to wide, and a symbol for each chain."""
+
+    contexts: tuple[tuple[str, ...], ...]
+    symbols: tuple[str, ...]
+    asked: bool
+    stratum: int
+    bonus: float
+    time: int
+    teach: bool
+
+
+class Backoff:
+    """The hierarchical Pitman-Yor; answers have the names of `backoff.COLUMNS`."""
+
+    def __init__(self, strata, half_life_days):
+        self.counts = Fading(half_life_days * DAY_US)
+        self.learned_at = {}
+        self.calibrated = Calibrated(strata)
+
+    def row(self, row):
+        now = row.time
+        self.calibrated.pass_time(now)
+        learned = self.learned_at.get((row.contexts[0][0], row.symbols[0]))
+        repeat = learned is not None and now - learned < self.calibrated.pause(now)
+        if not row.asked or repeat:
+            return {"surprise": 0.0, "p": 1.0, "seen": 0.0, "total": 0.0, "distinct": 0.0, "last_seen": 0.0}
+        chains = list(zip(row.contexts, row.symbols, strict=True))
+        seen = [self.counts.at(("symbol", chain, 0, c[0], x), now) for chain, (c, x) in enumerate(chains)]
+        score = sum(-math.log(self.probability(chain, c, x, now)) for chain, (c, x) in enumerate(chains))
+        score = max(score + (row.bonus if seen[0] < table.DISCOUNT else 0.0), 0.0)
+        narrowest = 0, 0, row.contexts[0][0]
+        result = {
+            "surprise": score,
+            "p": self.calibrated.p_value(row.stratum, score),
+            "seen": seen[0],
+            "total": self.counts.at(("total", *narrowest), now),
+            "distinct": self.counts.at(("distinct", *narrowest), now),
+            "last_seen": seen[-1],
+        }
+        self.calibrated.add(row.stratum, score)
+        self.learned_at[row.contexts[0][0], row.symbols[0]] = now
+        for chain, (contexts, symbol) in enumerate(chains):
+            self.learn(chain, contexts, symbol, guard(result["p"], row.teach), now)
+        return result
+
+    def probability(self, chain, contexts, symbol, now):
+        p = 1 / (self.counts.at(("symbols", chain), now) + 1)
+        for level in reversed(range(len(contexts))):
+            here = chain, level, contexts[level]
+            count = self.counts.at(("symbol", *here, symbol), now)
+            p = pitman_yor(count, self.counts.at(("total", *here), now), self.counts.at(("distinct", *here), now), p)
+        return p
+
+    def learn(self, chain, contexts, symbol, weight, now):
+        """The narrowest context counts hours; a wider one is told only of what was new to the one before."""
+        for level, context in enumerate(contexts):
+            here, amount = (chain, level, context), weight if level == 0 else 1.0
+            new = ("symbol", *here, symbol) not in self.counts
+            self.counts.add(("symbol", *here, symbol), amount, now)
+            self.counts.add(("total", *here), amount, now)
+            self.counts.add(("distinct", *here), float(new), now)
+            if not new:
+                return
+        if ("anywhere", chain, symbol) not in self.counts:
+            self.counts.add(("symbols", chain), 1.0, now)
+        self.counts.add(("anywhere", chain, symbol), 1.0, now)
+
+
+class Phases:
+    """Since when each host is known and in how many hours it was active."""
+
+    def __init__(self):
+        self.hosts = {}  # first seen, hours, start of the hour counted last
+        self.began = None
+
+    def row(self, orig, resp, now):
+        self.began = now if self.began is None else self.began
+        return self.meet(orig, now), self.meet(resp, now)
+
+    def meet(self, host, now):
+        first, hours, last = self.hosts.get(host, (now, 0, now - HOUR_US))
+        if now - last >= HOUR_US:
+            hours, last = hours + 1, now
+        self.hosts[host] = first, hours, last
+        known, history = now - first, now - self.began
+        lively = hours >= phases.ACTIVE_HOURS
+        if (known >= phases.SHADOW_US and lively) or known >= history / phases.YOUNG_SHARE:
+            return phases.PHASES.index("protecting")
+        return phases.PHASES.index("shadow" if known >= phases.LEARNING_US and lively else "learning")
+
+
+class Fusion:
+    """The mean of e-values, calibrated by what was seen, and the attention of strata; names of `fusion.COLUMNS`."""
+
+    def __init__(self, trust, interest):
+        self.trust, self.interest = trust, interest
+        self.calibrated = Calibrated(len(interest))
+        self.rates = [0.0 for _ in interest]
+        self.last = None
+
+    def row(self, opinions, stratum, now):
+        self.calibrated.pass_time(now)
+        e_values = {name: (1 - fusion.EXPONENT) * p**-fusion.EXPONENT for name, p in opinions.items()}
+        mean = sum(self.trust[name] * e for name, e in e_values.items()) / sum(self.trust.values())
+        fused = math.log(mean) - math.log(1 - fusion.EXPONENT)  # 0 when all models are silent
+        if all(p == 1.0 for p in opinions.values()):
+            return {"fused": fused, "p_value": 1.0, "weight": 1.0, "rows_per_day": 1.0}
+        result = {"fused": fused, "p_value": self.calibrated.p_value(stratum, fused), **self.attention(stratum, now)}
+        self.rates[stratum] += 1.0
+        self.calibrated.add(stratum, fused)
+        return result
+
+    def attention(self, stratum, now):
+        """Weight and rows a day; rows of a day ago count 1/e."""
+        if self.last is not None and now > self.last:
+            self.rates = [rate * math.exp(-(now - self.last) / DAY_US) for rate in self.rates]
+        self.last = now if self.last is None else max(self.last, now)
+        per_day = max(sum(self.rates), 1.0)
+        alive = sum(i for s, i in enumerate(self.interest) if self.rates[s] >= 1.0 or s == stratum)
+        share = self.interest[stratum] / alive
+        return {"weight": share * per_day / max(self.rates[stratum], 1.0), "rows_per_day": per_day}
