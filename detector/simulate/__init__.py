@@ -3,10 +3,12 @@
 For the demo, the tests and drills. The same seed gives the same bytes on every machine::
 
     plant       who is there             -> Plant
-    office, servers, cells, suppliers,
+    people      who is in today          -> Crew
+    office, servers, administrators, automation, cells, suppliers,
     drift       what they mean to do     -> acts.ActTable
+    density     what of it is seen
     campaigns   what an intruder does    -> more rows of the same table
-    lookups     names and tickets first
+    lookups     what that causes
     wire        how that looks           -> wire.Conns
     *_records   what Zeek reads in it
     *_writer    files

@@ -50,7 +50,7 @@ ROUTINE: Final = frozenset(
 """What programs repeat all day. Sessions of people, remote execution, copies, writes and downloads are not in it."""
 
 _ROUTINE: Final = np.isin(np.arange(len(Kind)), list(ROUTINE))
-_SHOWN: Final = 800  # of 1,000 days on which two hosts do a routine thing, it is seen at least once
+_SHOWN: Final = 600  # of 1,000 days on which two hosts do a routine thing, it is seen at least once
 _RAREST_POLL: Final = 30 * MINUTE  # or a link of four hours would no longer look polled
 
 

@@ -41,6 +41,8 @@ class Purpose(IntEnum):
     NETFLOW = auto()
     DENSITY = auto()
     HOURS = auto()
+    ADMINISTRATORS = auto()
+    AUTOMATION = auto()
 
 
 def stream(seed: int, purpose: Purpose, day: int = 0) -> np.random.Generator:

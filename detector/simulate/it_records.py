@@ -194,11 +194,10 @@ class ItRecords:
             self._rpc(talk, step, 2, "135", "epmapper", "ept_map")
 
     def _calls(self, talk: Talk) -> None:
-        chosen, calls = talk.detail, ADMIN_CALLS
-        if talk.kind == Kind.RPC_LOGON:
-            chosen, calls = talk.dice[0], _LOGON_CALLS
+        log_on = talk.kind == Kind.RPC_LOGON
+        calls: tuple[tuple[str, str], ...] = _LOGON_CALLS if log_on else ADMIN_CALLS
         port = str(49_664 + talk.resp % 9)
-        first = chosen % len(calls)
+        first = (talk.dice[0] if log_on else talk.detail) % len(calls)
         for step in range(talk.turns):
             self._rpc(talk, step, talk.turns, port, *calls[(first + step) % len(calls)])
         if talk.dice[1] % 20 == 0:

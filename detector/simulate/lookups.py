@@ -13,6 +13,7 @@ from .services import Kind
 # DNS record lives for an hour or so, a ticket for ten hours, hence fewer tickets.
 _LOOKED_UP: Final = {
     Kind.SMB_FILE: (300, 80),
+    Kind.SMB_BULK: (600, 200),
     Kind.SMB_POLICY: (500, 200),
     Kind.SMB_COPY: (600, 400),
     Kind.SVC_EXEC: (600, 400),
@@ -28,6 +29,7 @@ _LOOKED_UP: Final = {
     Kind.LDAP: (200, 150),
     Kind.PRINT: (300, 0),
     Kind.SQL: (200, 50),
+    Kind.SQL_BULK: (200, 50),
     Kind.RPC_LOGON: (100, 60),
     Kind.RPC_ADMIN: (400, 300),
     Kind.RPC_REPLICA: (200, 150),

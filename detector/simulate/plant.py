@@ -16,6 +16,7 @@ from .draw import Ints, Purpose, chance, pick, stream, weighted
 DOMAIN: Final = "plant.example"  # RFC 2606: never a real name
 SMALLEST: Final = 40  # below this there is no office left beside the servers and cells
 LARGEST: Final = 10_000  # 254 cells and their third octet
+_STAFFED: Final = 60  # from so many hosts on there are application servers and somebody who automates
 DESKS: Final = 60  # workstations in an office subnet; the rest of the /24 is for printers and leases
 SITES: Final = 400  # web sites the plant talks to
 
@@ -47,6 +48,9 @@ class Role(StrEnum):
     HMI = "hmi"
     PLC = "plc"
     SUPPLIER = "vpn"
+    APP = "app"
+    CONFIG = "cfg"
+    SYNC = "sync"
     SITE = "site"
 
 
@@ -87,6 +91,7 @@ class Plant:
     Args:
         owner: the account that usually works at each host; machine accounts where nobody does.
         home_dc, home_files, home_printer: what each host usually uses.
+        department: a number for each host's subnet.
         uses_erp, uses_mes, engineer: 0 or 1 for each host.
         station: the engineering workstation of each cell.
         s7: 1 for cells whose controllers speak S7comm, 0 for Modbus.
@@ -102,6 +107,7 @@ class Plant:
     home_dc: Ints
     home_files: Ints
     home_printer: Ints
+    department: Ints
     uses_erp: Ints
     uses_mes: Ints
     engineer: Ints
@@ -177,6 +183,10 @@ def _servers(census: _Census, hosts: int) -> None:
         census.row(role, "10.20.1", last, 1)
     census.row(Role.DEPLOY, "10.20.1", 18, 1)
     census.row(Role.MONITOR, "10.20.1", 19, 1)
+    if hosts >= _STAFFED:
+        census.row(Role.CONFIG, "10.20.1", 20, 1)
+        census.row(Role.SYNC, "10.20.1", 21, 1)
+        census.row(Role.APP, "10.20.5", 10, max(2, hosts // 80))
     census.row(Role.RETIRED, "10.20.1", 250, 1)
     census.row(Role.BACKUP, "10.20.2", 11, 1)
     census.row(Role.SCANNER, "10.20.3", 10, 1)
@@ -266,7 +276,8 @@ def _accounts(hosts: Sequence[Host], suppliers: int) -> tuple[tuple[str, ...], I
     for desk, person in zip(desks, range(len(desks)), strict=True):
         if hosts[desk].role is Role.ADMIN:
             names[person] = f"adm-{names[person]}"
-    names += ["svc-backup", "svc-deploy", "svc-scan", "svc-monitor", "svc-hist", "svc-mes", "administrator"]
+    names += ["svc-backup", "svc-deploy", "svc-scan", "svc-monitor", "svc-hist", "svc-mes", "svc-config", "svc-sync"]
+    names += ["svc-app", "administrator"]
     names += [f"ext-{letter}{letter}c" for letter in "abdefghijklmnopqrstuvwxyz"[:suppliers]]
     machine = np.arange(len(hosts), dtype=np.int64) + len(names)
     owner = machine.copy()
@@ -305,12 +316,19 @@ def _settle(hosts: list[Host], zones: tuple[Zone, ...], cells: int, suppliers: i
         home_dc=roles[Role.DC][weighted(rng, (2,) + (1,) * (len(roles[Role.DC]) - 1), n)],
         home_files=pick(rng, roles[Role.FILES], n),
         home_printer=pick(rng, roles[Role.PRINTER], n),
+        department=_departments(hosts),
         uses_erp=chance(rng, 40, n).astype(np.int64),
         uses_mes=chance(rng, 30, n).astype(np.int64),
         engineer=_engineers(roles[Role.WORKSTATION], n),
         station=ews[np.arange(cells) // 2 % len(ews)],
         s7=(np.arange(cells) + 1) % 2,
     )
+
+
+def _departments(hosts: Sequence[Host]) -> Ints:
+    subnets: dict[str, int] = {}
+    numbers = (subnets.setdefault(host.address.rpartition(".")[0], len(subnets)) for host in hosts)
+    return np.fromiter(numbers, dtype=np.int64, count=len(hosts))
 
 
 def _engineers(desks: Ints, n: int) -> Ints:

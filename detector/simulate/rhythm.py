@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from .draw import Box, Ints, below, box, weighted
+from .draw import Ints, below, weighted
 
 TIMEZONE: Final = "Europe/London"
 SECOND: Final = 1_000_000  # all times are µs
@@ -57,12 +57,14 @@ class Day:
         number: 0 is the first day.
         midnight: its first instant, µs since the epoch, UTC.
         weekday: 0 is Monday, by the local date at noon.
+        of_month: 1 is the first of the month.
         offset: local time minus UTC, µs (an hour in summer).
     """
 
     number: int
     midnight: int
     weekday: int
+    of_month: int
     offset: int
 
     @property
@@ -84,7 +86,7 @@ def day_of(start: datetime, number: int) -> Day:
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC) + timedelta(days=number)
     noon = (midnight + timedelta(hours=12)).astimezone(ZoneInfo(TIMEZONE))
     offset = noon.utcoffset() or timedelta()
-    return Day(number, micros(midnight), noon.weekday(), offset // timedelta(microseconds=1))
+    return Day(number, micros(midnight), noon.weekday(), noon.day, offset // timedelta(microseconds=1))
 
 
 def micros(moment: datetime) -> int:
@@ -105,16 +107,6 @@ def date(moment: int) -> str:
 def clock_times(rng: np.random.Generator, shape: tuple[int, ...], n: int) -> Ints:
     """``n`` local clock times (µs after midnight) spread as ``shape`` says, 24 weights."""
     return weighted(rng, shape, n) * HOUR + below(rng, HOUR, n)
-
-
-def presence(rng: np.random.Generator, n: int) -> tuple[Ints, Ints]:
-    """When ``n`` people come and go, local clock µs. Our own shape: mostly 7:30-9:15 to 16:15-18:00."""
-    arrive: Box = (370, 455, 505, 540, 690)  # minutes after midnight
-    leave: Box = (930, 985, 1025, 1070, 1290)
-    return (
-        box(rng, arrive, n) * MINUTE + below(rng, MINUTE, n),
-        box(rng, leave, n) * MINUTE + below(rng, MINUTE, n),
-    )
 
 
 def within(times: Ints, first: Ints, last: Ints) -> Ints:

@@ -1,14 +1,15 @@
-"""The machine room: administrators, deployment, backup, monitoring, scanning, server to server."""
+"""The machine room by itself: replication, business interfaces, members of the domain, mail, closings."""
 
 from typing import Final
 
 import numpy as np
 
-from .acts import DEAD, DRAWN, Acts
-from .draw import Ints, below, box, chance, pick, some, weighted
+from .acts import Acts
+from .draw import Box, Ints, below, box, chance, pick
+from .people import Crew
 from .plant import Plant, Role
 from .rhythm import FLAT, HOUR, MINUTE, OFFICE, SECOND, Day, clock_times, every
-from .services import PROBED_PORTS, Kind
+from .services import Kind
 
 SERVERS: Final = (
     Role.DC,
@@ -23,71 +24,84 @@ SERVERS: Final = (
     Role.JUMP,
     Role.MIRROR,
     Role.RELAY,
+    Role.APP,
+    Role.CONFIG,
+    Role.SYNC,
 )
-_PATCH_DAY: Final = 1  # Tuesday evening
-_SCAN_DAY: Final = 0  # Monday evening
 
-# How administrators work, in parts of 100: interactive first, remote execution less often.
-_TOOLS: Final = (Kind.RDP, Kind.SSH, Kind.WINRM, Kind.SVC_EXEC, Kind.SMB_COPY, Kind.RPC_ADMIN)
-_TOOL_SHARE: Final = (34, 16, 20, 8, 10, 12)
+# Who asks whom, with which account, every so many minutes.
+_INTERFACES: Final = (
+    (Kind.SQL, Role.MES_FRONT, Role.ERP, "svc-mes", 6),
+    (Kind.SQL, Role.ERP, Role.MES_FRONT, "svc-mes", 15),
+    (Kind.SQL, Role.HISTORIAN, Role.MIRROR, "svc-hist", 5),
+    (Kind.SQL, Role.MES_FRONT, Role.MIRROR, "svc-mes", 20),
+    (Kind.MES, Role.MES_FRONT, Role.MES, "svc-mes", 4),
+    (Kind.UPDATE, Role.RELAY, Role.DEPLOY, "svc-deploy", 180),
+)
+_REPLICATED: Final = 30 * MINUTE  # the directory among domain controllers
+_MIRRORED: Final = HOUR  # common folders from one file server to the next
+_BATCH: Final = 20 * MINUTE  # an application's questions to the business system
+_RENEWALS: Final = (
+    Kind.KRB_AS,
+    Kind.KRB_TGS,
+    Kind.DNS,
+    Kind.LDAP,
+    Kind.RPC_LOGON,
+    Kind.SMB_POLICY,
+    Kind.NTP,
+)
 
-
-def servers_day(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:
-    """Adds a day of everything that runs without users at their desks, and of those who run it."""
-    _administrators(plant, day, present, rng, acts)
-    _among_servers(plant, day, rng, acts)
-    _monitoring(plant, day, rng, acts)
-    _backup(plant, day, rng, acts)
-    if day.weekday == _SCAN_DAY:
-        _scan(plant, day, present, rng, acts)
-    if day.weekday == _PATCH_DAY:
-        _patch(plant, day, present, rng, acts)
-
-
-def _administrators(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:
-    admins = present[np.isin(present, plant.of(Role.ADMIN))]
-    admin = np.repeat(admins, box(rng, (4, 9, 14, 20, 45), len(admins)))
-    n = len(admin)
-    servers = plant.of(*SERVERS)
-    # Each looks after a third of the servers and meets the others now and then.
-    own = servers[(admin * 5 + below(rng, max(2, len(servers) // 3), n)) % len(servers)]
-    server = np.where(chance(rng, 93, n), own, pick(rng, servers, n))
-    kind = np.array(_TOOLS)[weighted(rng, _TOOL_SHARE, n)]
-    times = day.at(clock_times(rng, OFFICE, n))
-    acts.add(kind, times, admin, server, plant.owner[admin], below(rng, 1 << 30, n))
+# Closings: the days of a month on which books are closed or wages paid, and what clerks do then.
+_CLOSING: Final = frozenset({1, 2, 3, 13, 14, 15, 16, 28, 29, 30, 31})
+_REPORTS: Final[Box] = (1, 2, 3, 5, 12)
 
 
-def _among_servers(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
-    """Replication of the domain, business interfaces, members of the domain renewing their tickets."""
+def servers_day(plant: Plant, day: Day, crew: Crew, rng: np.random.Generator, acts: Acts) -> None:
+    """Adds a day of what servers do with each other."""
+    _directory(plant, day, rng, acts)
+    _interfaces(plant, day, rng, acts)
+    _members(plant, day, rng, acts)
+    _mail(plant, day, rng, acts)
+    if day.working and day.of_month in _CLOSING:
+        _closing(plant, day, crew, rng, acts)
+
+
+def _directory(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
     dcs = plant.of(Role.DC)
     for dc in dcs.tolist():
         for peer in dcs[dcs != dc].tolist():
-            ticks = every(rng, day, 30 * MINUTE, 20 * SECOND)
+            ticks = every(rng, day, _REPLICATED, 20 * SECOND)
             acts.add(Kind.RPC_REPLICA, ticks, dc, peer, int(plant.machine[dc]))
-    for kind, orig, resp, account, minutes in (
-        (Kind.SQL, Role.MES_FRONT, Role.ERP, "svc-mes", 6),
-        (Kind.SQL, Role.ERP, Role.MES_FRONT, "svc-mes", 15),
-        (Kind.SQL, Role.HISTORIAN, Role.MIRROR, "svc-hist", 5),
-        (Kind.SQL, Role.MES_FRONT, Role.MIRROR, "svc-mes", 20),
-        (Kind.MES, Role.MES_FRONT, Role.MES, "svc-mes", 4),
-        (Kind.UPDATE, Role.RELAY, Role.DEPLOY, "svc-deploy", 180),
-    ):
+
+
+def _interfaces(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
+    for kind, orig, resp, account, minutes in _INTERFACES:
         ticks = every(rng, day, minutes * MINUTE, 5 * SECOND)
-        acts.add(
-            kind,
-            ticks,
-            plant.of(orig),
-            plant.of(resp),
-            plant.account(account),
-            below(rng, 1 << 30, len(ticks)),
-        )
-    members = plant.of(*SERVERS, Role.HISTORIAN, Role.MES, Role.EWS)
-    member = np.repeat(members[~np.isin(members, dcs)], 10)
-    renewals = np.array([Kind.KRB_AS, Kind.KRB_TGS, Kind.DNS, Kind.LDAP, Kind.RPC_LOGON, Kind.SMB_POLICY, Kind.NTP])
-    chosen = renewals[below(rng, len(renewals), len(member))]
+        detail = below(rng, 1 << 30, len(ticks))
+        acts.add(kind, ticks, plant.of(orig), plant.of(resp), plant.account(account), detail)
+    files, service = plant.of(Role.FILES), plant.account("svc-app")
+    for source, copy in zip(files.tolist(), np.roll(files, -1).tolist(), strict=True):
+        ticks = every(rng, day, _MIRRORED, MINUTE)
+        acts.add(Kind.SMB_FILE, ticks, source, copy, int(plant.machine[source]), below(rng, 1 << 30, len(ticks)))
+    for nth, app in enumerate(plant.of(Role.APP).tolist()):
+        ticks = every(rng, day, _BATCH, 20 * SECOND)
+        acts.add(Kind.SQL, ticks, app, plant.of(Role.ERP), service, below(rng, 1 << 30, len(ticks)))
+        ticks = every(rng, day, _MIRRORED, MINUTE)
+        share = files[nth % len(files)]
+        acts.add(Kind.SMB_FILE, ticks, app, share, service, below(rng, 1 << 30, len(ticks)))
+
+
+def _members(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
+    """Members of the domain renew their tickets, read policies, ask for names and the time."""
+    members = plant.of(*SERVERS, Role.HISTORIAN, Role.MES, Role.EWS, Role.MONITOR, Role.SCANNER)
+    member = np.repeat(members[~np.isin(members, plant.of(Role.DC))], 10)
+    kind = np.array(_RENEWALS)[below(rng, len(_RENEWALS), len(member))]
     dc, times = plant.home_dc[member], day.at(clock_times(rng, FLAT, len(member)))
-    acts.add(chosen, times, member, dc, plant.machine[member], dc * 64 + Kind.LDAP)
-    _mail(plant, day, rng, acts)
+    acts.add(kind, times, member, dc, plant.machine[member], dc * 64 + Kind.LDAP)
+    updated = plant.of(*SERVERS, Role.EWS)
+    updated = updated[~np.isin(updated, plant.of(Role.DEPLOY, Role.RELAY))]
+    times = day.at(clock_times(rng, FLAT, len(updated)))
+    acts.add(Kind.AGENT, times, updated, plant.of(Role.RELAY), plant.machine[updated])
 
 
 def _mail(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
@@ -100,59 +114,20 @@ def _mail(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
     acts.add(Kind.SMTP, times, np.where(inbound, away, mail), np.where(inbound, mail, away))
 
 
-def _monitoring(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
-    """A round of SNMP and ping over all servers and site machines every five and ten minutes."""
-    monitor, account = plant.of(Role.MONITOR), plant.account("svc-monitor")
-    for target in plant.of(*SERVERS, Role.PRINTER, Role.HISTORIAN, Role.MES).tolist():
-        acts.add(Kind.SNMP, every(rng, day, 5 * MINUTE, SECOND), monitor, target, account)
-        acts.add(Kind.PING, every(rng, day, 10 * MINUTE, SECOND), monitor, target, account)
+def _closing(plant: Plant, day: Day, crew: Crew, rng: np.random.Generator, acts: Acts) -> None:
+    """Clerks ask the business system's database itself; at night it is copied out for the auditors."""
+    erp, account = plant.of(Role.ERP), plant.account("svc-app")
+    clerks = _clerks(plant, crew)
+    desk = np.repeat(clerks, box(rng, _REPORTS, len(clerks)))
+    kind = np.where(chance(rng, 15, len(desk)), int(Kind.SQL_BULK), int(Kind.SQL))
+    acts.add(kind, day.at(crew.hours(rng, desk)), desk, erp, plant.owner[crew.person[desk]])
+    night = day.at(3 * HOUR + below(rng, HOUR, 3))
+    acts.add(Kind.SMB_BULK, night, erp, pick(rng, plant.of(Role.FILES), 3), account, below(rng, 1 << 30, 3))
+    acts.add(Kind.SQL_BULK, night, plant.of(Role.APP)[:1], erp, account)
 
 
-def _backup(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
-    """Nightly from one o'clock, one server after the other."""
-    backup, account = plant.of(Role.BACKUP), plant.account("svc-backup")
-    targets = plant.of(*SERVERS, Role.HISTORIAN, Role.MES, Role.EWS)
-    targets = targets[targets != backup[0]]
-    local = HOUR + np.arange(len(targets)) * (4 * HOUR // len(targets)) + below(rng, 4 * MINUTE, len(targets))
-    acts.add(Kind.BACKUP, day.at(local), backup, targets, account)
-    acts.add(
-        Kind.SMB_FILE,
-        day.at(local) - 20 * SECOND,
-        backup,
-        targets,
-        account,
-        below(rng, 1 << 30, len(targets)),
-    )
-
-
-def _scan(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:
-    """The weekly vulnerability scan: every known address of office and machine room, not of the cells."""
-    scanner = plant.of(Role.SCANNER)
-    targets = plant.of(*SERVERS, Role.MONITOR, Role.ADMIN, Role.WORKSTATION, Role.PRINTER)
-    target = np.repeat(targets, len(PROBED_PORTS))
-    port = np.tile(np.array(PROBED_PORTS, dtype=np.int64), len(targets))
-    local = 20 * HOUR + np.repeat(np.arange(len(targets)), len(PROBED_PORTS)) * (3 * HOUR // len(targets))
-    times = day.at(local + below(rng, 20 * SECOND, len(target)))
-    desks = np.isin(targets, plant.of(Role.WORKSTATION))
-    asleep = desks & (~np.isin(targets, present) | chance(rng, 60, len(targets)))
-    fate = np.repeat(np.where(asleep, DEAD, DRAWN), len(PROBED_PORTS))
-    acts.add(Kind.PROBE, times, scanner, target, plant.account("svc-scan"), port, fate=fate)
-
-
-def _patch(plant: Plant, day: Day, present: Ints, rng: np.random.Generator, acts: Acts) -> None:
-    """Patch evening: the deployment server installs its package on desks and servers; some are off."""
-    deploy, account = plant.of(Role.DEPLOY), plant.account("svc-deploy")
-    targets = np.concatenate([some(rng, plant.of(Role.WORKSTATION), 930), plant.of(*SERVERS)])
-    targets = targets[targets != deploy[0]]
-    local = 18 * HOUR + 30 * MINUTE + np.arange(len(targets)) * (3 * HOUR // len(targets))
-    off = np.isin(targets, plant.of(Role.WORKSTATION)) & ~np.isin(targets, present)
-    times = day.at(local + below(rng, 30 * SECOND, len(targets)))
-    acts.add(
-        Kind.SVC_EXEC,
-        times,
-        deploy,
-        targets,
-        account,
-        below(rng, 1 << 30, len(targets)),
-        fate=np.where(off, DEAD, DRAWN),
-    )
+def _clerks(plant: Plant, crew: Crew) -> Ints:
+    """A quarter of those who use the business system keep books."""
+    desks = crew.of(plant.of(Role.WORKSTATION))
+    clerks: Ints = desks[(desks % 4 == 0) & (plant.uses_erp[desks] == 1)]
+    return clerks

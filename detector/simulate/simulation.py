@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 
-from . import cells, drift, office, servers, suppliers
+from . import administrators, automation, cells, drift, office, servers, suppliers
 from .acts import Acts, ActTable
 from .campaigns import Hop, attack_acts, clean_until, plan_campaigns
 from .density import WHOLE, parts, poll_period, thin
-from .draw import Ints, Purpose, stream
+from .draw import Purpose, stream
 from .lookups import with_lookups
 from .netflow_writer import NetflowWriter
+from .people import Staff
 from .plant import Plant, build_plant
 from .plant_file import plant_yaml
 from .rhythm import DAY, Day, date, day_of, iso, micros
@@ -25,7 +26,6 @@ from .zeek_writer import ZeekWriter
 START: Final = datetime(2026, 3, 2, tzinfo=UTC)
 """Default start, a Monday. Never the wall clock: a simulation is the same tomorrow."""
 
-PACES: Final = ("minutes", "hours")
 _USUAL_CAMPAIGNS: Final = 2  # of each story one
 _FOREVER: Final = 1 << 62
 _BLOCK: Final = 50_000  # connections in memory as text at once: some 200 MB with all their records
@@ -74,14 +74,14 @@ def simulate(  # noqa: PLR0913 - what the command takes, the function takes
 
     Args:
         out: folder to write to; made if missing. Must hold no simulation yet.
-        days: length; attacks begin after about two thirds of it.
+        days: length; attacks begin after about two thirds of it, ten or more after one third.
         hosts: addresses in the plant, 40 to 10,000.
         seed: same seed, same bytes. Not negative.
         start: first instant; an aware datetime. Default `START`.
         density: share of routine repetitions that the sensors saw, above 0, at most 1 = all; see `density.thin`.
         netflow: False for Zeek logs only.
         campaigns: how many attacks; True for two. With False the same ordinary life, nobody attacks.
-        pace: how long intruders wait between hops, "minutes" or "hours".
+        pace: "minutes" between an intruder's hops and several connections each, or "hours" and one connection.
         progress: called after each day with its date and the share done.
 
     Raises:
@@ -94,8 +94,8 @@ def simulate(  # noqa: PLR0913 - what the command takes, the function takes
         raise ValueError(f"days must be above 0 and seed not negative, not {days} and {seed}")
     if not 0 < parts(density) <= WHOLE:
         raise ValueError(f"density must be above 0 and at most 1, not {density}")
-    if campaigns < 0 or pace not in PACES:
-        raise ValueError(f"campaigns must not be negative and pace one of {PACES}, not {campaigns} and {pace!r}")
+    if campaigns < 0:
+        raise ValueError(f"campaigns must not be negative, not {campaigns}")
     count = _USUAL_CAMPAIGNS if campaigns is True else int(campaigns)
     wish = _Wish(out, seed, (first, until), parts(density), netflow, count, pace)
     run = _Run(build_plant(hosts, seed), wish)
@@ -133,9 +133,12 @@ class _Run:
         begin = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=first)
         self.days = [day_of(begin, i) for i in range((until - 1) // DAY - first // DAY + 1)]
         self._hired = drift.first_days(plant, len(self.days), wish.seed)
-        self._hops = plan_campaigns(plant, self.days, wish.span, self._hired, wish.seed) if wish.campaigns else []
+        self._hops = plan_campaigns(
+            plant, self.days, wish.span, self._hired, wish.seed, count=wish.campaigns, pace=wish.pace
+        )
         self._seen: dict[int, list[tuple[int, int, str, str]]] = {}
-        self._book = drift.AddressBook(plant, wish.seed)
+        self._book = drift.AddressBook(plant, self.days, wish.seed)
+        self._staff = Staff(plant, self._hired, wish.seed)
         self._zeek = ZeekWriter(zeek, plant)
         self._netflow = NetflowWriter(netflow, plant) if wish.netflow else None
 
@@ -184,7 +187,7 @@ class _Run:
             plant_path,
             iso(first),
             iso(until),
-            iso(clean_until(self.days, first, until)),
+            iso(clean_until(self.days, first, until, self._wish.campaigns)),
             counts,
         )
 
@@ -208,14 +211,17 @@ class _Run:
 
     def _intents(self, day: Day) -> ActTable:
         """What everybody but an intruder means to do today."""
-        plant, acts = self._plant, Acts()
-        present: Ints = office.people_of(plant, day, self._hired, self._stream(day, Purpose.PRESENCE))
-        office.office_day(plant, day, present, self._stream(day, Purpose.OFFICE), acts)
-        servers.servers_day(plant, day, present, self._stream(day, Purpose.SERVERS), acts)
-        cells.cells_day(plant, day, present, self._stream(day, Purpose.CELLS), acts)
+        plant, hired, acts = self._plant, self._hired, Acts()
+        crew = self._staff.crew(day, self._stream(day, Purpose.PRESENCE))
+        office.office_day(plant, day, crew, hired, self._stream(day, Purpose.OFFICE), acts)
+        servers.servers_day(plant, day, crew, self._stream(day, Purpose.SERVERS), acts)
+        administrators.administrators_day(plant, day, crew, self._stream(day, Purpose.ADMINISTRATORS), acts)
+        automation.automation_day(plant, day, crew, self._stream(day, Purpose.AUTOMATION), acts)
+        cells.cells_day(plant, day, crew, self._stream(day, Purpose.CELLS), acts)
         suppliers.suppliers_day(plant, day, self._stream(day, Purpose.SUPPLIERS), acts)
-        drift.drift_day(plant, day, present, self._stream(day, Purpose.DRIFT), acts)
-        return acts.table()
+        drift.drift_day(plant, day, crew, hired, self._stream(day, Purpose.DRIFT), acts)
+        table = acts.table()
+        return table.take((hired[table.orig] <= day.number) & (hired[table.resp] <= day.number))
 
     def _note_hops(self, conns: Conns) -> None:
         """Remembers when and between which addresses the hops of today took place."""
