@@ -101,32 +101,36 @@ class Phases:
 
 
 class Fusion:
-    """The mean of e-values, calibrated by what was seen, and the attention of strata; names of `fusion.COLUMNS`."""
+    """How many rows a day each model would call as strange, merged and calibrated; names of `fusion.COLUMNS`."""
 
-    def __init__(self, trust, interest):
-        self.trust, self.interest = trust, interest
-        self.calibrated = Calibrated(len(interest))
-        self.rates = [0.0 for _ in interest]
+    def __init__(self, interest):
+        self.interest = interest  # model -> by stratum
+        self.calibrated = Calibrated(1)
+        self.rates = {(model, b): 0.0 for model, parts in interest.items() for b in range(len(parts))}
+        self.judged = 0.0
         self.last = None
 
     def row(self, opinions, stratum, now):
         self.calibrated.pass_time(now)
-        e_values = {name: (1 - fusion.EXPONENT) * p**-fusion.EXPONENT for name, p in opinions.items()}
-        mean = sum(self.trust[name] * e for name, e in e_values.items()) / sum(self.trust.values())
-        fused = math.log(mean) - math.log(1 - fusion.EXPONENT)  # 0 when all models are silent
-        if all(p == 1.0 for p in opinions.values()):
-            return {"fused": fused, "p_value": 1.0, "weight": 1.0, "rows_per_day": 1.0}
-        result = {"fused": fused, "p_value": self.calibrated.p_value(stratum, fused), **self.attention(stratum, now)}
-        self.rates[stratum] += 1.0
-        self.calibrated.add(stratum, fused)
+        spoken = {model: p for model, p in opinions.items() if p < 1.0}
+        if not spoken:
+            return {"fused": 0.0, "p_value": 1.0, "rows_per_day": 1.0}
+        self.fade(now)
+        self.judged += 1.0
+        for model in spoken:
+            self.rates[model, stratum] += 1.0
+        alive = sum(self.interest[model][b] for (model, b), rate in self.rates.items() if rate >= 1.0)
+        per_day = [p * self.rates[m, stratum] / (self.interest[m][stratum] / alive) for m, p in spoken.items()]
+        merged = sum(rate**-fusion.EXPONENT for rate in per_day) ** (-1 / fusion.EXPONENT)
+        fused = max(fusion._OFFSET - math.log(merged), 0.0)
+        result = {"fused": fused, "p_value": self.calibrated.p_value(0, fused), "rows_per_day": self.judged}
+        self.calibrated.add(0, fused)
         return result
 
-    def attention(self, stratum, now):
-        """Weight and rows a day; rows of a day ago count 1/e."""
+    def fade(self, now):
+        """Rows of a day ago count 1/e."""
         if self.last is not None and now > self.last:
-            self.rates = [rate * math.exp(-(now - self.last) / DAY_US) for rate in self.rates]
+            kept = math.exp(-(now - self.last) / DAY_US)
+            self.rates = {group: rate * kept for group, rate in self.rates.items()}
+            self.judged *= kept
         self.last = now if self.last is None else max(self.last, now)
-        per_day = max(sum(self.rates), 1.0)
-        alive = sum(i for s, i in enumerate(self.interest) if self.rates[s] >= 1.0 or s == stratum)
-        share = self.interest[stratum] / alive
-        return {"weight": share * per_day / max(self.rates[stratum], 1.0), "rows_per_day": per_day}
