@@ -119,8 +119,8 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
             f"surprise {row['structure_forward'] * _BITS:.1f} bits given the source, "
             f"{row['structure_reverse'] * _BITS:.1f} bits given the target"
         )
-    rare = _one_in(min(row["p_value"] * row["weight"], 1.0))
-    reasons.append(f"taken together, 1 in {rare} rows of its kind ({place}, {kind}) is as strange")
+    rare = _one_in(min(row["p_value"], 1.0))
+    reasons.append(f"taken together, 1 in {rare} rows is as strange")
     if row["guessed"]:
         reasons.append("the direction is a guess: the flow record did not tell who began")
     return reasons

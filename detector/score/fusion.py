@@ -1,15 +1,24 @@
-"""From the models' p-values to one, and how much attention a row gets.
+"""From the models' p-values to one: by how many rows a day each model would call at least as strange.
 
-Models depend on each other, so their p-values are merged as e-values: ``e_j = k p_j^(k-1)`` has mean 1 under the null,
-and so has any weighted mean of them whatever the dependence (Vovk and Wang 2021, doi:10.1214/20-AOS2020). The mean e
-could be turned into a p-value by 1/e, which is valid and wasteful; instead the logarithm of it is a score, and what
-share of past rows of the same stratum scored at least as high is the p-value (`calibration`). So the merged p-value is
-calibrated by what was seen, and the merging decides only the order.
+p-values of different models are no common currency: one in a thousand of the log-ons is one row a day, one in a
+thousand of the connections is a hundred. So each is turned into a rate,
 
-Newcomers are compared with newcomers (`phases`): the first days of a host are full of first times.
+    r_j = p_j n_jb / w_jb
+
+with n_jb the rows a day of stratum b that model j is asked about, and w_jb the share of people's attention that they
+get. The shares sum to 1, so rows with ``min r_j <= x`` come at most x times a day when nothing is wrong: this is the
+p-value weighting of Genovese, Roeder and Wasserman (2006) over (model, stratum) groups, and holds whatever the
+dependence between models. A row that several models find strange counts more than its strangest rate:
+
+    R = (sum_j r_j^-K)^(-1/K)
+
+with every r_j the smallest of the *case*, what its two hosts did within an hour: the connection has no account, the
+log-on no file, and all of them are one move. This is a power mean of e-values (Vovk and Wang 2021,
+doi:10.1214/20-AOS2020; r^-K is, up to a constant, the e-value p^(k-1) with k = 1 - K), and what share of past rows had
+at most this R is the merged p-value (`calibration`), so that what is merged stays calibrated by what was seen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -19,96 +28,156 @@ from numpy.typing import NDArray
 from detector.score import calibration
 from detector.score.calibration import Calibration
 from detector.state.compiled import kernel
+from detector.state.counts import Counts, find
+from detector.state.keys import mix_all
 
 EXPONENT: Final = 0.5
-"""1 - k of the e-values. 0 would look at all models alike, 1 only at the strangest; detection.md says .5 to .7."""
+"""K. Near 0 all models are added up, far above 1 only the strangest counts; 0.5 to 0.7 is detection practice."""
 DAY_US: Final = 86_400e6
-COLUMNS: Final = ("fused", "p_value", "weight", "rows_per_day")
-"""ln of the mean e-value up to a constant; p-value; how much of the attention its stratum gets for each of its rows;
-rows judged in the last day, exponential window."""
+CASE_US: Final = 3_600_000_000  # an hour, as long as a hop of a chain may take (`correlate.chains`)
+_OFFSET: Final = 16.0  # nats; rates up to e^16 a day keep a place of their own in the histogram
+COLUMNS: Final = ("fused", "p_value", "rows_per_day")
+"""-ln R plus a constant; p-value; rows in the last day that made their case stranger, exponential window. A row that
+does not is judged by its own opinions alone."""
 
 
 @kernel
-def pass_time(rates: Any, last: Any, now: Any) -> Any:
-    """Let the rows of the last day fade to ``now``; returns them over all strata, at least 1."""
+def pass_time(rates: Any, last: Any, now: Any) -> None:
+    """Let the rows of the last day fade to ``now``."""
     if now > last[0]:
         if last[0] > 0.0:
             rates *= np.exp(-(now - last[0]) / DAY_US)
         last[0] = now
-    return max(rates.sum(), 1.0)
 
 
 @kernel
-def weight_of(rates: Any, interest: Any, stratum: Any, per_day: Any) -> Any:
-    """p-value weight (Genovese, Roeder, Wasserman 2006): attention goes to strata by interest, not by how much
-    they talk.
-
-    Rows of a stratum share its part of the attention, so weights average 1 over rows and the weighted p stays a p.
-    """
+def shares(rates: Any, interest: Any) -> Any:
+    """Sum of the interest in what is alive: what never speaks takes no attention."""
     alive = 0.0
-    for other in range(rates.size):
-        if rates[other] >= 1.0 or other == stratum:
-            alive += interest[other]
-    return interest[stratum] / alive * per_day / max(rates[stratum], 1.0)
+    for model in range(interest.shape[0]):
+        for stratum in range(interest.shape[1]):
+            if rates[model, stratum] >= 1.0:
+                alive += interest[model, stratum]
+    return alive
+
+
+@kernel
+def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
+    """Slot of the case: its cells are when it began (µs) and r_j^-K by model."""
+    keys, cells, last = table
+    slot = find(keys, key)
+    if keys[slot] == np.uint64(0):
+        keys[slot] = key
+        used[0] += 1
+        last[slot] = now
+        cells[slot, 0] = -np.inf
+    if abs(now - cells[slot, 0]) > CASE_US:
+        cells[slot, :] = 0.0
+        cells[slot, 0] = now
+    last[slot] = max(last[slot], now)
+    return slot
 
 
 @kernel
 def walk(
-    opinions: Any, trust: Any, strata: Any, times: Any, calibrated: Any, rates: Any, interest: Any, last: Any, out: Any
-) -> None:
-    """Judge and learn all rows in order; rows of which no model has anything to say are left alone."""
+    rows: Any,
+    table: Any,
+    used: Any,
+    max_entries: Any,
+    calibrated: Any,
+    rates: Any,
+    interest: Any,
+    passed: Any,
+    start: Any,
+    stop: Any,
+    out: Any,
+) -> Any:
+    """Judge and learn rows ``start`` to ``stop`` in order; those of which no model has anything to say are left
+    alone. Returns the row at which the table is full, or ``stop``.
+
+    ``rates`` and ``interest`` have a row a model and a column a stratum; ``rates`` has one more row, of which cell 0
+    counts the rows that made their case stranger: only they are learned.
+    """
+    opinions, pairs, strata, times = rows
     histograms, trees, totals, tails, since, clock = calibrated
-    for row in range(times.size):
+    models = interest.shape[0]
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
         now, stratum = times[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        e, silent = 0.0, True
-        for model in range(trust.size):
-            p = opinions[row, model]
-            silent = silent and p == 1.0
-            e += trust[model] * p**-EXPONENT
-        out[row, 0] = np.log(e)
+        silent = True
+        for model in range(models):
+            silent = silent and opinions[row, model] == 1.0
         if silent:
-            out[row, 1] = out[row, 2] = out[row, 3] = 1.0
+            out[row, 0], out[row, 1], out[row, 2] = 0.0, 1.0, 1.0
             continue
-        per_day = pass_time(rates, last, now)
-        out[row, 1] = calibration.p_value(trees, totals, tails, stratum, out[row, 0])
-        out[row, 2], out[row, 3] = weight_of(rates, interest, stratum, per_day), per_day
-        rates[stratum] += 1.0
-        calibration.learn(histograms, trees, totals, tails, since, stratum, out[row, 0])
+        pass_time(rates, passed, now)
+        for model in range(models):
+            if opinions[row, model] < 1.0:
+                rates[model, stratum] += 1.0
+        alive = shares(rates[:models], interest)
+        slot = _case(table, used, pairs[row], now)
+        case = table[1][slot]
+        own, before, after = 0.0, case[1:].sum(), 0.0
+        for model in range(models):
+            if opinions[row, model] < 1.0:
+                rate = opinions[row, model] * rates[model, stratum] * alive / interest[model, stratum]
+                own += rate**-EXPONENT
+                case[1 + model] = max(case[1 + model], rate**-EXPONENT)
+            after += case[1 + model]
+        stranger = after > before
+        out[row, 0] = max(np.log(after if stranger else own) / EXPONENT + _OFFSET, 0.0)
+        out[row, 1] = calibration.p_value(trees, totals, tails, 0, out[row, 0])
+        if stranger:
+            rates[models, 0] += 1.0
+            calibration.learn(histograms, trees, totals, tails, since, 0, out[row, 0])
+        out[row, 2] = max(rates[models, 0], 1.0)
+    return stop
 
 
 class Fusion:
     """The merging with its state.
 
     Args:
-        trust: weight of each model's e-value, by name; scaled to sum 1.
-        interest: of each stratum, how much of the attention it deserves (any scale).
+        interest: by model, how much of the attention each of its strata deserves (any scale).
+        max_entries: bound of the cases remembered; those seen longest ago go first.
     """
 
-    def __init__(self, trust: Mapping[str, float], interest: Sequence[float]) -> None:
-        self.names = tuple(trust)
-        self._trust = np.array(list(trust.values())) / sum(trust.values())
-        self._interest = np.array(interest, dtype=np.float64)
-        self.calibration = Calibration(len(interest))
-        self.rates = np.zeros(len(interest))  # rows of each stratum in the last day, exponential window
-        self._last = np.zeros(1)
+    def __init__(self, interest: Mapping[str, NDArray[np.float64]], max_entries: int) -> None:
+        self.names = tuple(interest)
+        self._interest = np.stack(list(interest.values()))
+        self.calibration = Calibration(1)
+        self.rates = np.zeros((len(interest) + 1, self._interest.shape[1]))
+        self.cases = Counts(max_entries, width=1 + len(interest))
+        self._passed = np.zeros(1)
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
         """Columns `COLUMNS` from the models' ``p_<name>``, ``stratum`` and ``obs_ts``."""
-        opinions = scored.select(f"p_{name}" for name in self.names).to_numpy()
+        opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self.names).to_numpy())
+        pairs = mix_all(scored["orig_id"].to_numpy(), scored["resp_id"].to_numpy())
+        rows = opinions, pairs, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy()
         out = np.empty((scored.height, len(COLUMNS)))
-        walk(
-            np.ascontiguousarray(opinions), self._trust, scored["stratum"].cast(pl.Int64).to_numpy(),
-            scored["obs_ts"].to_numpy(), tuple(self.calibration.arrays().values()), self.rates, self._interest,
-            self._last, out,
+        cases = self.cases
+        calibrated = tuple(self.calibration.arrays().values())
+        cases.walk(
+            scored.height,
+            1,
+            lambda start, stop, table: walk(
+                rows, table, cases.used, cases.max_entries, calibrated, self.rates, self._interest, self._passed,
+                start, stop, out,
+            ),
         )  # fmt: skip
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(COLUMNS)})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        return {**self.calibration.arrays(), "rates": self.rates, "last": self._last}
+        parts = {"cases": self.cases.arrays(), "calibration": self.calibration.arrays()}
+        flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return {**flat, "rates": self.rates, "passed": self._passed}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
-        self.calibration.load({name: array for name, array in arrays.items() if name not in ("rates", "last")})
-        self.rates[:], self._last[:] = arrays["rates"], arrays["last"]
+        for part, owner in (("cases.", self.cases), ("calibration.", self.calibration)):
+            owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})
+        self.rates[:], self._passed[:] = arrays["rates"], arrays["passed"]

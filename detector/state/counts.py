@@ -55,22 +55,24 @@ class Counts:
     """The table.
 
     Args:
+        width: cells an entry; weight and distinct in most tables.
         max_entries: entries kept; beyond it the quarter seen longest ago is evicted and counted in ``evicted``.
 
     Attributes:
-        keys: uint64, 0 = empty.  cells: float64 ``(capacity, 2)`` = weight, distinct.  last: int64 µs.
+        keys: uint64, 0 = empty.  cells: float64 ``(capacity, width)``.  last: int64 µs.
         used: int64 ``(1,)``, entries in use (an array, so that kernels can write it).
     """
 
-    def __init__(self, max_entries: int, capacity: int = 1 << 12) -> None:
+    def __init__(self, max_entries: int, capacity: int = 1 << 12, width: int = 2) -> None:
         self.max_entries = max_entries
+        self._width = width
         self.evicted = 0
         self.used = np.zeros(1, dtype=np.int64)
         self._allocate(capacity)
 
     def _allocate(self, capacity: int) -> None:
         self.keys = np.zeros(capacity, dtype=np.uint64)
-        self.cells = np.zeros((capacity, 2), dtype=np.float64)
+        self.cells = np.zeros((capacity, self._width), dtype=np.float64)
         self.last = np.zeros(capacity, dtype=np.int64)
 
     def reserve(self, extra: int) -> None:
