@@ -10,6 +10,7 @@ from detector.alerts.model import Alert, Incident, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.config import Settings
 from detector.correlate.chains import HOP_WINDOW_US, Background, Chains
+from detector.correlate.entities import Entities
 from detector.correlate.incidents import chained, incidents
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
@@ -45,6 +46,7 @@ class Judge:
     def __init__(self, settings: Settings) -> None:
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
+        self.entities = Entities()
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self._cases: dict[tuple[str, str], Case] = {}
         self._alerted: dict[tuple[str, ...], int] = {}
@@ -82,6 +84,7 @@ class Judge:
             ],
             "budget": self.budget.state(),
             "chains": self.chains.state(),
+            "entities": self.entities.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -94,6 +97,7 @@ class Judge:
         }
         self.budget.load(state["budget"])
         self.chains.load_state(state["chains"])
+        self.entities.load_state(state["entities"])
 
     def _finding(self, row: dict[str, Any]) -> float:
         """Takes one finding; returns its p-value in the light of the chain it continues."""
@@ -109,6 +113,7 @@ class Judge:
             by_chance = self.chains.news(hop) * young
             if by_chance < expected:
                 expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
+        self.entities.add(found, row, expected, self.budget.findings_per_day(rate))
         case = self._case(found, row["ts"])
         case.findings = [*case.findings, found][:_MAX_FINDINGS]
         if case.alert is not None:

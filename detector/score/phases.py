@@ -19,6 +19,7 @@ from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 
 PHASES: Final = ("learning", "shadow", "protecting")
+PROTECTING: Final = 2
 LEARNING_US: Final = 86_400_000_000  # a day: a log-on, a morning, an evening
 SHADOW_US: Final = 3 * LEARNING_US
 ACTIVE_HOURS: Final = 6.0
@@ -33,6 +34,27 @@ def phase_of(known: Any, hours: Any, history: Any) -> Any:
     if (known >= SHADOW_US and hours >= ACTIVE_HOURS) or known * YOUNG_SHARE >= history:
         return 2
     return 1 if known >= LEARNING_US and hours >= ACTIVE_HOURS else 0
+
+
+@kernel
+def progress_of(known: Any, hours: Any, history: Any) -> Any:
+    """How far a host is on the way to protecting, 0 to 1; 1 = it is there."""
+    if phase_of(known, hours, history) == PROTECTING:
+        return 1.0
+    lived = min(known / SHADOW_US, hours / ACTIVE_HOURS)
+    return max(lived, known * YOUNG_SHARE / history, 0.0)
+
+
+@kernel
+def _look_up(table: Any, hosts: Any, now: Any, history: Any, out: Any) -> None:
+    """Phase, progress and µs of silence of each host; phase -1 when it is not known."""
+    keys, cells, last = table
+    for row in range(hosts.size):
+        slot = find(keys, hosts[row])
+        known, hours = now - cells[slot, 0], cells[slot, 1]
+        out[row, 0] = phase_of(known, hours, history) if keys[slot] != np.uint64(0) else -1
+        out[row, 1] = progress_of(known, hours, history)
+        out[row, 2] = now - last[slot]
 
 
 @kernel
@@ -101,6 +123,14 @@ class Phases:
             ),
         )
         return pl.DataFrame({"orig_phase": out[:, 0], "resp_phase": out[:, 1]})
+
+    def stand(self, hosts: NDArray[np.uint64], now: int) -> pl.DataFrame:
+        """Of hosts, by key, at ``now`` (µs): ``phase`` (index of `PHASES`; -1 = not known), ``progress`` towards
+        protecting (0 to 1) and ``silent`` (µs since the hour it was last counted in)."""
+        out = np.empty((hosts.size, 3))
+        table = self.hosts.keys, self.hosts.cells, self.hosts.last
+        _look_up(table, hosts, now, now - self._began[0], out)
+        return pl.DataFrame({"phase": out[:, 0].astype(np.int64), "progress": out[:, 1], "silent": out[:, 2]})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

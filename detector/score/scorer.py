@@ -16,6 +16,7 @@ from detector.score.phases import PHASES, Phases
 from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
+from detector.score.zones import Zones
 
 if TYPE_CHECKING:
     from detector.score.model import Model
@@ -51,6 +52,7 @@ class Scorer:
         forget = settings.half_life_days
         self._strata = len(interest)
         self.phases = Phases(bound)
+        self.zones = Zones(bound)
         self.structure = Structure(strata, outside, bound, forget)
         makers: dict[str, Callable[[], Model]] = {
             "operations": lambda: Operations(strata, bound, forget),
@@ -67,6 +69,7 @@ class Scorer:
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
         fusion. ``stratum`` tells newcomers apart; ``p_value`` has the row's weight in it."""
+        self.zones.learn(units)
         scored = units.hstack(self.phases.score(units))
         newcomer = pl.min_horizontal("orig_phase", "resp_phase") < PHASES.index("protecting")
         scored = scored.with_columns(stratum=pl.col("stratum") + pl.when(newcomer).then(self._strata).otherwise(0))
@@ -88,4 +91,5 @@ class Scorer:
             owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
 
     def _parts(self) -> dict[str, Any]:
-        return {"phases": self.phases, **{model.name: model for model in self.models}, "fusion": self.fusion}
+        models = {model.name: model for model in self.models}
+        return {"phases": self.phases, "zones": self.zones, **models, "fusion": self.fusion}
