@@ -12,7 +12,7 @@ import numpy as np
 from .acts import ActTable
 from .draw import Ints, Mask, below
 from .rhythm import MINUTE
-from .services import Kind
+from .services import MISTYPED, Kind
 
 WHOLE: Final = 1_000_000
 """A density of 1 in the parts of a million that are counted with."""
@@ -47,7 +47,8 @@ ROUTINE: Final = frozenset(
         Kind.S7_POLL,
     }
 )
-"""What programs repeat all day. Sessions of people, remote execution, copies, writes and downloads are not in it."""
+"""What programs repeat all day. Not in it: people's sessions, remote execution, copies, writes, downloads, deliveries
+from desk to desk. Nor are mistyped passwords."""
 
 _ROUTINE: Final = np.isin(np.arange(len(Kind)), list(ROUTINE))
 _SHOWN: Final = 600  # of 1,000 days on which two hosts do a routine thing, it is seen at least once
@@ -72,7 +73,7 @@ def thin(table: ActTable, density: int, rng: np.random.Generator) -> ActTable:
     """
     if density == WHOLE:
         return table
-    routine = np.flatnonzero(_ROUTINE[table.kind])
+    routine = np.flatnonzero(_ROUTINE[table.kind] & (table.detail != MISTYPED))
     part = table.take(routine)
     stays = np.ones(len(table), dtype=np.bool_)
     stays[routine] = _chosen(part, density, rng)

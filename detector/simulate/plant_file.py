@@ -1,9 +1,13 @@
 """The plant file: what the people of this plant would declare about it."""
 
+from typing import Final
+
 from .cells import MAINTENANCE, maintenance_weekday
 from .plant import Plant, Role
 from .rhythm import TIMEZONE, WEEKDAYS
 from .suppliers import WINDOW
+
+_MEMBER: Final = "dns, ntp, kerberos, ldap, epmap, smb, tcp/high"  # what a member of the domain asks of its controllers
 
 
 def plant_yaml(plant: Plant) -> str:
@@ -26,15 +30,19 @@ def _conduits(plant: Plant) -> str:
     offices = [zone.name for zone in plant.zones if zone.name.startswith("office")]
     rules = [(office, "industrial_dmz", "rdp, https", "any") for office in offices]
     rules += [
-        ("it_admin", "industrial_dmz", "rdp, ssh, winrm, https", "any"),
-        ("supplier_vpn", "industrial_dmz", "rdp", "any"),
+        ("it_admin", "industrial_dmz", "rdp, ssh, winrm, smb, epmap, tcp/high, https", "any"),
+        ("supplier_vpn", "industrial_dmz", "rdp, https", "any"),
         ("industrial_dmz", "site_operations", "rdp", "any"),
+        ("industrial_dmz", "servers", f"{_MEMBER}, wsus", "any"),
+        ("servers", "industrial_dmz", "snmp, icmp, https, mssql, ssh, winrm, smb, tcp/high", "any"),
         ("servers", "site_operations", "http, snmp, icmp, smb, tcp/high", "any"),
-        ("site_operations", "industrial_dmz", "mssql", "any"),
+        ("site_operations", "industrial_dmz", "mssql, https", "any"),
+        ("site_operations", "servers", _MEMBER, "any"),
     ]
     for cell in range(1, plant.cells + 1):
         rules.append(("site_operations", f"cell{cell}_supervision", "opcua", "any"))
         rules.append((f"cell{cell}_supervision", "site_operations", "http", "any"))
+        rules.append((f"cell{cell}_supervision", "servers", "dns", "any"))
         rules.append((f"cell{cell}_supervision", f"cell{cell}_control", "modbus, s7comm", "any"))
         rules.append(("site_operations", f"cell{cell}_control", "modbus, s7comm", "read"))
     lines = [f"  - {{from: {a}, to: {b}, services: [{s}], operations: {o}}}" for a, b, s, o in rules]
@@ -65,6 +73,8 @@ def _servers(plant: Plant) -> str:
         ("domain_controllers", Role.DC),
         ("vulnerability_scanners", Role.SCANNER),
         ("deployment", Role.DEPLOY),
+        ("orchestration", Role.CONFIG),
+        ("directory_sync", Role.SYNC),
         ("backup", Role.BACKUP),
         ("monitoring", Role.MONITOR),
         ("jump_hosts", Role.JUMP),

@@ -1,5 +1,7 @@
+import csv
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
@@ -25,6 +27,14 @@ def read(made):
     return Week(made, logs)
 
 
+def seconds(text):
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
+
+
+def labels(week):
+    return list(csv.DictReader(week.made.labels.read_text().splitlines()))
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """What the demo shows: three days, sixty hosts."""
@@ -34,3 +44,10 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="session")
 def quiet(tmp_path_factory):
     return read(simulate(tmp_path_factory.mktemp("quiet") / "out", days=3, hosts=60, seed=7, campaigns=False))
+
+
+@pytest.fixture(scope="session")
+def weeks(tmp_path_factory):
+    """Three thinned weeks in which nobody attacks."""
+    wish = {"days": 21, "hosts": 300, "seed": 1, "density": 0.02, "netflow": False, "campaigns": False}
+    return read(simulate(tmp_path_factory.mktemp("weeks") / "out", **wish))

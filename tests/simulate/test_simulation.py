@@ -1,4 +1,3 @@
-import csv
 import ipaddress
 import json
 import re
@@ -9,7 +8,9 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from detector.simulate import simulate
+from detector.simulate import simulate, simulation
+from detector.simulate.zeek_writer import ZeekWriter
+from tests.simulate.conftest import Week, labels, seconds
 
 PROTOCOLS = {
     "dce_rpc": ("endpoint", "operation", "named_pipe", "rtt"),
@@ -28,19 +29,11 @@ ENDPOINTS = ("id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p")
 
 
 def inside(address):
-    return ipaddress.ip_address(address) in ipaddress.ip_network("10.0.0.0/8")
+    return address.startswith("10.")
 
 
 def contents(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def seconds(text):
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
-
-
-def labels(week):
-    return list(csv.DictReader(week.made.labels.read_text().splitlines()))
 
 
 def hostile(week):
@@ -205,16 +198,6 @@ def test_controllers_are_reprogrammed_only_from_their_stations(demo):
     assert all(r["id.orig_h"].startswith("10.60.1.") for r in written)
 
 
-def test_share_of_new_pairs_on_the_last_working_day(quiet):
-    split = seconds("2026-03-04T00:00:00.000000Z")
-    known, today = set(), set()
-    for conn in quiet.logs["conn"]:
-        pair = conn["id.orig_h"], conn["id.resp_h"]
-        if inside(pair[0]) and inside(pair[1]):
-            (today if conn["ts"] >= split else known).add(pair)
-    assert 0.04 <= len(today - known) / len(today) <= 0.09
-
-
 def test_faults_are_rare_and_of_every_kind(quiet):
     states = Counter(conn["conn_state"] for conn in quiet.logs["conn"])
     for state in ("S0", "REJ", "RSTO", "RSTR"):
@@ -265,7 +248,7 @@ def test_the_plant_grows_with_its_hosts(tmp_path, hosts):
     assert abs(made.counts["hosts"] - hosts) <= hosts * 0.1
     cells = len(yaml.safe_load(made.plant.read_text())["maintenance_windows"])
     assert cells == max(2, hosts // 40)
-    assert len(labels(type("W", (), {"made": made}))) == made.counts["hops"]
+    assert len(labels(Week(made, {}))) == made.counts["hops"]
 
 
 def test_progress_is_told_day_by_day(tmp_path):
@@ -279,7 +262,18 @@ def test_no_connection_outlasts_the_simulation(demo):
     assert last <= seconds(demo.made.end)
 
 
-@pytest.mark.parametrize(("wrong", "error"), [({"hosts": 10}, "hosts"), ({"days": 0}, "days"), ({"seed": -1}, "seed")])
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"hosts": 10}, "hosts"),
+        ({"days": 0}, "days"),
+        ({"seed": -1}, "seed"),
+        ({"density": 0}, "density"),
+        ({"density": 1.01}, "density"),
+        ({"campaigns": -1}, "campaigns"),
+        ({"pace": "years"}, "pace"),
+    ],
+)
 def test_values_out_of_range_are_refused(tmp_path, wrong, error):
     with pytest.raises(ValueError, match=error):
         simulate(tmp_path / "out", **wrong)
@@ -289,3 +283,58 @@ def test_an_existing_simulation_is_not_mixed_with_another(tmp_path):
     simulate(tmp_path, days=0.05, hosts=40)
     with pytest.raises(FileExistsError):
         simulate(tmp_path, days=0.05, hosts=40)
+
+
+def test_zeek_alone_is_the_same_zeek(tmp_path):
+    both, alone = (simulate(tmp_path / str(n), days=0.1, hosts=40, seed=1, netflow=n) for n in (True, False))
+    assert contents(alone.zeek_dir) == contents(both.zeek_dir)
+    assert alone.netflow_dir is None
+    assert not (alone.root / "netflow").exists()
+    assert alone.counts == both.counts | {"netflow": 0}
+
+
+def test_text_in_memory_is_bounded_whatever_the_days(tmp_path, monkeypatch):
+    """Blocks of a size, and of earlier ones only what has not ended: the last days hold no more than the first."""
+    blocks, held = [], []
+
+    class Watched(ZeekWriter):
+        def add(self, conns, addresses, rng):
+            blocks.append(len(conns))
+            super().add(conns, addresses, rng)
+            held.append(sum(log.held for log in (self._conn, *self._logs.values())))
+
+    monkeypatch.setattr(simulation, "ZeekWriter", Watched)
+    monkeypatch.setattr(simulation, "_BLOCK", 500)
+    made = simulate(tmp_path / "out", days=8, hosts=60, seed=1, density=0.05, netflow=False)
+    assert max(blocks) == 500
+    assert sum(blocks) == made.counts["conn"] > 5000
+    half = len(held) // 2
+    assert max(held[half:]) <= 1.5 * max(held[:half])
+    assert max(held) < sum(made.counts.values()) / 10
+
+
+def test_a_wish_for_campaigns_is_a_number(tmp_path):
+    """One story, both, or many; many leave only the first third clean."""
+    wish = {"days": 6, "hosts": 60, "seed": 3, "density": 0.02, "netflow": False}
+    made = {n: simulate(tmp_path / str(n), campaigns=n, **wish) for n in (1, 2, 12)}
+    assert {n: plant.counts["campaigns"] for n, plant in made.items()} == {1: 1, 2: 2, 12: 12}
+    assert made[2].train_until == "2026-03-06T00:00:00.000000Z"
+    assert made[12].train_until == "2026-03-04T00:00:00.000000Z"
+    for plant in made.values():
+        hops = labels(Week(plant, {}))
+        assert len(hops) == plant.counts["hops"]
+        assert all(hop["start"] >= plant.train_until for hop in hops)
+
+
+def test_the_pace_slows_an_intruder_down(tmp_path):
+    wish = {"days": 12, "hosts": 60, "seed": 3, "density": 0.02, "netflow": False, "campaigns": 12}
+    ends = {}
+    for pace in ("minutes", "hours"):
+        hops = labels(Week(simulate(tmp_path / pace, pace=pace, **wish), {}))
+        spans = [
+            seconds(max(h["start"] for h in hops if h["campaign"] == name)) - seconds(hops_of[0]["start"])
+            for name in {hop["campaign"] for hop in hops}
+            if (hops_of := [h for h in hops if h["campaign"] == name])
+        ]
+        ends[pace] = sorted(spans)[len(spans) // 2]
+    assert ends["hours"] > 3 * ends["minutes"]
