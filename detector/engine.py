@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import detector
 from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.features.units import CROSSING_BONUS, INTEREST, Enrich, flow_units, operation_units, outside_key
+from detector.features.units import CROSSING_BONUS, PLACE_INTEREST, Enrich, flow_units, operation_units, outside_key
 from detector.judge import Judge
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released
@@ -75,7 +75,7 @@ class Engine:
             settings.model_dump(exclude={"batch_rows"}),
             (plant or Plant()).model_dump(mode="json"),
         )
-        self.scorer = Scorer(settings, INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
+        self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
         self.judge = Judge(settings)
         self._nothing = self._score(self.order.release())  # no units, all columns
 

@@ -22,6 +22,9 @@ _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
 _MAX_FINDINGS: Final = 16  # of one case that are kept
+REPEAT_FACTOR: Final = 3.0
+"""Each alert of the last day that a host is the source of makes the next one need to be so much rarer: what a host does
+all day is one story, told once, and the budget is for all hosts."""
 KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
 
 
@@ -50,6 +53,7 @@ class Judge:
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self._cases: dict[tuple[str, str], Case] = {}
         self._alerted: dict[tuple[str, ...], int] = {}
+        self._sources: dict[str, list[int]] = {}  # when each was the source of alerts, last day
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
@@ -77,6 +81,7 @@ class Judge:
         """For a snapshot, JSON types only."""
         return {
             "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
+            "sources": [[host, times] for host, times in self._sources.items()],
             "alerted": [[*key, time] for key, time in self._alerted.items()],
             "cases": [
                 [*pair, case.began, [as_dict(found) for found in case.findings], case.alert]
@@ -91,6 +96,7 @@ class Judge:
         """Replace everything by what `state` returned."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
         self._alerted = {tuple(key): time for *key, time in state["alerted"]}
+        self._sources = dict(state["sources"])
         self._cases = {
             (src, dst): Case(began, [alert_of(found) for found in findings], place)
             for src, dst, began, findings, place in state["cases"]
@@ -120,7 +126,9 @@ class Judge:
             self.alerts[case.alert] = joined(self.alerts[case.alert][0], case.findings), self.alerts[case.alert][1]
         elif not self._repeats(found, now):
             certain = row["first_act"] and row["history"] >= KNOWN_DAYS
-            if self.budget.alerts(expected, rate, now, certain=certain):
+            known = [time for time in self._sources.get(found.src, ()) if time > now - _REPEAT_US]
+            if self.budget.alerts(expected * REPEAT_FACTOR ** len(known), rate, now, certain=certain):
+                self._sources[found.src] = [*known, now]
                 case.alert = len(self.alerts)
                 self.alerts.append((joined(found, case.findings), row["ts"]))
         if case.alert is not None:

@@ -19,11 +19,9 @@ CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
 """Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to
 services that
 give a foothold, to controllers, or across levels without a conduit."""
-# How much of the attention a class and a place deserve: lateral movement shows in acts and moves, inside, towards OT.
-_CLASS_INTEREST: Final = (1.0, 1.0, 1.0, 4.0, 4.0)
-_PLACE_INTEREST: Final = (2.0, 2.0, 0.5, 0.5)
-INTEREST: Final = tuple(by_class * by_place for by_class in _CLASS_INTEREST for by_place in _PLACE_INTEREST)
-"""Interest by stratum; stratum = class * len(PLACES) + place."""
+PLACE_INTEREST: Final = (2.0, 2.0, 0.5, 0.5)
+"""How much of the attention a place deserves: lateral movement shows inside and towards OT. Rows are compared within
+strata; stratum = class * len(PLACES) + place."""
 
 ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
 """Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is

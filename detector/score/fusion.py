@@ -87,6 +87,8 @@ def walk(
     calibrated: Any,
     rates: Any,
     interest: Any,
+    asked: Any,
+    newcomers: Any,
     passed: Any,
     start: Any,
     stop: Any,
@@ -96,7 +98,9 @@ def walk(
     alone. Returns the row at which the table is full, or ``stop``.
 
     ``rates`` and ``interest`` have a row a model and a column a stratum; ``rates`` has one more row, of which cell 0
-    counts the rows that made their case stranger: only they are learned.
+    counts the rows that made their case stranger: only they are learned. ``asked`` counts rows like ``rates``, for
+    good; strata from ``newcomers`` on have to speak for themselves: a p-value borrowed from elsewhere is not believed
+    further than their own number of rows can bear out.
     """
     opinions, pairs, strata, times = rows
     histograms, trees, totals, tails, since, clock = calibrated
@@ -106,10 +110,7 @@ def walk(
             return row
         now, stratum = times[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        silent = True
-        for model in range(models):
-            silent = silent and opinions[row, model] == 1.0
-        if silent:
+        if np.all(opinions[row] == 1.0):
             out[row, 0], out[row, 1], out[row, 2] = 0.0, 1.0, 1.0
             continue
         pass_time(rates, passed, now)
@@ -122,7 +123,11 @@ def walk(
         own, before, after = 0.0, case[1:].sum(), 0.0
         for model in range(models):
             if opinions[row, model] < 1.0:
-                rate = opinions[row, model] * rates[model, stratum] * alive / interest[model, stratum]
+                p = opinions[row, model]
+                asked[model, stratum] += 1.0
+                if stratum >= newcomers:
+                    p = max(p, 1.0 / (asked[model, stratum] + 1.0))
+                rate = p * rates[model, stratum] * alive / interest[model, stratum]
                 own += rate**-EXPONENT
                 case[1 + model] = max(case[1 + model], rate**-EXPONENT)
             after += case[1 + model]
@@ -141,15 +146,18 @@ class Fusion:
 
     Args:
         interest: by model, how much of the attention each of its strata deserves (any scale).
+        newcomers: first of the strata of newcomers.
         max_entries: bound of the cases remembered; those seen longest ago go first.
     """
 
-    def __init__(self, interest: Mapping[str, NDArray[np.float64]], max_entries: int) -> None:
+    def __init__(self, interest: Mapping[str, NDArray[np.float64]], newcomers: int, max_entries: int) -> None:
         self.names = tuple(interest)
         self._interest = np.stack(list(interest.values()))
         self.calibration = Calibration(1)
         self.rates = np.zeros((len(interest) + 1, self._interest.shape[1]))
         self.cases = Counts(max_entries, width=1 + len(interest))
+        self.asked = np.zeros_like(self._interest)
+        self._newcomers = newcomers
         self._passed = np.zeros(1)
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
@@ -164,7 +172,8 @@ class Fusion:
             scored.height,
             1,
             lambda start, stop, table: walk(
-                rows, table, cases.used, cases.max_entries, calibrated, self.rates, self._interest, self._passed,
+                rows, table, cases.used, cases.max_entries, calibrated, self.rates, self._interest, self.asked,
+                self._newcomers, self._passed,
                 start, stop, out,
             ),
         )  # fmt: skip
@@ -174,10 +183,11 @@ class Fusion:
         """Everything learned, for a snapshot."""
         parts = {"cases": self.cases.arrays(), "calibration": self.calibration.arrays()}
         flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        return {**flat, "rates": self.rates, "passed": self._passed}
+        return {**flat, "rates": self.rates, "asked": self.asked, "passed": self._passed}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         for part, owner in (("cases.", self.cases), ("calibration.", self.calibration)):
             owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})
-        self.rates[:], self._passed[:] = arrays["rates"], arrays["passed"]
+        for name, own in (("rates", self.rates), ("asked", self.asked), ("passed", self._passed)):
+            own[...] = arrays[name]
