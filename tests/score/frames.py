@@ -2,12 +2,12 @@
 
 import itertools
 
+import numpy as np
 import polars as pl
 
 from detector.assets.plant import Plant
-from detector.features.units import COMMON, FLOW_KIND, OPERATION_KIND, Enrich, flow_units
+from detector.features.units import ATTEMPT_KIND, COMMON, FLOW_KIND, OPERATION_KIND, Enrich
 from detector.records import FLOW
-from detector.state.keys import text_keys
 from tests.score.reference import HOUR_US
 
 MONDAY = 1_767_571_200_000_000  # 2026-01-05 00:00 UTC, µs
@@ -61,16 +61,17 @@ def row(hour, orig, resp, service="smb", **more):
     return {**dict.fromkeys(_UNITS), **told, "service": service, "kind": kind, **more}
 
 
-def enriched(rows, plant=PLANT):
-    """Rows as models see them: ``teach`` rows only teach; roles are the zones, and all rows are news."""
+def units(rows, plant=PLANT):
+    """Rows as the scorer takes them; ``teach`` rows only teach."""
     bare = [{name: value for name, value in one.items() if name != "teach"} for one in rows]
-    units = Enrich(plant)(pl.DataFrame(bare, schema=_UNITS))
-    return units.with_columns(
-        teach=pl.Series([one.get("teach", False) for one in rows], dtype=pl.Boolean),
-        orig_role=pl.Series(text_keys(units["orig_zone"]), dtype=pl.UInt64),
-        resp_role=pl.Series(text_keys(units["resp_zone"]), dtype=pl.UInt64),
-        p_structure=pl.lit(0.5),
-    )
+    teach = pl.Series("teach", [one.get("teach", False) for one in rows], dtype=pl.Boolean)
+    return Enrich(plant)(pl.DataFrame(bare, schema=_UNITS)).with_columns(teach)
+
+
+def enriched(rows, plant=PLANT):
+    """Rows as models take them: roles are the zones, and all rows are news."""
+    frame = units(rows, plant)
+    return frame.with_columns(orig_role="orig_zone_id", resp_role="resp_zone_id", p_structure=pl.lit(0.5))
 
 
 def scored(model, rows, cuts=()):
@@ -100,6 +101,25 @@ def same_state(left, right):
     return left.keys() == right.keys() and all((array == right[name]).all() for name, array in left.items())
 
 
-def unit_schema_is_current():
-    """Whether `row` still has the columns that flows become."""
-    return flow_units(pl.DataFrame(schema=FLOW | {"late": pl.Boolean()})).columns == list(_UNITS)
+def life(count, seed, days=12.0, hosts=30):
+    """Days of hosts with habits and some novelty: connections, attempts and operations with accounts, IT and OT."""
+    rng = np.random.default_rng(seed)
+    hours = np.sort(rng.uniform(0, 24 * days, count))
+    late = np.where(rng.random(count) < 0.02, rng.uniform(0, 3, count), 0.0)
+    kinds = ["smb", "https", "rdp", "attempt", "dce_rpc", "ntlm", "modbus"]
+    who, whom, what = rng.zipf(1.5, count) % hosts, rng.zipf(1.7, count) % 6, rng.zipf(1.4, count) % len(kinds)
+    rows = []
+    for place in range(count):
+        host, kind = int(who[place]), kinds[(int(what[place]) + int(who[place])) % len(kinds)]
+        number, told = int(whom[place] + host) % 12, {"teach": bool(rng.random() < 0.05), "position": place}
+        told |= {"orig_bytes": int(rng.integers(0, 10**6)), "resp_bytes": int(rng.integers(0, 10**6)), "duration": 1.5}
+        user = f"user{host}" if rng.random() < 0.95 else f"user{number}"
+        ends = (station(host % 4), controller(number)) if kind == "modbus" else (desk(host), server(number))
+        act = {
+            "attempt": {"service": "rdp", "kind": ATTEMPT_KIND},
+            "dce_rpc": {"operation": str(rng.choice(["srvsvc::NetrShareEnum", "svcctl::CreateServiceW"]))},
+            "ntlm": {"operation": "ok", "user": user},
+            "modbus": {"operation": str(rng.choice(["READ_COILS", "WRITE_SINGLE_COIL"], p=[0.9, 0.1]))},
+        }.get(kind, {})
+        rows.append(row(hours[place] - late[place], *ends, **{"service": kind, **act, **told}))
+    return rows

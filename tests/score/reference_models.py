@@ -101,31 +101,49 @@ class Phases:
 
 
 class Fusion:
-    """How many rows a day each model would call as strange, merged and calibrated; names of `fusion.COLUMNS`."""
+    """How many rows a day each model would call as strange, merged over what two hosts did within an hour, and
+    calibrated; names of `fusion.COLUMNS`."""
 
-    def __init__(self, interest):
-        self.interest = interest  # model -> by stratum
+    def __init__(self, interest, newcomers):
+        self.interest, self.newcomers = interest, newcomers  # interest: model -> by stratum
         self.calibrated = Calibrated(1)
         self.rates = {(model, b): 0.0 for model, parts in interest.items() for b in range(len(parts))}
+        self.asked = dict.fromkeys(self.rates, 0)
+        self.cases = {}  # pair -> when it began, lowest rate by model
         self.judged = 0.0
         self.last = None
 
-    def row(self, opinions, stratum, now):
+    def row(self, opinions, stratum, pair, now):
         self.calibrated.pass_time(now)
         spoken = {model: p for model, p in opinions.items() if p < 1.0}
         if not spoken:
             return {"fused": 0.0, "p_value": 1.0, "rows_per_day": 1.0}
         self.fade(now)
-        self.judged += 1.0
+        own = self.per_day(spoken, stratum)
+        began, case = self.cases.get(pair, (now, {}))
+        if abs(now - began) > fusion.CASE_US:
+            began, case = now, {}
+        together = case | {model: min(rate, case.get(model, math.inf)) for model, rate in own.items()}
+        self.cases[pair] = began, together
+        stranger = together != case
+        fused = max(fusion._OFFSET - math.log(merged(together if stranger else own)), 0.0)
+        p = self.calibrated.p_value(0, fused)
+        if stranger:
+            self.judged += 1.0
+            self.calibrated.add(0, fused)
+        return {"fused": fused, "p_value": p, "rows_per_day": max(self.judged, 1.0)}
+
+    def per_day(self, spoken, stratum):
+        """Rows a day that each model would call as strange, out of the attention it gets."""
         for model in spoken:
             self.rates[model, stratum] += 1.0
+            self.asked[model, stratum] += 1
         alive = sum(self.interest[model][b] for (model, b), rate in self.rates.items() if rate >= 1.0)
-        per_day = [p * self.rates[m, stratum] / (self.interest[m][stratum] / alive) for m, p in spoken.items()]
-        merged = sum(rate**-fusion.EXPONENT for rate in per_day) ** (-1 / fusion.EXPONENT)
-        fused = max(fusion._OFFSET - math.log(merged), 0.0)
-        result = {"fused": fused, "p_value": self.calibrated.p_value(0, fused), "rows_per_day": self.judged}
-        self.calibrated.add(0, fused)
-        return result
+        found = {}
+        for model, p in spoken.items():
+            least = 1 / (self.asked[model, stratum] + 1) if stratum >= self.newcomers else 0.0
+            found[model] = max(p, least) * self.rates[model, stratum] / (self.interest[model][stratum] / alive)
+        return found
 
     def fade(self, now):
         """Rows of a day ago count 1/e."""
@@ -134,3 +152,8 @@ class Fusion:
             self.rates = {group: rate * kept for group, rate in self.rates.items()}
             self.judged *= kept
         self.last = now if self.last is None else max(self.last, now)
+
+
+def merged(rates):
+    """Power mean, up to a constant: below the smallest, the more so the more are small."""
+    return sum(rate**-fusion.EXPONENT for rate in rates.values()) ** (-1 / fusion.EXPONENT)

@@ -27,21 +27,27 @@ INTEREST = {
 }
 
 
-def table(opinions, strata=None, times=None):
-    """Rows of opinions by model, as the models leave them."""
+def model(interest=INTEREST, newcomers=STRATA, max_entries=2_000_000):
+    return Fusion(interest, newcomers, max_entries)
+
+
+def table(opinions, strata=None, times=None, pairs=None):
+    """Rows of opinions by model, as the models leave them; by default each row is of a pair of its own."""
     count = len(next(iter(opinions.values())))
     return pl.DataFrame(
         {f"p_{name}": pl.Series(values, dtype=pl.Float64) for name, values in opinions.items()}
         | {
             "stratum": pl.Series([0] * count if strata is None else strata, dtype=pl.Int32),
             "obs_ts": pl.Series([START] * count if times is None else times, dtype=pl.Int64),
+            "orig_id": pl.Series(range(count) if pairs is None else pairs, dtype=pl.UInt64),
+            "resp_id": pl.Series([7] * count, dtype=pl.UInt64),
         }
     )
 
 
-def judged(model, frame, cuts=()):
+def judged(one, frame, cuts=()):
     bounds = [0, *sorted(cuts), frame.height]
-    return pl.concat([model.judge(frame[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([one.judge(frame[low:high]) for low, high in itertools.pairwise(bounds)])
 
 
 def weeks(count=3000, seed=1):
@@ -54,14 +60,14 @@ def weeks(count=3000, seed=1):
         name: np.where(rng.random(count) < 0.5, 1.0, np.where(strange, 1e-4, 1.0) * rng.uniform(1e-9, 1, count))
         for name in INTEREST
     }
-    return table(opinions, rng.integers(0, 3, count), times)
+    return table(opinions, rng.integers(0, STRATA, count), times, rng.zipf(1.3, count) % 40)
 
 
-def by_formula(frame):
-    model = reference_models.Fusion(INTEREST)
+def by_formula(frame, newcomers):
+    reference = reference_models.Fusion(INTEREST, newcomers)
     return pl.DataFrame(
         [
-            model.row({name: row[f"p_{name}"] for name in INTEREST}, row["stratum"], row["obs_ts"])
+            reference.row({name: row[f"p_{name}"] for name in INTEREST}, row["stratum"], row["orig_id"], row["obs_ts"])
             for row in frame.iter_rows(named=True)
         ]
     )
@@ -72,28 +78,33 @@ def assert_same_numbers(kernel, reference):
         np.testing.assert_allclose(kernel[name], reference[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-def test_the_kernel_computes_the_formulas():
+@pytest.mark.parametrize("newcomers", [STRATA, 1])
+def test_the_kernel_computes_the_formulas(newcomers):
     frame = weeks()
-    kernel = judged(Fusion(INTEREST), frame)
-    assert_same_numbers(kernel, by_formula(frame))
+    kernel = judged(model(newcomers=newcomers), frame)
+    assert_same_numbers(kernel, by_formula(frame, newcomers))
     assert (kernel["p_value"] < 0.01).sum() > 10, "the stream must reach the tails"
 
 
-p_values = st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.02, 1e-6, 1e-30])
+p_values = st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.02, 1e-6, 1e-12])
 steps = st.sampled_from([0, 1, 60_000_000, HOUR_US, 30 * HOUR_US, 400 * HOUR_US, -2 * HOUR_US])
-rows = st.lists(st.tuples(p_values, p_values, p_values, st.integers(0, 2), steps), min_size=1, max_size=120)
+rows = st.lists(
+    st.tuples(p_values, p_values, p_values, st.integers(0, STRATA - 1), steps, st.integers(1, 3)),
+    min_size=1,
+    max_size=120,
+)
 
 
 def frame_of(drawn):
-    one, two, three, strata, gaps = zip(*drawn, strict=True)
-    return table({"one": one, "two": two, "three": three}, strata, (START + np.cumsum(gaps)).tolist())
+    one, two, three, strata, gaps, pairs = zip(*drawn, strict=True)
+    return table({"one": one, "two": two, "three": three}, strata, (START + np.cumsum(gaps)).tolist(), pairs)
 
 
 @given(rows)
 @settings(max_examples=60)
 def test_the_kernel_computes_the_formulas_of_any_stream(drawn):
     frame = frame_of(drawn)
-    assert_same_numbers(judged(Fusion(INTEREST), frame), by_formula(frame))
+    assert_same_numbers(judged(model(newcomers=2), frame), by_formula(frame, 2))
 
 
 # --- merging ---
@@ -101,7 +112,7 @@ def test_the_kernel_computes_the_formulas_of_any_stream(drawn):
 
 def fused(opinions, interest=INTEREST):
     """Of the first row of all, of stratum 0."""
-    return judged(Fusion(interest), table({name: [p] for name, p in opinions.items()}))["fused"][0]
+    return judged(model(interest), table({name: [p] for name, p in opinions.items()}))["fused"][0]
 
 
 def test_by_hand():
@@ -123,14 +134,14 @@ def test_a_stranger_opinion_never_makes_a_row_less_strange(opinions, name):
 def test_the_scale_of_interest_means_nothing():
     frame = weeks()
     scaled = {name: 7 * parts for name, parts in INTEREST.items()}
-    np.testing.assert_allclose(judged(Fusion(scaled), frame), judged(Fusion(INTEREST), frame), rtol=1e-9)
+    np.testing.assert_allclose(judged(model(scaled), frame), judged(model(), frame), rtol=1e-9)
 
 
 def test_the_order_of_models_means_nothing():
     frame = weeks()
-    plain = judged(Fusion(INTEREST), frame)
+    plain = judged(model(), frame)
     for names in itertools.permutations(INTEREST):
-        again = judged(Fusion({name: INTEREST[name] for name in names}), frame)
+        again = judged(model({name: INTEREST[name] for name in names}), frame)
         np.testing.assert_allclose(again, plain, rtol=1e-9)
 
 
@@ -138,7 +149,7 @@ def test_a_model_that_is_always_silent_changes_nothing():
     """Not even the others' share of the attention."""
     frame = weeks().with_columns(p_three=pl.lit(1.0))
     without = {name: parts for name, parts in INTEREST.items() if name != "three"}
-    assert judged(Fusion(INTEREST), frame).equals(judged(Fusion(without), frame))
+    assert judged(model(), frame).equals(judged(model(without), frame))
 
 
 def test_when_all_are_silent_the_row_is_left_alone():
@@ -146,7 +157,7 @@ def test_when_all_are_silent_the_row_is_left_alone():
     frame = weeks(900)
     silence = pl.concat([frame, frame.with_columns(pl.lit(1.0).alias(f"p_{name}") for name in INTEREST)])
     order = np.argsort(np.tile(np.arange(frame.height), 2), kind="stable")
-    quiet, loud = Fusion(INTEREST), Fusion(INTEREST)
+    quiet, loud = model(), model()
     plain, mixed = judged(quiet, frame), judged(loud, silence[order])
     assert set(mixed[1::2].select("fused", "p_value", "rows_per_day").rows()) == {(0.0, 1.0, 1.0)}
     assert mixed[::2].equals(plain)
@@ -158,7 +169,7 @@ def test_merged_p_values_are_calibrated_though_models_agree():
     rng = np.random.default_rng(3)
     p = rng.uniform(0, 1, 100_000)
     times = START + np.sort(rng.integers(0, 21 * DAY_US, p.size))
-    found = judged(Fusion(INTEREST), table(dict.fromkeys(INTEREST, p), times=times))["p_value"].to_numpy()
+    found = judged(model(), table(dict.fromkeys(INTEREST, p), times=times))["p_value"].to_numpy()
     settled = found[times > START + DAY_US]
     for level in (0.5, 0.1, 0.01, 1e-3):
         noise = 4 * np.sqrt(level * (1 - level) / settled.size)
@@ -167,9 +178,44 @@ def test_merged_p_values_are_calibrated_though_models_agree():
 
 def test_nothing_is_strange_while_there_is_too_little_history():
     frame = table(dict.fromkeys(INTEREST, [0.5] * (MIN_ROWS - 1) + [1e-9, 1e-9]))
-    found = judged(Fusion(INTEREST), frame)["p_value"]
+    found = judged(model(), frame)["p_value"]
     assert set(found[:MIN_ROWS]) == {1.0}
     assert found[-1] < 1.0
+
+
+# --- cases ---
+
+
+def acts(*acts):
+    """Rows of pair 5, by (minute, opinions)."""
+    opinions = {name: [told.get(name, 1.0) for _, told in acts] for name in INTEREST}
+    return table(opinions, times=[START + minute * 60_000_000 for minute, _ in acts], pairs=[5] * len(acts))
+
+
+def test_what_two_hosts_do_within_an_hour_is_one_move():
+    """The connection has no account, the log-on no service: together they are stranger than each."""
+    apart = judged(model(), acts((0, {"one": 0.01}), (61, {"two": 0.01})))["fused"]
+    together = judged(model(), acts((0, {"one": 0.01}), (59, {"two": 0.01})))["fused"]
+    assert together[0] == apart[0]
+    assert together[1] > apart[1] + math.log(2)
+
+
+def test_what_adds_nothing_to_its_case_is_judged_by_itself_and_not_learned():
+    """A tail of ordinary rows behind one strange row is no tail of strange rows."""
+    tail = [(minute, {"one": 0.9}) for minute in range(1, 50)]
+    loud, quiet = model(), model()
+    found = judged(loud, acts((0, {"one": 1e-6}), *tail))
+    judged(quiet, acts((0, {"one": 1e-6})))
+    assert found["fused"][1:].max() < found["fused"][0] - 5
+    assert loud.calibration.totals[0] == quiet.calibration.totals[0] == 1.0
+
+
+def test_newcomers_are_believed_as_far_as_their_own_rows_bear_out():
+    """One in a million of three rows is one in four."""
+    strange, ordinary = {"one": [1e-6] * 3}, {"one": [1 / 2, 1 / 3, 1 / 4]}
+    silent = {"two": [1.0] * 3, "three": [1.0] * 3}
+    found = [judged(model(newcomers=0), table(told | silent))["fused"] for told in (strange, ordinary)]
+    np.testing.assert_allclose(*found, rtol=1e-12)
 
 
 # --- what must not change its results ---
@@ -180,18 +226,29 @@ def test_nothing_is_strange_while_there_is_too_little_history():
 def test_a_row_does_not_depend_on_its_batch(drawn, data):
     frame = frame_of(drawn)
     cuts = data.draw(st.lists(st.integers(0, frame.height), max_size=4))
-    one, many = Fusion(INTEREST), Fusion(INTEREST)
+    one, many = model(), model()
     assert judged(one, frame).equals(judged(many, frame, cuts))
+    assert same_state(one, many)
+
+
+@given(st.lists(st.integers(0, 900), max_size=5))
+@settings(max_examples=20)
+def test_too_many_cases_are_forgotten_at_the_same_row_whatever_the_batches(cuts):
+    frame = weeks(900)
+    one, many = model(max_entries=30), model(max_entries=30)
+    assert judged(one, frame).equals(judged(many, frame, cuts))
+    assert one.cases.evicted == many.cases.evicted > 30
     assert same_state(one, many)
 
 
 def test_what_was_learned_survives_a_snapshot():
     frame = weeks(900)
-    model, restored = Fusion(INTEREST), Fusion(INTEREST)
-    judged(model, frame[:600])
-    restored.load({name: array.copy() for name, array in model.arrays().items()})
-    assert judged(model, frame[600:]).equals(judged(restored, frame[600:]))
-    assert same_state(model, restored)
+    one, restored = model(max_entries=30), model(max_entries=30)
+    judged(one, frame[:600])
+    restored.load({name: array.copy() for name, array in one.arrays().items()})
+    assert judged(one, frame[600:]).equals(judged(restored, frame[600:]))
+    assert same_state(one, restored)
+    assert one.cases.evicted > 0
 
 
 # --- attention ---
@@ -212,7 +269,7 @@ def null_rows():
     times = np.sort(rng.integers(0, DAYS * DAY_US, groups.size)) + START
     p = rng.uniform(0, 1, groups.size)
     opinions = {name: np.where(groups // STRATA == model, p, 1.0) for model, name in enumerate(ATTENTION)}
-    out = judged(Fusion(ATTENTION), table(opinions, groups % STRATA, times))
+    out = judged(model(ATTENTION), table(opinions, groups % STRATA, times))
     return groups, (times - START) / DAY_US, out["p_value"].to_numpy(), out["rows_per_day"].to_numpy()
 
 
