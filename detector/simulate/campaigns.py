@@ -13,6 +13,7 @@ from .acts import DRAWN, SURE, Acts
 from .draw import Box, Ints, Purpose, below, box, stream
 from .plant import Plant
 from .rhythm import DAY, HOUR, MINUTE, SECOND, Day
+from .services import Kind
 from .stories import Campaign, Move, cast_campaigns
 from .stories_deeds import DEEDS, PACES, Step, conversations
 from .stories_pair import PairMove, phish, seconds, supplier_visit
@@ -92,10 +93,10 @@ def plan_campaigns(
 
 
 def attack_acts(hops: Iterable[tuple[int, Hop]], acts: Acts) -> None:
-    """Adds the connections of the hops; the first of each works out, or there was no hop."""
+    """Adds the connections of the hops; the first of each works out, or there was no hop. A probe may be in vain."""
     for position, hop in hops:
         for step in hop.steps:
-            fate = SURE if step is hop.steps[0] else DRAWN
+            fate = SURE if step is hop.steps[0] and step.kind is not Kind.PROBE else DRAWN
             when = hop.at + step.after
             acts.add(step.kind, when, hop.orig, hop.resp, step.user, step.detail, fate=fate, hop=position)
 

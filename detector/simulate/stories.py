@@ -28,7 +28,7 @@ from .stories_ways import (
 
 # A story is a line of hops "from>to", places as in `PLACES`; "from?to" looks for open ports. Three to seven hops,
 # each from where the intruder is or has been. Of each group about a quarter reaches the plant floor.
-_NEW: Final = (
+NEW: Final = (
     "desk>colleague colleague>other other>keeper desk>other other>colleague",
     "desk>mes mes>panel mes>strange mes>strange",
     "desk?colleague desk?other desk?keeper desk>keeper keeper>colleague",
@@ -42,7 +42,7 @@ _NEW: Final = (
     "desk>other other>colleague colleague>other desk>colleague colleague>keeper keeper>other",
     "orders>files files>mail mail>colleague files>other other>keeper",
 )
-_OPERATION: Final = (
+OPERATION: Final = (
     "desk>files files>dc dc>dc2",
     "desk>erp erp>dc desk>intranet intranet>dc",
     "engineer>jump jump>station station>plc station>plc",
@@ -126,7 +126,7 @@ class Campaign:
 def cast_campaigns(plant: Plant, hired: Ints, seed: int, count: int) -> list[Campaign]:
     """``count`` campaigns, a third of each group; the same whatever the pace."""
     order = stream(seed, Purpose.CAMPAIGNS)
-    lists = {"new": _NEW, "operation": _OPERATION, **QUIET}
+    lists = {"new": NEW, "operation": OPERATION, **QUIET}
     turns = {name: _in_turn(order, len(stories)) for name, stories in lists.items()}
     footholds: set[int] = set()
     campaigns = []
@@ -136,7 +136,7 @@ def cast_campaigns(plant: Plant, hired: Ints, seed: int, count: int) -> list[Cam
         of, turn = betrayal or group, place // len(QUIET) if betrayal else place
         story = lists[of][turns[of][turn % len(lists[of])]]
         rng = stream(seed, Purpose.CAMPAIGNS, 1 + number)
-        campaigns.append(_Cast(plant, hired, footholds, rng).play(f"{group}-{place + 1:02d}", betrayal, group, story))
+        campaigns.append(_Cast(plant, story, hired, footholds, rng).play(f"{group}-{place + 1:02d}", betrayal, group))
     return campaigns
 
 
@@ -149,29 +149,29 @@ def _in_turn(rng: np.random.Generator, stories: int) -> list[int]:
 class _Cast:
     """Finds the hosts, deeds and accounts of one story."""
 
-    def __init__(self, plant: Plant, hired: Ints, taken: set[int], rng: np.random.Generator) -> None:
+    def __init__(self, plant: Plant, story: str, hired: Ints, taken: set[int], rng: np.random.Generator) -> None:
         supplier = plant.suppliers[int(below(rng, len(plant.suppliers), 1)[0])]
-        self._walk = Walk(plant, (hired == 0).astype(np.int64), taken, rng, supplier, cell=0)
+        self._walk = Walk(plant, story, (hired == 0).astype(np.int64), taken, rng, supplier, cell=0)
         self._rng, self._plant = rng, plant
         self._loud = (WORK, NIGHT, ANY)[int(weighted(rng, _WORKING_HOURS, 1)[0])]
         self._odd = (NIGHT, WEEKEND)[int(below(rng, 2, 1)[0])]
         self._account = 0
 
-    def play(self, name: str, betrayal: str, group: str, story: str) -> Campaign:
-        hops = story.split()
+    def play(self, name: str, betrayal: str, group: str) -> Campaign:
+        hops = self._walk.story.split()
         first = hops[0].replace("?", ">").split(">")[0]
-        self._begin(first, story)
+        self._begin(first)
         moves = tuple(self._move(hop, betrayal, group) for hop in hops)
         floor = any(self._on_floor(move.resp) for move in moves)
         parts = [name, betrayal, "supplier" if first == "vpn" else "", "ot" if floor else ""]
         return Campaign("-".join(part for part in parts if part), moves)
 
-    def _begin(self, place: str, story: str) -> None:
+    def _begin(self, place: str) -> None:
         """Finds the foothold, and a cell whose controllers understand what the story says."""
         walk = self._walk
         choose_engineer(walk)
         for hop, s7 in (("historian>plc", 0), ("panel>plc", 1)):
-            if hop in story:
+            if hop in walk.story:
                 walk.cell = int(pick(self._rng, np.flatnonzero(self._plant.s7 == s7), 1)[0])
         self._reach(place, PLACES[place](walk, -1))
         self._account = first_account(walk, walk.at[place])

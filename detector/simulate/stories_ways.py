@@ -23,6 +23,7 @@ class Walk:
     """An intruder on the way through a plant.
 
     Args:
+        story: its hops, as in `stories`.
         settled: for each host whether it is there from the first day.
         taken: footholds of other campaigns.
         supplier: the machine builder it is about, if any.
@@ -33,6 +34,7 @@ class Walk:
     """
 
     plant: Plant
+    story: str
     settled: Ints
     taken: set[int]
     rng: np.random.Generator
@@ -44,7 +46,7 @@ class Walk:
 
     def one_of(self, pool: Ints) -> int:
         """A member of ``pool`` that was there from the first day, a new face if there is one."""
-        pool = pool[self.settled[pool] == 1] if self.settled[pool].any() else pool
+        pool = self._settled(pool)
         fresh = [host for host in pool.tolist() if host not in self.met]
         return int(pick(self.rng, np.array(fresh or pool.tolist(), dtype=np.int64), 1)[0])
 
@@ -54,10 +56,15 @@ class Walk:
 
     def foothold(self, pool: Ints) -> int:
         """A member of ``pool`` that no other campaign began at, if one is left."""
+        pool = self._settled(pool)
         free = pool[~np.isin(pool, list(self.taken))]
         host = self.one_of(free if len(free) else pool)
         self.taken.add(host)
         return host
+
+    def _settled(self, pool: Ints) -> Ints:
+        settled = pool[self.settled[pool] == 1]
+        return settled if len(settled) else pool
 
 
 Place = Callable[[Walk, int], int]
@@ -113,12 +120,14 @@ def choose_engineer(walk: Walk) -> int:
 
 
 def _desk(walk: Walk, _: int) -> int:
-    """A desk whose person uses the business systems and is no controls engineer."""
+    """A desk of no controls engineer, whose person uses the business systems that the story needs."""
     plant = walk.plant
     desks = plant.of(Role.WORKSTATION)
-    desks = desks[plant.engineer[desks] == 0]
-    busy = desks[(plant.uses_erp[desks] == 1) & (plant.uses_mes[desks] == 1)]
-    return walk.foothold(busy if len(busy) else desks)
+    fit = plant.engineer[desks] == 0
+    for hop, users in (("desk>erp", plant.uses_erp), ("desk>orders", plant.uses_mes)):
+        if hop in walk.story:
+            fit &= users[desks] == 1
+    return walk.foothold(desks[fit] if fit.any() else desks)
 
 
 def _admin(walk: Walk, _: int) -> int:
@@ -186,6 +195,7 @@ class Way:
 
 
 _MEMBER: Final = Way(("directory", "ticket"), ANY, ("replicate", "replicate", *REMOTE))
+_ENGINEERED: Final = Way(("look",), WORK, ("program", "write", "stop"))
 WAYS: Final = {
     "desk>files": Way(("files",)),
     "desk>dc": Way(("directory", "ticket"), WORK, ("replicate", *REMOTE)),
@@ -203,7 +213,8 @@ WAYS: Final = {
     "jump>station": Way(("rdp",), WORK, ("exec", "winrm", "wmi", "task")),
     "jump>station2": Way(("rdp",), WORK, ("exec", "winrm", "wmi", "task")),
     "vpnjump>station": Way(("rdp",), None, ("exec", "winrm", "wmi", "task")),
-    "station>plc": Way(("look",), WORK, ("program", "write", "stop")),
+    "station>plc": _ENGINEERED,
+    "station2>plc": _ENGINEERED,
     "vpnjump>dc": _MEMBER,
     "files>dc": _MEMBER,
     "own>dc": _MEMBER,
@@ -215,6 +226,7 @@ WAYS: Final = {
     "dc>dc2": Way(("replicate",), ANY),
     "deploy>server": Way(("push",), PATCH, ("winrm", "wmi", "task", "rdp")),
     "deploy>colleague": Way(("push",), PATCH, ("winrm", "wmi", "task", "rdp")),
+    "deploy>other": Way(("push",), PATCH, ("winrm", "wmi", "task", "rdp")),
     "backup>server": Way(("files",), BACKUP),
     "backup>historian": Way(("files",), BACKUP),
     "backup>mes": Way(("files",), BACKUP),
