@@ -111,7 +111,7 @@ def grow(trial: Trial) -> Recording:
             days=trial.size.days,
             hosts=trial.size.hosts,
             seed=trial.seed,
-            campaigns=trial.size.campaigns,
+            campaigns=trial.size.campaigns or False,
             pace=trial.pace,
             density=trial.size.density,
             netflow=False,

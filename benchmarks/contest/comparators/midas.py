@@ -15,7 +15,8 @@ S. Bhatia, R. Liu, B. Hooi, M. Yoon, K. Shin, C. Faloutsos: Real-time anomaly de
 (arXiv 2009.08452).
 """
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -29,7 +30,7 @@ THRESHOLD: Final = 1000.0  # of MIDAS-F's filter, as in the paper
 MINUTE_US: Final = 60_000_000
 _SEED: Final = 3
 
-_kernel: Any = numba.njit(cache=True)
+Function = TypeVar("Function", bound=Callable[..., Any])
 Cells = NDArray[np.int32]
 Scores = NDArray[np.float64]
 
@@ -47,11 +48,11 @@ def scores(flows: pl.DataFrame, *, filtering: bool, width: int = WIDTH) -> Score
         for columns in (["src", "dst", "service"], ["src"], ["dst", "service"])
     ]
     generator = np.random.default_rng(_SEED)
-    cells = [hashed(key, width, generator) for key in keys]
+    edge, source, target = (hashed(key, width, generator) for key in keys)
     ticks = flows.select((pl.col("ts") // MINUTE_US).rank("dense")).to_series().to_numpy().astype(np.int64)
     if filtering:
-        return np.asarray(midas_f(*cells, ticks, width, DECAY, THRESHOLD))
-    return np.asarray(midas_r(*cells, ticks, width, DECAY))
+        return np.asarray(midas_f(edge, source, target, ticks, width, DECAY, THRESHOLD))
+    return np.asarray(midas_r(edge, source, target, ticks, width, DECAY))
 
 
 def hashed(keys: NDArray[np.uint64], width: int, generator: np.random.Generator) -> Cells:
@@ -61,12 +62,18 @@ def hashed(keys: NDArray[np.uint64], width: int, generator: np.random.Generator)
     return ((factors * keys[None, :]) >> shift).astype(np.int32)
 
 
-@_kernel
+def kernel(function: Function) -> Function:
+    """Compiled when first called; ``.py_func`` stays plain Python."""
+    compiled: Any = numba.njit(cache=True)(function)
+    return cast("Function", compiled)
+
+
+@kernel
 def _least(table: Any, cells: Any, row: int) -> Any:
     return min(table[0, cells[0, row]], table[1, cells[1, row]])
 
 
-@_kernel
+@kernel
 def midas_r(edge: Any, source: Any, target: Any, ticks: Any, width: int, decay: float) -> Any:
     """Scores of MIDAS-R; `edge`, `source`, `target` are (2, n) cells."""
     now, total = np.zeros((3, 2, width)), np.zeros((3, 2, width))
@@ -86,7 +93,7 @@ def midas_r(edge: Any, source: Any, target: Any, ticks: Any, width: int, decay: 
     return scored
 
 
-@_kernel
+@kernel
 def _merge(now: Any, total: Any, last: Any, finished: int, decay: float, threshold: float) -> None:
     """A tick has ended: sound counts become history, strange ones are replaced by an average tick's."""
     for cell in range(now.size):
@@ -97,7 +104,7 @@ def _merge(now: Any, total: Any, last: Any, finished: int, decay: float, thresho
         now[cell] *= decay
 
 
-@_kernel
+@kernel
 def midas_f(edge: Any, source: Any, target: Any, ticks: Any, width: int, decay: float, threshold: float) -> Any:
     """Scores of MIDAS-F; what was never counted in a finished tick has no average, and scores 0."""
     now, total, last = np.zeros((3, 2, width)), np.zeros((3, 2, width)), np.zeros((3, 2, width))
