@@ -6,7 +6,8 @@ For the demo, the tests and drills. The same seed gives the same bytes on every 
     people      who is in today          -> Crew
     office, servers, administrators, automation, cells, suppliers,
     drift       what they mean to do     -> acts.ActTable
-    density     what of it is seen
+    density     what of it is seen, and
+    bursts      whole
     campaigns   what an intruder does    -> more rows of the same table
     lookups     what that causes
     wire        how that looks           -> wire.Conns

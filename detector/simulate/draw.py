@@ -43,6 +43,7 @@ class Purpose(IntEnum):
     HOURS = auto()
     ADMINISTRATORS = auto()
     AUTOMATION = auto()
+    BURSTS = auto()
 
 
 def stream(seed: int, purpose: Purpose, day: int = 0) -> np.random.Generator:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from .acts import DEAD, Acts
-from .draw import Box, Ints, below, box, chance, pick, some
+from .draw import Box, Ints, below, box, chance, pick, some, weighted
 from .people import Crew
 from .plant import SITES, Plant, Role
 from .rhythm import MINUTE, OFFICE, SECOND, Day, clock_times
@@ -44,6 +44,10 @@ _WORKED_WITH: Final = 3
 _APP_VISITS: Final[Box] = (0, 1, 4, 8, 25)  # a day to each application of the department
 _APPS: Final = 2  # a desk uses so many
 _ADOPTED: Final = 4  # days until the last of a department uses a new one
+# Application owners: a desk for each application, and what they do on its server, in parts of 100.
+_OWNER_ACTS: Final[Box] = (0, 0, 1, 3, 9)
+_OWNER_TOOLS: Final = (Kind.RDP, Kind.SSH, Kind.WINRM, Kind.SMB_COPY, Kind.SQL)
+_OWNER_SHARE: Final = (40, 20, 10, 15, 15)
 _COPIES: Final = 15  # of 1,000 people a day move a whole folder
 _TYPOS: Final = 25  # of 1,000 people a day mistype their password
 _TRIES: Final[Box] = (1, 1, 1, 2, 5)
@@ -63,6 +67,7 @@ def office_day(plant: Plant, day: Day, crew: Crew, hired: Ints, rng: np.random.G
         resp, detail = _partner(plant, kind, desk, crew.person[desk], rng)
         acts.add(kind, day.at(crew.hours(rng, desk)), desk, resp, plant.owner[crew.person[desk]], detail)
     _applications(plant, day, crew, hired, rng, acts)
+    _owners(plant, day, crew, rng, acts)
     _copies(plant, day, crew, rng, acts)
     _typos(plant, day, crew, rng, acts)
     _lost_printer(plant, day, present, rng, acts)
@@ -132,6 +137,19 @@ def _applications(plant: Plant, day: Day, crew: Crew, hired: Ints, rng: np.rando
         kind = np.where(resp % 2 == 0, int(Kind.ERP), int(Kind.INTRANET))  # half of them speak TLS
         user = plant.owner[crew.person[desk]]
         acts.add(kind, day.at(crew.hours(rng, desk)), desk, resp, user, below(rng, 1 << 30, len(desk)))
+
+
+def _owners(plant: Plant, day: Day, crew: Crew, rng: np.random.Generator, acts: Acts) -> None:
+    """Not only administrators log on to servers: each application has somebody in an office who knows how it works."""
+    apps, desks = plant.of(Role.APP), plant.of(Role.WORKSTATION)
+    owner = desks[apps * 13 % len(desks)]
+    at_work = np.isin(owner, crew.desks)
+    count = box(rng, _OWNER_ACTS, len(apps)) * at_work
+    desk, app = np.repeat(owner, count), np.repeat(apps, count)
+    server = np.where(chance(rng, 95, len(desk)), app, pick(rng, plant.of(Role.ERP, Role.FILES), len(desk)))
+    kind = np.array(_OWNER_TOOLS)[weighted(rng, _OWNER_SHARE, len(desk))]
+    detail = below(rng, 1 << 30, len(desk))
+    acts.add(kind, day.at(crew.hours(rng, desk)), desk, server, plant.owner[crew.person[desk]], detail)
 
 
 def _copies(plant: Plant, day: Day, crew: Crew, rng: np.random.Generator, acts: Acts) -> None:

@@ -29,8 +29,7 @@ SERVERS: Final = (
     Role.SYNC,
 )
 
-# Who asks whom, with which account, every so many minutes.
-_INTERFACES: Final = (
+INTERFACES: Final = (
     (Kind.SQL, Role.MES_FRONT, Role.ERP, "svc-mes", 6),
     (Kind.SQL, Role.ERP, Role.MES_FRONT, "svc-mes", 15),
     (Kind.SQL, Role.HISTORIAN, Role.MIRROR, "svc-hist", 5),
@@ -38,6 +37,8 @@ _INTERFACES: Final = (
     (Kind.MES, Role.MES_FRONT, Role.MES, "svc-mes", 4),
     (Kind.UPDATE, Role.RELAY, Role.DEPLOY, "svc-deploy", 180),
 )
+"""Who asks whom, with which account, every so many minutes."""
+
 _REPLICATED: Final = 30 * MINUTE  # the directory among domain controllers
 _MIRRORED: Final = HOUR  # common folders from one file server to the next
 _BATCH: Final = 20 * MINUTE  # an application's questions to the business system
@@ -75,7 +76,7 @@ def _directory(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> 
 
 
 def _interfaces(plant: Plant, day: Day, rng: np.random.Generator, acts: Acts) -> None:
-    for kind, orig, resp, account, minutes in _INTERFACES:
+    for kind, orig, resp, account, minutes in INTERFACES:
         ticks = every(rng, day, minutes * MINUTE, 5 * SECOND)
         detail = below(rng, 1 << 30, len(ticks))
         acts.add(kind, ticks, plant.of(orig), plant.of(resp), plant.account(account), detail)

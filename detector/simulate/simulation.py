@@ -11,12 +11,13 @@ import numpy as np
 
 from . import administrators, automation, cells, drift, office, servers, suppliers
 from .acts import Acts, ActTable
+from .bursts import bursts_day
 from .campaigns import Hop, attack_acts, clean_until, plan_campaigns
 from .density import WHOLE, parts, poll_period, thin
 from .draw import Purpose, stream
 from .lookups import with_lookups
 from .netflow_writer import NetflowWriter
-from .people import Staff
+from .people import Crew, Staff
 from .plant import Plant, build_plant
 from .plant_file import plant_yaml
 from .rhythm import DAY, Day, date, day_of, iso, micros
@@ -193,7 +194,11 @@ class _Run:
 
     def _ordinary(self, day: Day) -> Conns:
         """What everybody but an intruder does today."""
-        table = thin(self._intents(day), self._wish.density, self._stream(day, Purpose.DENSITY))
+        crew = self._staff.crew(day, self._stream(day, Purpose.PRESENCE))
+        acts = Acts.of(thin(self._intents(day, crew), self._wish.density, self._stream(day, Purpose.DENSITY)))
+        bursts_day(self._plant, day, crew, self._stream(day, Purpose.BURSTS), acts)
+        table = acts.table()
+        table = table.take((self._hired[table.orig] <= day.number) & (self._hired[table.resp] <= day.number))
         table = with_lookups(table, self._plant, self._stream(day, Purpose.LOOKUPS))
         return self._connect(table, self._stream(day, Purpose.WIRE))
 
@@ -209,10 +214,9 @@ class _Run:
     def _stream(self, day: Day, purpose: Purpose) -> np.random.Generator:
         return stream(self._wish.seed, purpose, day.number)
 
-    def _intents(self, day: Day) -> ActTable:
+    def _intents(self, day: Day, crew: Crew) -> ActTable:
         """What everybody but an intruder means to do today."""
         plant, hired, acts = self._plant, self._hired, Acts()
-        crew = self._staff.crew(day, self._stream(day, Purpose.PRESENCE))
         office.office_day(plant, day, crew, hired, self._stream(day, Purpose.OFFICE), acts)
         servers.servers_day(plant, day, crew, self._stream(day, Purpose.SERVERS), acts)
         administrators.administrators_day(plant, day, crew, self._stream(day, Purpose.ADMINISTRATORS), acts)
@@ -220,8 +224,7 @@ class _Run:
         cells.cells_day(plant, day, crew, self._stream(day, Purpose.CELLS), acts)
         suppliers.suppliers_day(plant, day, self._stream(day, Purpose.SUPPLIERS), acts)
         drift.drift_day(plant, day, crew, hired, self._stream(day, Purpose.DRIFT), acts)
-        table = acts.table()
-        return table.take((hired[table.orig] <= day.number) & (hired[table.resp] <= day.number))
+        return acts.table()
 
     def _note_hops(self, conns: Conns) -> None:
         """Remembers when and between which addresses the hops of today took place."""

@@ -166,3 +166,16 @@ def test_whole_folders_are_copied_by_people(weeks):
     large = [c for c in weeks.logs["conn"] if c["id.orig_h"] in desks and c.get("resp_bytes", 0) > 400_000_000]
     assert len(large) > 20
     assert 445 in {c["id.resp_p"] for c in large}
+
+
+def test_routine_comes_in_bursts_too(weeks):
+    """Thinning leaves most pairs a connection a day; bursts keep many within an hour from being a sign by itself."""
+    desks = addresses(Role.WORKSTATION)
+    hours = Counter(
+        (c["id.orig_h"], c["id.resp_h"], c["id.resp_p"], int(c["ts"] // 3600))
+        for c in weeks.logs["conn"]
+        if c["id.orig_h"] in desks
+    )
+    bursts = [key for key, count in hours.items() if count >= 12]
+    assert len(bursts) > 3 * 15
+    assert {445, 443, 80} <= {port for _, _, port, _ in bursts}
