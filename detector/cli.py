@@ -195,10 +195,13 @@ def _print(result: Result) -> None:
         out.print(show.incident_table(result.incidents))
     else:
         out.print("\nNo incident: no chain of moves was unlikely enough.")
+    out.print(show.host_table(result.hosts, limit=10))
+    out.print(show.phase_table(result.phases))
     if "labels" in summary:
         out.print(show.labels_table(summary))
     out.print(
-        f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, findings.parquet, summary.json, report.html",
+        f"\nWritten to {result.out}: alerts.ndjson, incidents.ndjson, entities.ndjson, findings.parquet, "
+        "summary.json, report.html",
         soft_wrap=True,
         markup=False,
     )

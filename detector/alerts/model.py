@@ -4,9 +4,12 @@ import base64
 import hashlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SCORE_DIGITS: Final = 4  # decimals written out; kernels agree to 1e-12, so what is written is the same everywhere
 P_DIGITS: Final = 4  # significant digits
@@ -89,7 +92,7 @@ class Incident:
     summary: str
 
 
-def to_json(record: Alert | Incident) -> bytes:
+def to_json(record: "DataclassInstance") -> bytes:
     """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators
     are escaped."""
     return _escape(orjson.dumps(asdict(record)))

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from detector.alerts.attack import named
 from detector.alerts.model import Alert, Incident, Step
-from detector.backtest.report import amount, one_in, stamp, visible
+from detector.backtest.words import amount, one_in, stamp, visible
+from detector.correlate.entities import RankedHost
+from detector.score.zones import ZonePhases, least_known
 
 _STYLES: Final = {
     "info": "bold",
@@ -19,6 +21,9 @@ _STYLES: Final = {
     "critical": "bold white on red",
 }
 _MAX_HOPS: Final = 20
+_MAX_ZONES: Final = 20  # those least protected
+_BAR: Final = 16  # characters of a full bar
+_PHASE_STYLES: Final = {"protecting": "green", "shadow": "yellow"}
 _CLOCK: Final = 14  # characters of a time without its year
 _ROW_KINDS: Final = ("in", "scored", "rejected", "duplicate", "late", "filtered")
 
@@ -51,6 +56,40 @@ def alert_table(alerts: Sequence[Alert], limit: int = 10) -> RenderableType:
             Text(one_in(alert.p_value)),
         )
     return table
+
+
+def host_table(hosts: Sequence[RankedHost], limit: int = 10) -> RenderableType:
+    """The hosts that rank highest, with why."""
+    if not hosts:
+        return Text("No host stands out: there were no findings.")
+    table = _table("Host", "", "Importance", "What it did", last="Score")
+    for host in hosts[:limit]:
+        table.add_row(
+            Text.assemble(visible(host.host), (f"\n{visible(host.zone)}", "dim")),
+            Text(bar(host.score / max(hosts[0].score, 1e-9), _BAR), style="red"),
+            Text.assemble(str(host.importance), (f"\n{visible(host.why)}", "dim")),
+            Text.assemble(_deeds(host), (f"\n{visible(host.reasons[0])}" if host.reasons else "", "dim")),
+            Text(f"{host.score:.1f}"),
+        )
+    return table
+
+
+def phase_table(zones: Sequence[ZonePhases]) -> RenderableType:
+    """How far each zone is on the way to protecting; the least protected first."""
+    if not zones:
+        return Text("No host inside spoke: no learning phases to show.")
+    table = _table("Zone", "Phase", "Progress", "Learning", "Shadow", "Protecting", last="Idle")
+    ordered = least_known(zones)
+    for zone in ordered[:_MAX_ZONES]:
+        table.add_row(
+            Text(visible(zone.zone)),
+            Text(zone.phase, style=_PHASE_STYLES.get(zone.phase, "dim")),
+            Text(f"{bar(zone.progress, _BAR)} {zone.progress:4.0%}"),
+            *(Text(amount(count)) for count in (zone.learning, zone.shadow, zone.protecting, zone.idle)),
+        )
+    if len(ordered) <= _MAX_ZONES:
+        return table
+    return Group(table, Text(f"and {len(ordered) - _MAX_ZONES} zones that are further", style="dim"))
 
 
 def accounting_table(summary: dict[str, Any]) -> RenderableType:
@@ -90,6 +129,23 @@ def labels_table(summary: dict[str, Any]) -> RenderableType:
         f"{labels['false_alerts']:,} false ({amount(labels['false_alerts_per_day'])} a day)"
     )
     return Group(table, Text(found))
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of ``width`` characters, filled to a share of 0 to 1.
+
+    >>> bar(0.5, 4)
+    '██░░'
+    """
+    full = round(min(max(share, 0.0), 1.0) * width)
+    return "█" * full + "░" * (width - full)
+
+
+def _deeds(host: RankedHost) -> str:
+    """Counts, and the ATT&CK ids."""
+    counts = ((host.findings, "finding"), (host.alerts, "alert"), (len(host.incident_ids), "incident"))
+    said = [f"{count:,} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count]
+    return ", ".join([*said, *(visible(technique) for technique in host.techniques)])
 
 
 def _table(*names: str, last: str) -> Table:

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -17,9 +17,11 @@ import detector
 from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, to_json
 from detector.assets.plant import Plant
 from detector.backtest.labels import Label, measure, parse_time
-from detector.backtest.report import Timeline, View, render
+from detector.backtest.report import View, render
 from detector.backtest.spool import Spool
+from detector.backtest.timeline import Timeline
 from detector.config import MODELS, Settings
+from detector.correlate.entities import IMPORTANT, RankedHost
 from detector.engine import Engine
 from detector.errors import UnreadableInput
 from detector.features.units import KINDS
@@ -27,7 +29,9 @@ from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
 from detector.formats.decode import Decoder
 from detector.records import Decoded, Reject
+from detector.score.phases import PHASES
 from detector.score.structure import COLUMNS
+from detector.score.zones import ZonePhases
 from detector.sources.files import BLOCK_LINES, Files, SkippedFile
 
 MODEL_COLUMNS: Final = (*COLUMNS[:2], "p_structure")
@@ -74,6 +78,8 @@ class Result:
 
     alerts: list[Alert]
     incidents: list[Incident]
+    hosts: list[RankedHost]
+    phases: list[ZonePhases]
     summary: dict[str, Any]
     out: Path
 
@@ -90,7 +96,7 @@ def backtest(
     log_format: str = "auto",
     progress: Progress = lambda stage, done, total, rows: None,
 ) -> Result:
-    """Run the engine over files and write alerts, incidents, findings, summary and report into ``out``.
+    """Run the engine over files and write alerts, incidents, entities, findings, summary and report into ``out``.
 
     Args:
         paths: files or folders.
@@ -123,15 +129,20 @@ def backtest(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     alerts, incidents = engine.judge.final_alerts(), engine.judge.incidents()
+    hosts = engine.judge.entities.ranked(tally.last or 0, alerts, incidents, plant or Plant())
+    phases = engine.scorer.zones.phases(engine.scorer.phases, tally.last or 0)
     _write_lines(out / "alerts.ndjson", alerts)
     _write_lines(out / "incidents.ndjson", incidents)
+    _write_lines(out / "entities.ndjson", hosts)
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
+    summary |= {"entities": _entities(engine, hosts), "phases": _phases(phases)}
     if labels is not None:
         summary["labels"] = measure(labels, alerts, incidents, summary["time"]["judged_days"])
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    view = View(summary, alerts, incidents, _timeline(tally, alerts), _zones(plant, alerts, incidents))
+    zones = _zones(plant, alerts, incidents)
+    view = View(summary, alerts, incidents, _timeline(tally, alerts), zones, hosts, phases)
     (out / "report.html").write_text(render(view), encoding="utf-8")
-    return Result(alerts, incidents, summary, out)
+    return Result(alerts, incidents, hosts, phases, summary, out)
 
 
 class _Reader:
@@ -283,7 +294,7 @@ def _findings(scored: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _write_lines(path: Path, records: Sequence[Alert | Incident]) -> None:
+def _write_lines(path: Path, records: Sequence[Alert | Incident | RankedHost]) -> None:
     path.write_bytes(b"".join(to_json(record) + b"\n" for record in records))
 
 
@@ -340,6 +351,17 @@ def _summary(
         },
         "settings": engine.settings.model_dump(),
     }
+
+
+def _entities(engine: Engine, hosts: list[RankedHost]) -> dict[str, int]:
+    important = sum(host.importance >= IMPORTANT for host in hosts)
+    return {"count": len(hosts), "important": important, "forgotten": engine.judge.entities.forgotten}
+
+
+def _phases(zones: list[ZonePhases]) -> dict[str, Any]:
+    """Hosts by phase, and the same zone by zone."""
+    totals = {phase: sum(getattr(zone, phase) for zone in zones) for phase in (*PHASES, "idle")}
+    return {**totals, "zones": [asdict(zone) for zone in zones]}
 
 
 def _top_edges(tally: Tally) -> list[dict[str, Any]]:

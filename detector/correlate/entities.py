@@ -64,7 +64,7 @@ class Piece:
 
     def faded(self, now: int) -> float:
         """Nats at ``now`` (µs)."""
-        return self.nats * 2.0 ** (-max(now - self.ts, 0) / HALF_LIFE_US)
+        return self.nats * math.exp2(-max(now - self.ts, 0) / HALF_LIFE_US)
 
 
 @dataclass(slots=True)
