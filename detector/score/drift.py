@@ -1,0 +1,130 @@
+"""Drift: has what is ordinary in a stratum become something else?
+
+A conformal p-value of a row exchangeable with those before it has mean 1/2, whatever the scores are (`calibration`).
+New software, a migration, a change of season of the plant move that mean for days; ADWIN (Bifet and Gavaldà, SDM 2007;
+River's `ADWIN`) watches the hourly means of every model in every stratum and says when two parts of its window cannot
+have the same mean. Then that model's calibration forgets most of what it knew of that stratum, and the new ordinary
+becomes the yardstick in days, not weeks.
+
+An intruder who wants to be forgotten so must shift the mean over all rows of a stratum for hours, in full view.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from river.drift import ADWIN
+
+from detector.score.table import HOUR_US
+from detector.state.compiled import kernel
+
+MIN_ROWS: Final = 32  # of a mean; hours with fewer rows are joined
+DELTA: Final = 0.002  # the paper's and River's; of a false alarm at each look
+LONGEST: Final = 1440  # means kept and replayed: 60 days of hours; then the older half is dropped
+
+
+@kernel
+def add(opinions: Any, strata: Any, running: Any) -> None:
+    """Sum and count of p-values that say something, by model and stratum, row by row."""
+    for row in range(strata.size):
+        for model in range(opinions.shape[1]):
+            if opinions[row, model] < 1.0:
+                running[model, strata[row], 0] += opinions[row, model]
+                running[model, strata[row], 1] += 1.0
+
+
+class Window:
+    """ADWIN over the means of one model in one stratum.
+
+    River's ADWIN cannot be read, so what it holds is kept as the list of means since it began; one made from that list
+    by replay goes on like the original.
+    """
+
+    def __init__(self, means: Sequence[float] = ()) -> None:
+        self._begin(means)
+
+    def _begin(self, means: Sequence[float]) -> None:
+        self.means = list(means)
+        self._adwin = ADWIN(delta=DELTA, clock=1)
+        for mean in self.means:
+            self._adwin.update(mean)
+
+    def changed(self, mean: float) -> bool:
+        """Take the next mean; whether parts of the window differ now. If so it begins anew."""
+        self._adwin.update(mean)
+        self.means.append(mean)
+        found = bool(self._adwin.drift_detected)
+        if found or len(self.means) >= LONGEST:
+            self._begin([] if found else self.means[LONGEST // 2 :])
+        return found
+
+
+class Drift:
+    """All windows, and what ran up in the running hour.
+
+    Args:
+        names: of the models.
+        strata: of each.
+        forget: called with model and stratum when what is ordinary there has changed.
+    """
+
+    def __init__(self, names: Sequence[str], strata: int, forget: Callable[[str, int], None]) -> None:
+        self._names = tuple(names)
+        self._forget = forget
+        self.windows: dict[tuple[int, int], Window] = {}
+        self.found: list[tuple[int, int, int]] = []
+        self._running = np.zeros((len(self._names), strata, 2))  # sum of p-values, rows
+        self._hour = np.zeros(1, dtype=np.int64)
+
+    def hours(self, times: NDArray[np.int64]) -> Iterator[slice]:
+        """Rows in pieces that lie in one hour each; before a piece of a later hour, the hour is looked at. What is
+        late (µs of an earlier hour) belongs to the running one."""
+        hours = np.maximum.accumulate(np.concatenate([self._hour, times // HOUR_US]))
+        bounds = [0, *np.flatnonzero(np.diff(hours)), times.size]
+        for start, stop in itertools.pairwise(dict.fromkeys(bounds)):
+            if hours[start + 1] > self._hour[0]:
+                self._look()
+                self._hour[0] = hours[start + 1]
+            yield slice(int(start), int(stop))
+
+    def note(self, scored: pl.DataFrame) -> None:
+        """Take the models' p-values of one piece."""
+        opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self._names).to_numpy())
+        add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), self._running)
+
+    def drifts(self) -> list[dict[str, Any]]:
+        """All that was found, in order: when (µs, the end of an hour), which model, which stratum."""
+        return [{"ts": ts, "model": self._names[model], "stratum": stratum} for ts, model, stratum in self.found]
+
+    def _look(self) -> None:
+        sums, rows = self._running[:, :, 0], self._running[:, :, 1]
+        for model, stratum in np.argwhere(rows >= MIN_ROWS).tolist():
+            window = self.windows.setdefault((model, stratum), Window())
+            if window.changed(float(sums[model, stratum] / rows[model, stratum])):
+                self.found.append(((int(self._hour[0]) + 1) * HOUR_US, model, stratum))
+                self._forget(self._names[model], stratum)
+            self._running[model, stratum] = 0.0
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything, for a snapshot."""
+        places = sorted(self.windows)
+        means = [self.windows[place].means for place in places]
+        return {
+            "places": np.array(places, dtype=np.int64).reshape(-1, 2),
+            "lengths": np.array([len(part) for part in means], dtype=np.int64),
+            "means": np.array(list(itertools.chain(*means)), dtype=np.float64),
+            "found": np.array(self.found, dtype=np.int64).reshape(-1, 3),
+            "running": self._running,
+            "hour": self._hour,
+        }
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace everything by what `arrays` returned."""
+        parts = np.split(arrays["means"], np.cumsum(arrays["lengths"])[:-1]) if arrays["lengths"].size else []
+        places = [(model, stratum) for model, stratum in arrays["places"].tolist()]
+        self.windows = {place: Window(part.tolist()) for place, part in zip(places, parts, strict=True)}
+        self.found = [(ts, model, stratum) for ts, model, stratum in arrays["found"].tolist()]
+        self._running[...], self._hour[...] = arrays["running"], arrays["hour"]

@@ -1,0 +1,73 @@
+"""What an originator did in a period of time: counts of its rows, counted on as they come.
+
+Kernels over a table of counts (`state.counts`). An entry of what is counted distinctly keeps the period in which it
+was met last, so nothing must be cleared when a period ends, and evicting an entry of an earlier one changes nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from detector.features.units import ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND
+from detector.score import calibration
+from detector.state.compiled import kernel
+from detector.state.counts import find
+
+Columns = tuple[Any, ...]
+
+
+def columns_of(units: pl.DataFrame) -> Columns:
+    """What tallies read of scored units, one array each: keys of originator, responder, service and account (0 = none),
+    whether a connection, an attempt, an act with a meaning, a pair never seen, judged, how many bytes were sent, when.
+    """
+    judged = pl.col("p_structure") < 1.0
+    kind = pl.col("kind")
+    read = units.select(
+        "orig_id",
+        "resp_id",
+        "service_id",
+        pl.col("user_id").fill_null(0),
+        flow=kind == FLOW_KIND,
+        attempt=kind == ATTEMPT_KIND,
+        act=(kind == OPERATION_KIND) & (pl.col("bonus") > 0),
+        new=judged & (pl.col("seen") <= 0),
+        judged=judged,
+        sent=pl.col("orig_bytes").fill_null(0).clip(0).cast(pl.Float64),
+        time="obs_ts",
+    )
+    return tuple(np.ascontiguousarray(column.to_numpy()) for column in read)
+
+
+@kernel
+def slot_of(table: Any, used: Any, key: Any, now: Any) -> Any:
+    """Slot of ``key``, made with empty cells when it is new; it was seen ``now``."""
+    keys, _, last = table
+    slot = find(keys, key)
+    if keys[slot] == np.uint64(0):
+        keys[slot] = key
+        used[0] += 1
+        last[slot] = now
+    last[slot] = max(last[slot], now)
+    return slot
+
+
+@kernel
+def first_in(table: Any, used: Any, key: Any, period: Any, now: Any) -> Any:
+    """1.0 when ``key`` is met for the first time in this ``period`` (from 1), else 0.0."""
+    slot = slot_of(table, used, key, now)
+    cells = table[1]
+    if cells[slot, 0] == period:
+        return 0.0
+    cells[slot, 0] = period
+    return 1.0
+
+
+@kernel
+def judge(calibrated: Any, stratum: Any, score: Any, now: Any) -> Any:
+    """p-value of ``score`` in its stratum, then learn it."""
+    histograms, trees, totals, tails, since, clock = calibrated
+    calibration.fade(histograms, trees, totals, tails, clock, now)
+    p = calibration.p_value(trees, totals, tails, stratum, score)
+    calibration.learn(histograms, trees, totals, tails, since, stratum, score)
+    return p
