@@ -1,0 +1,247 @@
+"""Fan-out: how unlikely are so many targets of one source within ten minutes?
+
+Targets are hosts reached by one service or one operation, and pairs of host and port of failed attempts, whatever the
+service. Their distinct number in a window of ten minutes, beyond the first, is Gamma-Poisson by source and service or
+operation; a new source is given what sources of its role do (`habits`). Windows without any teach nothing, and
+connections that ended now but began before the window are no part of it: a sensor that restarts closes them all.
+
+Windows lie in two rows, shifted by half a window: what takes five minutes lies whole in one of them, and of any ten
+minutes three quarters do, so no border halves a sweep. A source is judged when the larger of the two numbers reaches a
+new power of two, from four on, above what is usual, and did not an hour ago; all other rows have nothing to say. A
+window is learned when the source's next one begins, with the weight of its strangest moment (`table.guard`) and at most
+a doubling of what was expected. A scan that comes each week is news three times (`habits`).
+
+Counting is exact: each target has an entry with the time it was last seen, and such an entry says nothing any more once
+it is older than the window; entries seen longest ago leave when the table is full.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.score import calibration
+from detector.score.habits import (
+    GROUP_MIN,
+    KNOWN,
+    block,
+    count_surprise,
+    expect,
+    goes_on,
+    learn,
+    p_value,
+    power,
+    recall,
+    recurring,
+    remember,
+)
+from detector.score.memory import Memory
+from detector.score.table import guard, key_of
+from detector.state.compiled import kernel
+from detector.state.counts import find
+from detector.state.keys import integer_keys, mix_all
+
+WINDOW_US: Final = 600_000_000
+MIN_TARGETS: Final = 4.0
+_ATTEMPT: Final = 1  # of ``kind``, see features.units
+_SOURCE, _GROUP, _TARGET = np.uint64(61), np.uint64(62), np.uint64(63)
+_HABIT: Final = np.uint64(2)  # place in a block; before it the open windows of both rows
+_NEW_ENTRIES: Final = 1 + 4 + 3 * 2 + 21
+"""Of one row at most: a target, the block of its source, three groups, and a surge by powers of two to a million."""
+
+COLUMNS: Final = ("p_fanout", "fanout", "fanout_targets", "fanout_usual", "fanout_windows", "fanout_sweep")
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """What a walk reads, one entry a row: who, what of (service, operation, or any attempt), at what target."""
+
+    orig: NDArray[np.uint64]
+    role: NDArray[np.uint64]
+    token: NDArray[np.uint64]
+    target: NDArray[np.uint64]
+    asked: NDArray[np.bool_]
+    stratum: NDArray[np.int64]
+    time: NDArray[np.int64]
+    teach: NDArray[np.bool_]
+
+
+@kernel
+def _recall(table: Any, source: Any, role: Any, token: Any, now: Any, half_life: Any, own: Any, group: Any) -> None:
+    """own, group <- what is usual for the source and, while it is young, for the first group that knows."""
+    recall(table, source + _HABIT, now, half_life, own)
+    group[:] = 0.0
+    if own[0] >= KNOWN:
+        return
+    for level in range(3):
+        recall(table, _group(role, token, level) + _HABIT, now, half_life, group)
+        if group[0] >= GROUP_MIN:
+            return
+    group[:] = 0.0
+
+
+@kernel
+def _group(role: Any, token: Any, level: Any) -> Any:
+    """Sources of this role doing this, all sources doing this, all."""
+    if level == 2:
+        return block(_GROUP, _GROUP, _GROUP, _GROUP)
+    return block(_GROUP, token, role if level == 0 else token, token)
+
+
+@kernel
+def _close(
+    table: Any, used: Any, source: Any, role: Any, token: Any, teaches: Any, now: Any, half_life: Any, cells: Any
+) -> None:
+    """Learn the window of the first row that is over."""
+    keys, entries, _ = table
+    place = find(keys, source)
+    own, group, usual = cells[0], cells[1], cells[2]
+    _recall(table, source, role, token, now, half_life, own, group)
+    expect(own, group, usual)
+    value, weight = entries[place, 0] - 1.0, guard(math.exp(-entries[place, 1]), teaches)
+    young = own[0] < KNOWN
+    if not young or group[0] > 0.0:
+        value = min(value, 2.0 * usual[0] + 1.0)
+    learn(table, used, source + _HABIT, value, weight, now, half_life)
+    if young:
+        for level in range(3):
+            learn(table, used, _group(role, token, level) + _HABIT, value, weight, now, half_life)
+
+
+@kernel
+def _seen_last(table: Any, used: Any, key: Any, now: Any) -> Any:
+    """When the target was seen last, before ``now``; never = the beginning of time."""
+    keys, _, last = table
+    place = find(keys, key)
+    if keys[place] == np.uint64(0):
+        keys[place] = key
+        used[0] += 1
+        last[place] = now
+        return np.int64(-1)
+    before = last[place]
+    last[place] = max(before, now)
+    return before
+
+
+@kernel
+def _enter(table: Any, used: Any, key: Any, begins: Any) -> Any:
+    """Slot of an open window, emptied when another one began."""
+    keys, entries, last = table
+    place = find(keys, key)
+    if keys[place] == np.uint64(0):
+        keys[place] = key
+        used[0] += 1
+        last[place] = begins - 1
+    if last[place] < begins:
+        entries[place, 0], entries[place, 1], last[place] = 0.0, 0.0, begins
+    return place
+
+
+@kernel
+def walk(
+    contacts: Any,
+    table: Any,
+    used: Any,
+    max_entries: Any,
+    calibrated: Any,
+    half_life: Any,
+    start: Any,
+    stop: Any,
+    out: Any,
+) -> Any:
+    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``."""
+    origs, roles, tokens, targets, asked, strata, times, teaches = contacts
+    histograms, trees, totals, tails, since, clock = calibrated
+    keys, entries, last = table
+    cells = np.zeros((3, 3))
+    own, group, usual = cells[0], cells[1], cells[2]
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
+        now, role, token, stratum = times[row], roles[row], tokens[row], strata[row]
+        calibration.fade(histograms, trees, totals, tails, clock, now)
+        out[row, :] = 0.0
+        out[row, 0] = 1.0
+        if not asked[row]:
+            continue
+        source = block(_SOURCE, origs[row], token, token)
+        begins, shifted = now - now % WINDOW_US, now - (now + WINDOW_US // 2) % WINDOW_US
+        place = find(keys, source)
+        if keys[place] != np.uint64(0) and last[place] < begins:
+            _close(table, used, source, role, token, teaches[row], now, half_life, cells)
+        first = _enter(table, used, source, begins)
+        second = _enter(table, used, source + np.uint64(1), shifted)
+        before = max(entries[first, 0], entries[second, 0])
+        seen = _seen_last(table, used, key_of(_TARGET, source, targets[row], token), now)
+        entries[first, 0] += 1.0 if seen < last[first] else 0.0
+        entries[second, 0] += 1.0 if seen < last[second] else 0.0
+        count = max(entries[first, 0], entries[second, 0])
+        out[row, 2], out[row, 5] = count, max(entries[first, 1], entries[second, 1])
+        if count < MIN_TARGETS or power(count) == power(before):
+            continue
+        _recall(table, source, role, token, now, half_life, own, group)
+        expect(own, group, usual)
+        out[row, 3], out[row, 4] = usual[0] + 1.0, own[0]
+        if count <= out[row, 3] or (own[0] < KNOWN and group[0] == 0.0):
+            continue
+        score = count_surprise(count - 1.0, usual[0], usual[1])
+        score = min(score, recurring(table, source, power(count), now, half_life))
+        entries[first, 1], entries[second, 1] = max(entries[first, 1], score), max(entries[second, 1], score)
+        out[row, 5] = max(entries[first, 1], entries[second, 1])
+        if not goes_on(table, source, power(count), now):
+            out[row, 0] = p_value(trees, totals, tails, stratum, score)
+            out[row, 1] = score
+            calibration.learn(histograms, trees, totals, tails, since, stratum, score)
+        remember(table, used, source, out[row, 3], power(count), now, half_life)
+    return stop
+
+
+class Fanout:
+    """The model with its state. See `memory.Memory` for the arguments."""
+
+    name: Final = "fanout"
+
+    def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
+        self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``p_fanout``; ``fanout`` (nats), ``fanout_targets`` (distinct ones in the window so far, this one with
+        them), ``fanout_usual`` (of such a window; 0 = not judged), ``fanout_windows`` (of this source that were
+        learned), ``fanout_sweep`` (nats of the strangest moment of the window so far: the sweep this row is part
+        of; 0 = none)."""
+        attempt = (units["kind"] == _ATTEMPT).to_numpy()
+        resp = units["resp_id"].to_numpy()
+        contacts = Contacts(
+            orig=units["orig_id"].to_numpy(),
+            role=units["orig_role"].to_numpy(),
+            token=np.where(attempt, _TARGET, units["token_id"].to_numpy()),
+            target=np.where(attempt, mix_all(resp, integer_keys(units["resp_p"])), resp),
+            asked=units.select(~pl.col("resp_group") & (pl.col("ts") > pl.col("obs_ts") - WINDOW_US))
+            .to_series()
+            .to_numpy(),
+            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            time=units["obs_ts"].to_numpy(),
+            teach=units["teach"].to_numpy(),
+        )
+        columns = tuple(getattr(contacts, name) for name in Contacts.__dataclass_fields__)
+        out, memory = np.empty((units.height, len(COLUMNS))), self.memory
+        memory.walk(
+            units.height,
+            lambda start, stop, table: walk(
+                columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated, memory.half_life,
+                start, stop, out,
+            ),
+        )  # fmt: skip
+        return pl.DataFrame({name: out[:, index] for index, name in enumerate(COLUMNS)})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        return self.memory.arrays()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        self.memory.load(arrays)
