@@ -71,6 +71,15 @@ def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: 
 
 
 @kernel
+def halve_stratum(histograms: Any, trees: Any, totals: Any, tails: Any, stratum: Any) -> None:
+    """Let one stratum forget half of what it knows, now."""
+    histograms[stratum] *= 0.5
+    trees[stratum] *= 0.5
+    totals[stratum] *= 0.5
+    tails[stratum, 1] *= 0.5
+
+
+@kernel
 def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
     """tail <- start (nats), count above it, scale (nats); start = infinity when there is too little."""
     wanted = max(TAIL_MIN, TAIL_SHARE * total)
@@ -125,6 +134,10 @@ class Calibration:
         self.tails = np.full((strata + 1, 3), np.inf)
         self.since = np.zeros(strata + 1, dtype=np.int64)  # rows since the last tail fit
         self.clock = np.zeros(4)  # first row, next halving, last row (µs); hosts inside
+
+    def halve(self, stratum: int) -> None:
+        """Let one stratum forget half of what it knows, now."""
+        halve_stratum(self.histograms, self.trees, self.totals, self.tails, stratum)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, in the order the kernels take it; also for a snapshot."""

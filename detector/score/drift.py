@@ -10,7 +10,7 @@ An intruder who wants to be forgotten so must shift the mean over all rows of a 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +18,13 @@ import polars as pl
 from numpy.typing import NDArray
 from river.drift import ADWIN
 
+from detector.score.calibration import Calibration
 from detector.score.table import HOUR_US
 from detector.state.compiled import kernel
 
 MIN_ROWS: Final = 32  # of a mean; hours with fewer rows are joined
 DELTA: Final = 0.002  # the paper's and River's; of a false alarm at each look
+HALVINGS: Final = 3  # an eighth of what was known stays: half would outvote the new for another week
 LONGEST: Final = 1440  # means kept and replayed: 60 days of hours; then the older half is dropped
 
 
@@ -66,14 +68,13 @@ class Drift:
     """All windows, and what ran up in the running hour.
 
     Args:
-        names: of the models.
+        calibrations: of the models, by name.
         strata: of each.
-        forget: called with model and stratum when what is ordinary there has changed.
     """
 
-    def __init__(self, names: Sequence[str], strata: int, forget: Callable[[str, int], None]) -> None:
-        self._names = tuple(names)
-        self._forget = forget
+    def __init__(self, calibrations: Mapping[str, Calibration], strata: int) -> None:
+        self._names = tuple(calibrations)
+        self._calibrations = tuple(calibrations.values())
         self.windows: dict[tuple[int, int], Window] = {}
         self.found: list[tuple[int, int, int]] = []
         self._running = np.zeros((len(self._names), strata, 2))  # sum of p-values, rows
@@ -105,7 +106,8 @@ class Drift:
             window = self.windows.setdefault((model, stratum), Window())
             if window.changed(float(sums[model, stratum] / rows[model, stratum])):
                 self.found.append(((int(self._hour[0]) + 1) * HOUR_US, model, stratum))
-                self._forget(self._names[model], stratum)
+                for _ in range(HALVINGS):
+                    self._calibrations[model].halve(stratum)
             self._running[model, stratum] = 0.0
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -10,26 +10,33 @@ from numpy.typing import NDArray
 from detector.config import MODELS, Settings
 from detector.score.credentials import Credentials
 from detector.score.crossing import Crossing
+from detector.score.drift import Drift
+from detector.score.drip import Drip
 from detector.score.fusion import Fusion
 from detector.score.operations import Operations
 from detector.score.phases import PHASES, Phases
 from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
+from detector.score.windows import Windows
 from detector.score.zones import Zones
 
 if TYPE_CHECKING:
     from detector.score.model import Model
 
-TRUST: Final = {
-    "structure": 1.0,
-    "operations": 1.0,
-    "credentials": 1.0,
-    "timing": 1.0,
-    "crossing": 1.0,
-    "provenance": 1.0,
+ATTENTION: Final = {
+    "structure": (1.0, 1.0, 1.0, 8.0, 4.0),
+    "operations": (1.0, 1.0, 1.0, 8.0, 4.0),
+    "credentials": (6.0, 6.0, 6.0, 6.0, 6.0),
+    "timing": (0.3, 0.3, 0.3, 0.6, 0.6),
+    "crossing": (0.5, 0.5, 0.5, 2.0, 2.0),
+    "provenance": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "windows": (0.5, 0.5, 0.5, 1.0, 1.0),
+    "drip": (0.3, 0.3, 0.3, 0.3, 0.3),
 }
-"""Weight of each model's opinion in the fusion, and the order in which they see rows."""
+"""How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
+move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
+needs; log-ons are few and say who; hours are many and say little."""
 NEWCOMER_SHARE: Final = 0.25
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
 
@@ -39,18 +46,18 @@ class Scorer:
 
     Args:
         settings: see `config.Settings`.
-        interest: of each stratum, how much of the attention it deserves.
+        places: how much of the attention each place deserves; a stratum is a class and a place.
         outside: key of the zone whose hosts are not counted as inside.
         zone: IANA time zone in which people work.
         crossing_bonus: nats for a jump over Purdue levels without a conduit.
     """
 
     def __init__(
-        self, settings: Settings, interest: Sequence[float], outside: np.uint64, zone: str, crossing_bonus: float
+        self, settings: Settings, places: Sequence[float], outside: np.uint64, zone: str, crossing_bonus: float
     ) -> None:
-        bound, strata = settings.max_entries, 2 * len(interest)
+        self._strata = len(places) * len(ATTENTION["structure"])
+        bound, strata = settings.max_entries, 2 * self._strata
         forget = settings.half_life_days
-        self._strata = len(interest)
         self.phases = Phases(bound)
         self.zones = Zones(bound)
         self.structure = Structure(strata, outside, bound, forget)
@@ -60,23 +67,33 @@ class Scorer:
             "crossing": lambda: Crossing(strata, bound, forget, crossing_bonus),
             "provenance": lambda: Provenance(strata, bound, forget),
             "timing": lambda: Timing(strata, bound, forget, zone),
+            "windows": lambda: Windows(strata, bound, forget),
+            "drip": lambda: Drip(bound, forget),
         }
         others = [makers[name]() for name in MODELS if name in settings.models]
         self.models: list[Model] = [self.structure, *others]
-        trust = {model.name: TRUST[model.name] for model in self.models}
-        self.fusion = Fusion(trust, (*interest, *(NEWCOMER_SHARE * part for part in interest)))
+        shares = {model.name: np.outer(ATTENTION[model.name], places).ravel() for model in self.models}
+        shares = {name: np.concatenate([share, NEWCOMER_SHARE * share]) for name, share in shares.items()}
+        self.fusion = Fusion(shares, self._strata, bound)
+        memories = {model.name: getattr(model, "memory", None) for model in self.models if model.name != Drip.name}
+        calibrations = {name: memory.calibration for name, memory in memories.items() if memory is not None}
+        self.drift = Drift(calibrations, strata)
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
-        fusion. ``stratum`` tells newcomers apart; ``p_value`` has the row's weight in it."""
+        fusion; ``stratum`` tells newcomers apart. Hour by hour: drift found at the end of one changes the next."""
+        hours = [self._score(units[piece]) for piece in self.drift.hours(units["obs_ts"].to_numpy())]
+        return pl.concat(hours) if hours else self._score(units)
+
+    def _score(self, units: pl.DataFrame) -> pl.DataFrame:
         self.zones.learn(units)
         scored = units.hstack(self.phases.score(units))
         newcomer = pl.min_horizontal("orig_phase", "resp_phase") < PHASES.index("protecting")
         scored = scored.with_columns(stratum=pl.col("stratum") + pl.when(newcomer).then(self._strata).otherwise(0))
         for model in self.models:
             scored = scored.hstack(model.score(scored))
-        scored = scored.hstack(self.fusion.judge(scored))
-        return scored.with_columns(p_value=pl.min_horizontal(pl.col("p_value") / pl.col("weight"), 1.0))
+        self.drift.note(scored)
+        return scored.hstack(self.fusion.judge(scored))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
@@ -92,4 +109,4 @@ class Scorer:
 
     def _parts(self) -> dict[str, Any]:
         models = {model.name: model for model in self.models}
-        return {"phases": self.phases, "zones": self.zones, **models, "fusion": self.fusion}
+        return {"phases": self.phases, "zones": self.zones, **models, "fusion": self.fusion, "drift": self.drift}
