@@ -10,6 +10,7 @@ from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
+from detector.features.declared import Declared
 from detector.state.keys import text_keys
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
@@ -30,7 +31,7 @@ judged by packets."""
 # Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
 MOVE_BONUS: Final = 3.0  # odds x 20: services that give a foothold on arrival
 ACT_BONUS: Final = 5.0  # times the operation's weight, see assets.operations
-ACT_WEIGHT: Final = 0.3  # operations from this weight on are acts, the rest is chatter
+ACT_WEIGHT: Final = 0.2  # operations from this weight on (log-ons, admin shares) are acts, the rest is chatter
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
 COMMON: Final = (
@@ -136,6 +137,7 @@ class Enrich:
     def __init__(self, plant: Plant) -> None:
         self.hosts = Hosts(plant)
         self._plant = plant
+        self._declared = Declared(plant)
         self._acts: dict[tuple[str, str | None], tuple[float, int, str | None]] = {}
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
@@ -143,11 +145,12 @@ class Enrich:
         ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
         works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``,
         ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
-        account's lower-case name; null without one)."""
+        account's lower-case name; null without one). And what `declared.Declared` adds."""
         for side in ("orig", "resp"):
             units = self._with_host(units, side)
         units = self._with_act(units)
         units = self._with_crossing(units)
+        units = self._declared(units)
         crossing = pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
         return _with_ids(units).with_columns(
             bonus=pl.col("bonus") + crossing,

@@ -35,6 +35,9 @@ EXPONENT: Final = 0.5
 """K. Near 0 all models are added up, far above 1 only the strangest counts; 0.5 to 0.7 is detection practice."""
 DAY_US: Final = 86_400e6
 CASE_US: Final = 3_600_000_000  # an hour, as long as a hop of a chain may take (`correlate.chains`)
+EXPECTED_ODDS: Final = 20.0
+"""What the plant file says happens here and now has to be so much rarer: the prior odds of a declared window,
+as those of a crossing that nobody declared (`features.units.CROSSING_BONUS`), the other way."""
 _OFFSET: Final = 16.0  # nats; rates up to e^16 a day keep a place of their own in the histogram
 COLUMNS: Final = ("fused", "p_value", "rows_per_day")
 """-ln R plus a constant; p-value; rows in the last day that made their case stranger, exponential window. A row that
@@ -102,7 +105,7 @@ def walk(
     good; strata from ``newcomers`` on have to speak for themselves: a p-value borrowed from elsewhere is not believed
     further than their own number of rows can bear out.
     """
-    opinions, pairs, strata, times = rows
+    opinions, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, since, clock = calibrated
     models = interest.shape[0]
     for row in range(start, stop):
@@ -128,6 +131,8 @@ def walk(
                 if stratum >= newcomers:
                     p = max(p, 1.0 / (asked[model, stratum] + 1.0))
                 rate = p * rates[model, stratum] * alive / interest[model, stratum]
+                if expected[row]:
+                    rate *= EXPECTED_ODDS
                 own += rate**-EXPONENT
                 case[1 + model] = max(case[1 + model], rate**-EXPONENT)
             after += case[1 + model]
@@ -164,7 +169,10 @@ class Fusion:
         """Columns `COLUMNS` from the models' ``p_<name>``, ``stratum`` and ``obs_ts``."""
         opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self.names).to_numpy())
         pairs = mix_all(scored["orig_id"].to_numpy(), scored["resp_id"].to_numpy())
-        rows = opinions, pairs, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy()
+        rows = (
+            opinions, pairs, scored["stratum"].cast(pl.Int64).to_numpy(), scored["expected"].to_numpy(),
+            scored["obs_ts"].to_numpy(),
+        )  # fmt: skip
         out = np.empty((scored.height, len(COLUMNS)))
         cases = self.cases
         calibrated = tuple(self.calibration.arrays().values())

@@ -18,6 +18,7 @@ from detector.score.phases import PHASES, Phases
 from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
+from detector.score.vendors import Vendors
 from detector.score.windows import Windows
 from detector.score.zones import Zones
 
@@ -31,6 +32,7 @@ ATTENTION: Final = {
     "timing": (0.3, 0.3, 0.3, 0.6, 0.6),
     "crossing": (0.5, 0.5, 0.5, 2.0, 2.0),
     "provenance": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "vendors": (2.0, 2.0, 2.0, 2.0, 2.0),
     "windows": (0.5, 0.5, 0.5, 1.0, 1.0),
     "drip": (0.3, 0.3, 0.3, 0.3, 0.3),
 }
@@ -66,6 +68,7 @@ class Scorer:
             "credentials": lambda: Credentials(strata, bound, forget),
             "crossing": lambda: Crossing(strata, bound, forget, crossing_bonus),
             "provenance": lambda: Provenance(strata, bound, forget),
+            "vendors": lambda: Vendors(strata, bound, forget),
             "timing": lambda: Timing(strata, bound, forget, zone),
             "windows": lambda: Windows(strata, bound, forget),
             "drip": lambda: Drip(bound, forget),
@@ -81,9 +84,9 @@ class Scorer:
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
-        fusion; ``stratum`` tells newcomers apart. Hour by hour: drift found at the end of one changes the next."""
-        hours = [self._score(units[piece]) for piece in self.drift.hours(units["obs_ts"].to_numpy())]
-        return pl.concat(hours) if hours else self._score(units)
+        fusion; ``stratum`` tells newcomers apart. In pieces: drift found between two changes what follows."""
+        parts = [self._score(units[piece]) for piece in self.drift.pieces(units["obs_ts"].to_numpy())]
+        return pl.concat(parts) if parts else self._score(units)
 
     def _score(self, units: pl.DataFrame) -> pl.DataFrame:
         self.zones.learn(units)

@@ -1,0 +1,59 @@
+"""Vendors: does a supplier come when and how it was agreed?
+
+The plant file names the accounts and hosts of suppliers, the jump hosts they come through and their weekly windows.
+Whether a row of theirs is outside is a symbol of `backoff`::
+
+    P(outside | vendor, s) <- P(outside | vendor) <- P(outside | all vendors)
+
+so a supplier that keeps to its windows pays (T + D) / (n + T) for the first time it does not, and one that calls at
+any hour pays little: it is the agreement that should be mended. Only what is outside is strange. The record of it
+(who, when, which asset, which function) is what NIS2 asks an operator to be able to show.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.score import backoff
+from detector.score.memory import Memory
+from detector.state.keys import mix_all
+
+_LEVELS: Final = 3
+
+
+class Vendors:
+    """The model with its state. See `memory.Memory` for the arguments."""
+
+    name: Final = "vendors"
+
+    def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
+        self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(1, _LEVELS))
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``p_vendors``; ``vendors`` (nats)."""
+        orig = units["orig_id"].to_numpy()
+        vendor = units["vendor"].fill_null(-1).to_numpy().astype(np.uint64)
+        outside = units["outside"].to_numpy()
+        everyone = np.zeros_like(vendor)
+        questions = backoff.Questions(
+            contexts=np.stack([mix_all(vendor, orig), vendor, everyone], axis=1)[:, np.newaxis, :].copy(),
+            symbols=(1 + outside).astype(np.uint64)[:, np.newaxis],
+            asked=((units["p_structure"] < 1.0) & units["vendor"].is_not_null()).to_numpy(),
+            stratum=np.zeros(units.height, dtype=np.int64),
+            bonus=np.zeros(units.height),
+            time=units["obs_ts"].to_numpy(),
+            teach=units["teach"].to_numpy(),
+        )
+        out = backoff.answer(self.memory, questions)
+        return pl.DataFrame({"p_vendors": np.where(outside, out[:, 1], 1.0), "vendors": out[:, 0]})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        return self.memory.arrays()
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        self.memory.load(arrays)
