@@ -71,12 +71,13 @@ def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: 
 
 
 @kernel
-def halve_stratum(histograms: Any, trees: Any, totals: Any, tails: Any, stratum: Any) -> None:
-    """Let one stratum forget half of what it knows, now."""
-    histograms[stratum] *= 0.5
-    trees[stratum] *= 0.5
-    totals[stratum] *= 0.5
-    tails[stratum, 1] *= 0.5
+def halve_stratum(histograms: Any, trees: Any, totals: Any, tails: Any, stratum: Any, times: Any) -> None:
+    """Let one stratum forget half of what it knows, so many times."""
+    left = 0.5**times
+    histograms[stratum] *= left
+    trees[stratum] *= left
+    totals[stratum] *= left
+    tails[stratum, 1] *= left
 
 
 @kernel
@@ -135,9 +136,9 @@ class Calibration:
         self.since = np.zeros(strata + 1, dtype=np.int64)  # rows since the last tail fit
         self.clock = np.zeros(4)  # first row, next halving, last row (µs); hosts inside
 
-    def halve(self, stratum: int) -> None:
-        """Let one stratum forget half of what it knows, now."""
-        halve_stratum(self.histograms, self.trees, self.totals, self.tails, stratum)
+    def halve(self, stratum: int, times: int) -> None:
+        """Let one stratum forget half of what it knows, so many times."""
+        halve_stratum(self.histograms, self.trees, self.totals, self.tails, stratum, times)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, in the order the kernels take it; also for a snapshot."""

@@ -22,6 +22,7 @@ from detector.score.calibration import Calibration
 from detector.score.table import HOUR_US
 from detector.state.compiled import kernel
 
+LOOK_HOURS: Final = 6  # hours between two looks; rows are scored in pieces that end with them
 MIN_ROWS: Final = 32  # of a mean; hours with fewer rows are joined
 DELTA: Final = 0.002  # the paper's and River's; of a false alarm at each look
 HALVINGS: Final = 3  # an eighth of what was known stays: half would outvote the new for another week
@@ -29,13 +30,14 @@ LONGEST: Final = 1440  # means kept and replayed: 60 days of hours; then the old
 
 
 @kernel
-def add(opinions: Any, strata: Any, running: Any) -> None:
-    """Sum and count of p-values that say something, by model and stratum, row by row."""
+def add(opinions: Any, strata: Any, times: Any, running: Any) -> None:
+    """Sum and count of p-values that say something, by model, stratum and hour since the last look, row by row."""
     for row in range(strata.size):
+        hour = times[row] // HOUR_US % LOOK_HOURS
         for model in range(opinions.shape[1]):
             if opinions[row, model] < 1.0:
-                running[model, strata[row], 0] += opinions[row, model]
-                running[model, strata[row], 1] += 1.0
+                running[model, strata[row], hour, 0] += opinions[row, model]
+                running[model, strata[row], hour, 1] += 1.0
 
 
 class Window:
@@ -65,7 +67,7 @@ class Window:
 
 
 class Drift:
-    """All windows, and what ran up in the running hour.
+    """All windows, and what ran up since the last look.
 
     Args:
         calibrations: of the models, by name.
@@ -76,39 +78,46 @@ class Drift:
         self._names = tuple(calibrations)
         self._calibrations = tuple(calibrations.values())
         self.windows: dict[tuple[int, int], Window] = {}
-        self.found: list[tuple[int, int, int]] = []
-        self._running = np.zeros((len(self._names), strata, 2))  # sum of p-values, rows
-        self._hour = np.zeros(1, dtype=np.int64)
+        self.found: list[tuple[int, int, int]] = []  # when, model, stratum
+        self._running = np.zeros((len(self._names), strata, LOOK_HOURS, 2))  # sum of p-values, rows
+        self._look = np.zeros(1, dtype=np.int64)
 
-    def hours(self, times: NDArray[np.int64]) -> Iterator[slice]:
-        """Rows in pieces that lie in one hour each; before a piece of a later hour, the hour is looked at. What is
-        late (µs of an earlier hour) belongs to the running one."""
-        hours = np.maximum.accumulate(np.concatenate([self._hour, times // HOUR_US]))
-        bounds = [0, *np.flatnonzero(np.diff(hours)), times.size]
+    def pieces(self, times: NDArray[np.int64]) -> Iterator[slice]:
+        """Rows up to the next look, which happens between two pieces, and so on. What is late (µs of before the last
+        look) belongs to the running piece."""
+        looks = np.maximum.accumulate(np.concatenate([self._look, times // (LOOK_HOURS * HOUR_US)]))
+        bounds = [0, *np.flatnonzero(np.diff(looks)).tolist(), times.size]
         for start, stop in itertools.pairwise(dict.fromkeys(bounds)):
-            if hours[start + 1] > self._hour[0]:
-                self._look()
-                self._hour[0] = hours[start + 1]
-            yield slice(int(start), int(stop))
+            if looks[start + 1] > self._look[0]:
+                self._compare()
+                self._look[0] = looks[start + 1]
+            yield slice(start, stop)
 
     def note(self, scored: pl.DataFrame) -> None:
         """Take the models' p-values of one piece."""
         opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self._names).to_numpy())
-        add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), self._running)
+        add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy(), self._running)
 
     def drifts(self) -> list[dict[str, Any]]:
-        """All that was found, in order: when (µs, the end of an hour), which model, which stratum."""
+        """All that was found, in order: when (µs, the end of six hours), which model, which stratum."""
         return [{"ts": ts, "model": self._names[model], "stratum": stratum} for ts, model, stratum in self.found]
 
-    def _look(self) -> None:
-        sums, rows = self._running[:, :, 0], self._running[:, :, 1]
-        for model, stratum in np.argwhere(rows >= MIN_ROWS).tolist():
+    def _compare(self) -> None:
+        """Take the means of the hours since the last look; what is too few for a mean waits for more."""
+        now = (int(self._look[0]) + 1) * LOOK_HOURS * HOUR_US
+        for model, stratum in np.argwhere(self._running[:, :, :, 1].sum(axis=2) >= MIN_ROWS).tolist():
             window = self.windows.setdefault((model, stratum), Window())
-            if window.changed(float(sums[model, stratum] / rows[model, stratum])):
-                self.found.append(((int(self._hour[0]) + 1) * HOUR_US, model, stratum))
-                for _ in range(HALVINGS):
-                    self._calibrations[model].halve(stratum)
+            total, rows = 0.0, 0.0
+            for part, more in self._running[model, stratum].tolist():
+                total, rows = total + part, rows + more
+                if rows < MIN_ROWS:
+                    continue
+                if window.changed(total / rows):
+                    self.found.append((now, model, stratum))
+                    self._calibrations[model].halve(stratum, HALVINGS)
+                total, rows = 0.0, 0.0
             self._running[model, stratum] = 0.0
+            self._running[model, stratum, 0] = total, rows
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, for a snapshot."""
@@ -120,7 +129,7 @@ class Drift:
             "means": np.array(list(itertools.chain(*means)), dtype=np.float64),
             "found": np.array(self.found, dtype=np.int64).reshape(-1, 3),
             "running": self._running,
-            "hour": self._hour,
+            "look": self._look,
         }
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -129,4 +138,4 @@ class Drift:
         places = [(model, stratum) for model, stratum in arrays["places"].tolist()]
         self.windows = {place: Window(part.tolist()) for place, part in zip(places, parts, strict=True)}
         self.found = [(ts, model, stratum) for ts, model, stratum in arrays["found"].tolist()]
-        self._running[...], self._hour[...] = arrays["running"], arrays["hour"]
+        self._running[...], self._look[...] = arrays["running"], arrays["look"]
