@@ -162,3 +162,39 @@ def test_what_is_outside_has_one_zone():
     units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
     assert units.select("resp_key", "resp_zone", "resp_inside").rows() == [("8.8.0.0/16", "external", False)]
     assert module.outside_key() == text_keys(units["resp_zone"])[0]
+
+
+def operations(*rows):
+    made = [
+        {**dict.fromkeys(OPERATION), "ts": 1, "obs_ts": 2, "orig_h": "10.4.0.1", "resp_h": "10.4.0.2", **row}
+        for row in rows
+    ]
+    frame = pl.DataFrame(made, schema=OPERATION).with_columns(late=pl.lit(False))
+    return Enrich(PLANT)(operation_units(frame))
+
+
+def test_what_is_counted_apart_has_a_key_of_its_own():
+    """A failed attempt teaches nothing about established connections, nor one operation about another."""
+    flows = Enrich(PLANT)(
+        flow_units(oriented(*(conn("10.4.0.1:50000", "10.4.0.2:445", conn_state=state) for state in ("SF", "S0"))))
+    )
+    acts = operations({"protocol": "smb", "operation": "read"}, {"protocol": "smb", "operation": "write"})
+    assert len({*flows["token_id"], *acts["token_id"]}) == 4
+    assert {*flows["service_id"], *acts["service_id"]} == {text_keys(pl.Series(["smb"]))[0]}
+
+
+def test_accounts_are_compared_in_lower_case_and_none_is_no_account():
+    acts = operations(
+        *({"protocol": "ntlm", "operation": "ok", "user": user} for user in ("CORP\\Ann", "corp\\ann", "bob", "", None))
+    )
+    ann, same, bob, empty, nobody = acts["user_id"]
+    assert ann == same == text_keys(pl.Series(["corp\\ann"]))[0]
+    assert len({ann, bob, empty}) == 3
+    assert nobody is None
+
+
+def test_keys_are_those_of_the_names_they_stand_for():
+    units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
+    for side in ("orig", "resp"):
+        assert units[f"{side}_id"][0] == text_keys(units[f"{side}_key"])[0]
+        assert units[f"{side}_zone_id"][0] == text_keys(units[f"{side}_zone"])[0]
