@@ -40,8 +40,8 @@ ANY: Final = Clock(_ALL, tuple(range(24)))
 WORK: Final = Clock(_WORKING, tuple(range(9, 17)))
 NIGHT: Final = Clock(_ALL, (23, 0, 1, 2, 3, 4))
 WEEKEND: Final = Clock(_ALL[5:], tuple(range(8, 20)))
-FRINGE: Final = Clock(_WORKING, (7, 18))
-"""The edges of the working day, when few others are on the jump host."""
+FRINGE: Final = Clock(_WORKING, (7,))
+"""The edge of the working day, when few others are on the jump host or at a station."""
 
 BACKUP: Final = Clock(_ALL, (1, 2, 3, 4))
 PATCH: Final = Clock((1,), (19, 20))

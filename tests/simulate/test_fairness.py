@@ -200,6 +200,27 @@ def account_sightings(plant):
     return seen
 
 
+def test_no_inbound_session_explains_most_hops_of_provenance_campaigns(paced):
+    unexplained = []
+    for plant in paced:
+        cookies = {record["uid"]: record["cookie"] for record in plant.log("rdp")}
+        sessions = defaultdict(list)
+        for conn in plant.conns:
+            if service(conn) == "3389":
+                sessions[conn["id.resp_h"]].append(conn)
+        for hop, conns in plant.hops:
+            if "provenance" in hop["campaign"]:
+                now, account = conns[0]["ts"], cookies.get(conns[0]["uid"])  # none on a controller
+                unexplained.append(
+                    not any(
+                        s["ts"] <= now <= s["ts"] + s.get("duration", 0) and account in (None, cookies.get(s["uid"]))
+                        for s in sessions[hop["src"]]
+                    )
+                )
+    print(f"{np.mean(unexplained):.2f} of {len(unexplained)}")
+    assert np.mean(unexplained) > 0.7
+
+
 # --- form ---
 
 
