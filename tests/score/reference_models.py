@@ -113,13 +113,13 @@ class Fusion:
         self.judged = 0.0
         self.last = None
 
-    def row(self, opinions, stratum, pair, now):
+    def row(self, opinions, stratum, pair, now, expected=False):
         self.calibrated.pass_time(now)
         spoken = {model: p for model, p in opinions.items() if p < 1.0}
         if not spoken:
             return {"fused": 0.0, "p_value": 1.0, "rows_per_day": 1.0}
         self.fade(now)
-        own = self.per_day(spoken, stratum)
+        own = self.per_day(spoken, stratum, fusion.EXPECTED_ODDS if expected else 1.0)
         began, case = self.cases.get(pair, (now, {}))
         if abs(now - began) > fusion.CASE_US:
             began, case = now, {}
@@ -133,7 +133,7 @@ class Fusion:
             self.calibrated.add(0, fused)
         return {"fused": fused, "p_value": p, "rows_per_day": max(self.judged, 1.0)}
 
-    def per_day(self, spoken, stratum):
+    def per_day(self, spoken, stratum, odds):
         """Rows a day that each model would call as strange, out of the attention it gets."""
         for model in spoken:
             self.rates[model, stratum] += 1.0
@@ -142,7 +142,8 @@ class Fusion:
         found = {}
         for model, p in spoken.items():
             least = 1 / (self.asked[model, stratum] + 1) if stratum >= self.newcomers else 0.0
-            found[model] = max(p, least) * self.rates[model, stratum] / (self.interest[model][stratum] / alive)
+            share = self.interest[model][stratum] / alive
+            found[model] = odds * max(p, least) * self.rates[model, stratum] / share
         return found
 
     def fade(self, now):

@@ -31,7 +31,7 @@ def model(interest=INTEREST, newcomers=STRATA, max_entries=2_000_000):
     return Fusion(interest, newcomers, max_entries)
 
 
-def table(opinions, strata=None, times=None, pairs=None):
+def table(opinions, strata=None, times=None, pairs=None, expected=None):
     """Rows of opinions by model, as the models leave them; by default each row is of a pair of its own."""
     count = len(next(iter(opinions.values())))
     return pl.DataFrame(
@@ -41,6 +41,7 @@ def table(opinions, strata=None, times=None, pairs=None):
             "obs_ts": pl.Series([START] * count if times is None else times, dtype=pl.Int64),
             "orig_id": pl.Series(range(count) if pairs is None else pairs, dtype=pl.UInt64),
             "resp_id": pl.Series([7] * count, dtype=pl.UInt64),
+            "expected": pl.Series([False] * count if expected is None else expected, dtype=pl.Boolean),
         }
     )
 
@@ -60,14 +61,20 @@ def weeks(count=3000, seed=1):
         name: np.where(rng.random(count) < 0.5, 1.0, np.where(strange, 1e-4, 1.0) * rng.uniform(1e-9, 1, count))
         for name in INTEREST
     }
-    return table(opinions, rng.integers(0, STRATA, count), times, rng.zipf(1.3, count) % 40)
+    return table(opinions, rng.integers(0, STRATA, count), times, rng.zipf(1.3, count) % 40, rng.random(count) < 0.1)
 
 
 def by_formula(frame, newcomers):
     reference = reference_models.Fusion(INTEREST, newcomers)
     return pl.DataFrame(
         [
-            reference.row({name: row[f"p_{name}"] for name in INTEREST}, row["stratum"], row["orig_id"], row["obs_ts"])
+            reference.row(
+                {name: row[f"p_{name}"] for name in INTEREST},
+                row["stratum"],
+                row["orig_id"],
+                row["obs_ts"],
+                row["expected"],
+            )
             for row in frame.iter_rows(named=True)
         ]
     )
@@ -89,15 +96,15 @@ def test_the_kernel_computes_the_formulas(newcomers):
 p_values = st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.02, 1e-6, 1e-12])
 steps = st.sampled_from([0, 1, 60_000_000, HOUR_US, 30 * HOUR_US, 400 * HOUR_US, -2 * HOUR_US])
 rows = st.lists(
-    st.tuples(p_values, p_values, p_values, st.integers(0, STRATA - 1), steps, st.integers(1, 3)),
+    st.tuples(p_values, p_values, p_values, st.integers(0, STRATA - 1), steps, st.integers(1, 3), st.booleans()),
     min_size=1,
     max_size=120,
 )
 
 
 def frame_of(drawn):
-    one, two, three, strata, gaps, pairs = zip(*drawn, strict=True)
-    return table({"one": one, "two": two, "three": three}, strata, (START + np.cumsum(gaps)).tolist(), pairs)
+    one, two, three, strata, gaps, pairs, expected = zip(*drawn, strict=True)
+    return table({"one": one, "two": two, "three": three}, strata, (START + np.cumsum(gaps)).tolist(), pairs, expected)
 
 
 @given(rows)
@@ -208,6 +215,13 @@ def test_what_adds_nothing_to_its_case_is_judged_by_itself_and_not_learned():
     judged(quiet, acts((0, {"one": 1e-6})))
     assert found["fused"][1:].max() < found["fused"][0] - 5
     assert loud.calibration.totals[0] == quiet.calibration.totals[0] == 1.0
+
+
+def test_what_the_plant_file_expects_has_to_be_so_much_rarer():
+    silent = {"two": [1.0], "three": [1.0]}
+    plain = judged(model(), table({"one": [1e-4]} | silent))["fused"][0]
+    declared = judged(model(), table({"one": [1e-4]} | silent, expected=[True]))["fused"][0]
+    assert plain - declared == pytest.approx(math.log(fusion.EXPECTED_ODDS), rel=1e-9)
 
 
 def test_newcomers_are_believed_as_far_as_their_own_rows_bear_out():
