@@ -324,17 +324,3 @@ def test_a_wish_for_campaigns_is_a_number(tmp_path):
         hops = labels(Week(plant, {}))
         assert len(hops) == plant.counts["hops"]
         assert all(hop["start"] >= plant.train_until for hop in hops)
-
-
-def test_the_pace_slows_an_intruder_down(tmp_path):
-    wish = {"days": 12, "hosts": 60, "seed": 3, "density": 0.02, "netflow": False, "campaigns": 12}
-    ends = {}
-    for pace in ("minutes", "hours"):
-        hops = labels(Week(simulate(tmp_path / pace, pace=pace, **wish), {}))
-        spans = [
-            seconds(max(h["start"] for h in hops if h["campaign"] == name)) - seconds(hops_of[0]["start"])
-            for name in {hop["campaign"] for hop in hops}
-            if (hops_of := [h for h in hops if h["campaign"] == name])
-        ]
-        ends[pace] = sorted(spans)[len(spans) // 2]
-    assert ends["hours"] > 3 * ends["minutes"]
