@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detector.errors import ConfigError
 from detector.records import FLOW
 
-ModelName = Literal["operations", "credentials", "timing", "crossing", "provenance", "vendors", "windows", "drip"]
+ModelName = Literal[
+    "operations", "credentials", "timing", "crossing", "provenance", "vendors", "volume", "fanout", "windows", "drip"
+]
 MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
 ENVIRONMENT_PREFIX: Final = "EASTWEST_"
 

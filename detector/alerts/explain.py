@@ -12,7 +12,9 @@ from detector.alerts.opinions import opinions
 Row = dict[str, Any]
 _BITS: Final = 1 / math.log(2)
 _TEXT_LIMIT: Final = 200  # characters of a log string quoted in a reason
-_FAN_OUT: Final = 10  # distinct failed targets of one source before it is called a sweep (T1046)
+_SWEEP_TARGETS: Final = 10  # distinct ones of one source in ten minutes before it is called a sweep
+_SWEEP_NATS: Final = math.log(100)  # of surprise; what comes in one of a hundred windows is a habit
+_CONTROL_LEVEL: Final = 2.0  # Purdue levels up to supervisory control: who looks there looks for controllers
 
 
 def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
@@ -89,12 +91,22 @@ def _act(found: Alert) -> str:
 def techniques(row: Row, kind: str) -> tuple[str, ...]:
     """ATT&CK ids the row is evidence for."""
     if kind == "attempt":
-        ot = (row["resp_level"] if row["resp_level"] is not None else 9.0) <= 2
-        return (("T0846",) if ot else ("T1046",)) if row["orig_pairs"] >= _FAN_OUT else ()
+        return _sweep(row)
     found = [row["technique"]] if row["technique"] else []
+    if kind == "connection":
+        found += _sweep(row)
     if row["crossing"] and "T0886" not in found:
         found.append("T0886")
     return tuple(found)
+
+
+def _sweep(row: Row) -> tuple[str, ...]:
+    """What it is called to look for hosts or services; nothing when few were tried or that many are usual."""
+    if row.get("fanout_targets", 0.0) < _SWEEP_TARGETS or row["fanout_sweep"] < _SWEEP_NATS:
+        return ()
+    if row["service"] == "icmp":
+        return ("T1018",)
+    return ("T0846",) if row["resp_level"] is not None and row["resp_level"] <= _CONTROL_LEVEL else ("T1046",)
 
 
 def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:

@@ -47,11 +47,29 @@ def _provenance(row: Row, count: Callable[[float], str]) -> str:
     )
 
 
+def _volume(row: Row, count: Callable[[float], str]) -> str:
+    what = ("", "connections", "bytes sent", "bytes received")[int(row["volume_what"])]
+    return (
+        f"{count(row['volume_seen'])} {what} within the hour where {count(row['volume_usual'])} are usual, "
+        f"by {count(row['volume_hours'])} hours of this path and what others do"
+    )
+
+
+def _fanout(row: Row, count: Callable[[float], str]) -> str:
+    return (
+        f"{row['orig_h']} tried {count(row['fanout_targets'])} different targets within ten minutes where "
+        f"{count(row['fanout_usual'])} are usual, by {count(row['fanout_windows'])} windows of this host and what "
+        "others do"
+    )
+
+
 SENTENCES: Final[dict[str, Callable[[Row, Callable[[float], str]], str]]] = {
     "operations": _operations,
     "credentials": _credentials,
     "timing": _timing,
     "crossing": _crossing,
     "provenance": _provenance,
+    "volume": _volume,
+    "fanout": _fanout,
 }
 """By model; the columns read are those the model adds."""

@@ -12,6 +12,7 @@ from detector.score.credentials import Credentials
 from detector.score.crossing import Crossing
 from detector.score.drift import Drift
 from detector.score.drip import Drip
+from detector.score.fanout import Fanout
 from detector.score.fusion import Fusion
 from detector.score.operations import Operations
 from detector.score.phases import PHASES, Phases
@@ -19,6 +20,7 @@ from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
 from detector.score.vendors import Vendors
+from detector.score.volume import Volume
 from detector.score.windows import Windows
 from detector.score.zones import Zones
 
@@ -33,12 +35,15 @@ ATTENTION: Final = {
     "crossing": (0.5, 0.5, 0.5, 2.0, 2.0),
     "provenance": (1.0, 1.0, 1.0, 1.0, 1.0),
     "vendors": (2.0, 2.0, 2.0, 2.0, 2.0),
+    "volume": (0.3, 0.3, 0.3, 0.3, 0.3),
+    "fanout": (1.0, 1.0, 1.0, 1.0, 1.0),
     "windows": (0.5, 0.5, 0.5, 1.0, 1.0),
     "drip": (0.3, 0.3, 0.3, 0.3, 0.3),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
 needs; log-ons are few and say who; hours are many and say little."""
+_ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so there may be no host to be new
 NEWCOMER_SHARE: Final = 0.25
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
 
@@ -70,6 +75,8 @@ class Scorer:
             "provenance": lambda: Provenance(strata, bound, forget),
             "vendors": lambda: Vendors(strata, bound, forget),
             "timing": lambda: Timing(strata, bound, forget, zone),
+            "volume": lambda: Volume(strata, bound, forget, zone),
+            "fanout": lambda: Fanout(strata, bound, forget),
             "windows": lambda: Windows(strata, bound, forget),
             "drip": lambda: Drip(bound, forget),
         }
@@ -91,7 +98,8 @@ class Scorer:
     def _score(self, units: pl.DataFrame) -> pl.DataFrame:
         self.zones.learn(units)
         scored = units.hstack(self.phases.score(units))
-        newcomer = pl.min_horizontal("orig_phase", "resp_phase") < PHASES.index("protecting")
+        known = pl.when(pl.col("kind") == _ATTEMPT).then("orig_phase").otherwise("resp_phase")
+        newcomer = pl.min_horizontal("orig_phase", known) < PHASES.index("protecting")
         scored = scored.with_columns(stratum=pl.col("stratum") + pl.when(newcomer).then(self._strata).otherwise(0))
         for model in self.models:
             scored = scored.hstack(model.score(scored))

@@ -89,7 +89,7 @@ def _habit(edge: Any, what: Any) -> Any:
 
 
 @kernel
-def _exposure(table: Any, role: Any, slot: Any, now: Any, half_life: Any, cells: Any) -> Any:
+def _exposure(table: Any, role: Any, slot: Any, now: Any, half_life: Any) -> Any:
     """τ of an hour of the week: connections seen over connections expected, with half of what its neighbours saw."""
     seen = expected = EXPOSURE_MIN
     keys, entries, last = table
@@ -119,7 +119,7 @@ def _recall(table: Any, edge: Any, groups: Any, what: Any, now: Any, half_life: 
 
 @kernel
 def _expect_bytes(own: Any, group: Any, out: Any) -> None:
-    """out <- mean and variance of ln bytes, and hours; the group, or a guess, counts for one hour."""
+    """out <- mean and variance of ln bytes, and the hours they come from; the group, or a guess, weighs one hour."""
     mean, variance, given = GUESS_MEAN, GUESS_VARIANCE, 1.0 if own[0] < KNOWN else 0.0
     if group[0] > 0.0:
         mean = group[1] / group[0]
@@ -128,7 +128,7 @@ def _expect_bytes(own: Any, group: Any, out: Any) -> None:
     out[0] = (own[1] + given * mean) / hours
     squares = (own[2] + given * (variance + mean * mean)) / hours
     out[1] = max(squares - out[0] * out[0], LEAST_VARIANCE)
-    out[2] = hours
+    out[2] = own[0] + given * max(group[0], 1.0)
 
 
 @kernel
@@ -163,7 +163,7 @@ def _close(table: Any, used: Any, edge: Any, groups: Any, role: Any, now: Any, h
     _recall(table, edge, groups, ROWS, now, half_life, own, group)
     young = own[0] < KNOWN
     expect(own, group, usual)
-    exposure = _exposure(table, role, slot, now, half_life, cells)
+    exposure = _exposure(table, role, slot, now, half_life)
     value = rows - 1.0
     if not young or group[0] > 0.0:
         value = min(value, 2.0 * usual[0] * exposure + 1.0)
@@ -209,7 +209,7 @@ def _judge(
         return
     if what == ROWS:
         expect(own, group, usual)
-        mean = usual[0] * _exposure(table, role, slot, now, half_life, cells)
+        mean = usual[0] * _exposure(table, role, slot, now, half_life)
         if seen - 1.0 <= mean:
             return
         surprise, typical = count_surprise(seen - 1.0, mean, usual[1]), mean + 1.0

@@ -10,8 +10,8 @@ ROW = {
     "orig_h": "192.0.2.10", "resp_h": "192.0.2.20", "orig_p": 50123, "resp_p": 445, "service": "smb", "operation": None,
     "object": None, "user": None, "ts": 1_767_225_600_000_000, "evidence": "C1", "guessed": False,
     "orig_zone": "office", "resp_zone": "servers", "orig_level": 4.0, "resp_level": 3.0, "crossing": False,
-    "technique": "T1021.002", "consequence": 0, "p_value": 1e-5, "weight": 2.0,
-    "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
+    "technique": "T1021.002", "consequence": 0, "p_value": 1e-5,
+    "p_structure": 1e-4, "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
     "seen": 0.0, "orig_rows": 1234.4, "orig_pairs": 12.2, "role_sources": 3.0,
     "resp_rows": 99_000.0, "resp_pairs": 41.0,
 }  # fmt: skip
@@ -32,12 +32,11 @@ def test_a_new_edge_says_what_was_never_seen_and_how_busy_both_ends_are():
     assert "ATT&CK T1021.002 SMB/Windows Admin Shares" in text
 
 
-def test_how_rare_among_its_kind_is_the_unweighted_p_value():
-    """The p-value of the alert is shared out by weights; of its own kind p x weight are as strange."""
-    found, text = said(p_value=1e-5, weight=2.0)
-    assert "1 in 50,000 rows of its kind (inside IT, connection) is as strange" in text
+def test_how_rare_it_is_taken_together_is_the_p_value():
+    found, text = said(p_value=1e-5)
+    assert "taken together, 1 in 100,000 rows is as strange" in text
     assert (found.p_value, found.score) == (1e-5, 5.0)
-    assert "1 in 1 rows" in said(p_value=0.01, weight=1000.0)[1]
+    assert "1 in 1 rows" in said(p_value=1.0)[1]
 
 
 @pytest.mark.parametrize(("seen", "count"), [(7.3, "7"), (0.1, "less than 1"), (0.6, "1")])
@@ -46,15 +45,52 @@ def test_a_rare_edge_says_how_often_it_was_seen(seen, count):
     assert found.reasons[0] == f"rare ({count} before) use of smb from 192.0.2.10 to 192.0.2.20"
 
 
-@pytest.mark.parametrize(("level", "technique"), [(3.0, "T1046"), (2.0, "T0846"), (None, "T1046")])
-def test_an_attempt_is_called_a_sweep_only_in_a_fan_out(level, technique):
-    alone, text = said("attempt", orig_pairs=9.0, resp_level=level)
-    assert alone.reasons[0] == "first failed attempt at smb from 192.0.2.10 to 192.0.2.20"
-    assert "made 1,234 failed attempts before" in text
-    assert alone.techniques == ()
-    swept, text = said("attempt", orig_pairs=25.0, resp_level=level)
+SWEEP = {"fanout_targets": 16.0, "fanout_sweep": 12.0}
+
+
+@pytest.mark.parametrize("kind", ["attempt", "connection"])
+@pytest.mark.parametrize(
+    ("service", "level", "technique"),
+    [("smb", 3.0, "T1046"), ("smb", 2.0, "T0846"), ("smb", None, "T1046"), ("icmp", 1.0, "T1018")],
+)
+def test_many_targets_in_ten_minutes_are_called_a_sweep(kind, service, level, technique):
+    swept, text = said(kind, technique=None, service=service, resp_level=level, **SWEEP)
     assert swept.techniques == (technique,)
-    assert "over 25 host and service pairs" in text
+    assert f"ATT&CK {technique}" in text
+
+
+@pytest.mark.parametrize("less", [{"fanout_targets": 9.0}, {"fanout_sweep": 4.0}])
+def test_few_targets_or_as_many_as_usual_are_no_sweep(less):
+    assert said("attempt", technique=None, **SWEEP | less)[0].techniques == ()
+    assert said("attempt", technique=None)[0].techniques == (), "nor what that model did not see"
+
+
+def test_an_operation_in_a_sweep_keeps_its_own_technique():
+    shares = {"service": "dce_rpc", "operation": "srvsvc::NetrShareEnum", "technique": "T1135"}
+    assert said("operation", **shares, **SWEEP)[0].techniques == ("T1135",)
+
+
+def test_an_attempt_says_so():
+    found, text = said("attempt")
+    assert found.reasons[0] == "first failed attempt at smb from 192.0.2.10 to 192.0.2.20"
+    assert "made 1,234 failed attempts before" in text
+
+
+def test_a_sweep_tells_how_many_targets_and_how_many_are_usual():
+    numbers = {"fanout_targets": 32.0, "fanout_usual": 2.2, "fanout_windows": 140.0, "fanout_sweep": 20.0}
+    text = said("attempt", p_fanout=1e-4, **numbers)[1]
+    assert (
+        "192.0.2.10 tried 32 different targets within ten minutes where 2 are usual, by 140 windows of this host and "
+        "what others do; 1 in 10,000 such rows is as strange"
+    ) in text
+    assert "different targets" not in said("attempt", p_fanout=0.2, **numbers)[1]
+
+
+@pytest.mark.parametrize(("what", "noun"), [(1.0, "connections"), (2.0, "bytes sent"), (3.0, "bytes received")])
+def test_a_burst_tells_how_much_of_what(what, noun):
+    numbers = {"volume_what": what, "volume_seen": 65_536.0, "volume_usual": 120.4, "volume_hours": 60.0}
+    text = said(p_volume=0.001, **numbers)[1]
+    assert f"65,536 {noun} within the hour where 120 are usual, by 60 hours of this path" in text
 
 
 def test_an_operation_tells_what_it_does_on_what_and_as_whom():

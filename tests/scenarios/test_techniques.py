@@ -103,9 +103,6 @@ def test_a_sweep_is_found_while_it_runs(swept):
     assert len(mine) <= 12, "a sweep must not spend the budget of a day"
 
 
-@pytest.mark.xfail(
-    reason="the first attempts are the strange ones, and they come before there is a fan-out to tell of", strict=True
-)
 def test_a_sweep_is_called_one(swept):
     assert [alert for alert in swept if alert.src == OFFICE and "T1046" in alert.techniques]
 
