@@ -15,10 +15,10 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench lock clean
+.PHONY: help demo test check lint bench bench-detection lock clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## Install eastwest into .venv and show it finding an intruder in a simulated plant.
 	$(BIN)/eastwest demo --out demo-out
@@ -39,6 +39,9 @@ bench: $(DEV) ## Run every benchmark; each prints a table.
 	  [ -e "$$file" ] || { echo "there are no benchmarks yet"; break; }; \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
+
+bench-detection: $(DEV) ## Measure detection on plants, DARPA and captures; numbers go to out/detection.json too.
+	$(BIN)/python benchmarks/detection.py --out out/detection.json
 
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }

@@ -48,10 +48,11 @@ def ablate(trial: Trial, chosen: Sequence[int]) -> Ablation:
 
 def _variant(recording: Recording, name: str, models: tuple[ModelName, ...]) -> Variant:
     campaigns = campaigns_of(recording.labels)
+    days = eastwest.judged_days(recording)
     watched = eastwest.watch(recording, Settings(models=models), BUDGETS)
     return Variant(
         name,
         models,
         ranking(watched.units, campaigns, attack_units(campaigns)),
-        {budget: eastwest.live(recording, watched.judges[budget], campaigns, budget) for budget in BUDGETS},
+        {budget: eastwest.live(watched.judges[budget], campaigns, budget, days) for budget in BUDGETS},
     )

@@ -33,8 +33,7 @@ class Watched:
 
 def watch(recording: Recording, settings: Settings, budgets: Sequence[int] = BUDGETS) -> Watched:
     """Score everything once, and let every budget have its own judge of the same scores."""
-    learned = recording.start + LEARNING_DAYS * DAY_US
-    engine = Engine(settings, recording.plant, min(learned, recording.attacks_from))
+    engine = Engine(settings, recording.plant, learned(recording))
     judges = {budget: Judge(settings.model_copy(update={"alerts_per_day": float(budget)})) for budget in budgets}
     units: list[pl.DataFrame] = []
     for scored in scores(engine, recording.pieces()):
@@ -57,12 +56,20 @@ def as_rows(scored: pl.DataFrame) -> pl.DataFrame:
     return inside.select("ts", src="orig_h", dst="resp_h", score=-pl.col("p_value").log10())
 
 
-def live(recording: Recording, judge: Judge, campaigns: Sequence[Campaign], budget: int) -> Live:
-    """What a judge sent, beside what happened."""
+def judged_days(recording: Recording) -> range:
+    """The days (since 1970) on which alerts are sent."""
+    return range(learned(recording) // DAY_US, (recording.end - 1) // DAY_US + 1)
+
+
+def learned(recording: Recording) -> int:
+    """When alerts begin, µs."""
+    return min(recording.start + LEARNING_DAYS * DAY_US, recording.attacks_from)
+
+
+def live(judge: Judge, campaigns: Sequence[Campaign], budget: int, days: range) -> Live:
+    """What a judge sent on some days, beside what happened."""
     alerts = [(parse_time(alert.ts), alert) for alert in judge.final_alerts()]
     listed = judge.incidents()
-    learned = min(recording.start + LEARNING_DAYS * DAY_US, recording.attacks_from)
-    days = range(learned // DAY_US, (recording.end - 1) // DAY_US + 1)
     covered = [_hops(at, alert, campaigns) for at, alert in alerts]
     daily = Counter(at // DAY_US for at, _ in alerts)
     false = Counter(at // DAY_US for (at, _), hops in zip(alerts, covered, strict=True) if not hops)

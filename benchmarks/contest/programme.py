@@ -1,7 +1,7 @@
 """What is run, in which order, by how many processes; and everything that came of it."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,8 @@ from .ablation import Ablation
 from .captures import Tried
 from .clock import Clock
 from .darpa import Darpa
-from .plants import ABLATION_SEED, LARGE, LARGE_SEEDS, SMALL, SMALL_SEEDS, TUNING_SEEDS, Pace, Size, Trial
+from .plants import ABLATION_SEED, LARGE, LARGE_SEEDS, SMALL, SMALL_SEEDS, TUNING_SEEDS, Pace, Trial
+from .recorded import Recorded, judge_lanl, judge_optc
 from .trials import Result
 
 PACES: Final[tuple[Pace, ...]] = ("minutes", "hours")
@@ -45,6 +46,7 @@ class Report:
     darpa: Darpa | None = None
     captures: list[Tried] = field(default_factory=list)
     ablation: list[Ablation] = field(default_factory=list)
+    recorded: list[Recorded] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def tables(self) -> Iterable[Table]:
@@ -63,6 +65,8 @@ class Report:
             some = [part for part in self.ablation if part.trial.pace == pace]
             if some:
                 yield tables.ablation_table(some)
+        if self.recorded:
+            yield tables.recorded_table(self.recorded)
 
 
 def shared_data() -> Path | None:
@@ -71,24 +75,30 @@ def shared_data() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def tasks(parts: Sequence[str], *, quick: bool = False, tuning: bool = False, size: Size = SMALL) -> list[Task]:
-    """The work of some parts; ``size`` is that of the small plants."""
+def tasks(parts: Sequence[str], *, quick: bool = False, tuning: bool = False) -> list[Task]:
+    """The work of some parts."""
     data = shared_data()
     made: list[Task] = []
     if "plants" in parts:
         small = TUNING_SEEDS if tuning else SMALL_SEEDS
-        made += [_plant(Trial(size, pace, seed)) for pace in PACES for seed in (small[:1] if quick else small)]
+        made += [_plant(Trial(SMALL, pace, seed)) for pace in PACES for seed in (small[:1] if quick else small)]
         large = () if quick or tuning else LARGE_SEEDS
         made += [_plant(Trial(LARGE, pace, seed)) for pace in PACES for seed in large]
     if "ablation" in parts:
         seed = TUNING_SEEDS[0] if tuning else ABLATION_SEED
-        made += _ablations([Trial(size, pace, seed) for pace in PACES[: 1 if quick else 2]])
+        made += _ablations([Trial(SMALL, pace, seed) for pace in PACES[: 1 if quick else 2]])
     if data and "darpa" in parts:
         made.append(Task("DARPA", partial(darpa.contest, data), 40))
     if data and "captures" in parts:
         seeds = captures.SEEDS[: 1 if quick else None]
         made += [Task(f"captures, seed {seed}", partial(captures.contest, data, seed), 20) for seed in seeds]
     return sorted(made, key=lambda task: -task.cost)
+
+
+def public(lanl: Path | None, optc: Path | None) -> list[Task]:
+    """The work of public sets that a user has."""
+    made = [Task("LANL", partial(judge_lanl, lanl), 10_000)] if lanl else []
+    return made + ([Task("OpTC", partial(judge_optc, optc), 9_000)] if optc else [])
 
 
 def _plant(trial: Trial) -> Task:
@@ -121,16 +131,23 @@ def run(work: Sequence[Task], processes: int, console: Console) -> Report:
 def _results(work: Sequence[Task], processes: int, console: Console, clock: Clock) -> dict[str, Any]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done: dict[str, Any] = {}
-    with Progress(*columns, console=console, transient=True) as progress, _pool(processes) as pool:
+    with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("benchmark", total=len(work))
-        running = {pool.submit(_timed, task): task.name for task in work}
-        for future in as_completed(running):
-            name = running[future]
-            done[name], seconds = future.result()
-            clock.seconds[name] = seconds
+        for name, result, seconds in _done(work, processes):
+            done[name], clock.seconds[name] = result, seconds
             progress.advance(bar)
             progress.console.print(f"{name}: {seconds:.0f} s", style="dim")
     return done
+
+
+def _done(work: Sequence[Task], processes: int) -> Iterator[tuple[str, Any, float]]:
+    """Name, result and seconds of each task when it ends; one process needs no other."""
+    if processes == 1:
+        yield from map(_timed, work)
+        return
+    with _pool(processes) as pool:
+        for future in as_completed([pool.submit(_timed, task) for task in work]):
+            yield future.result()
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
@@ -139,9 +156,9 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
-def _timed(task: Task) -> tuple[Any, float]:
+def _timed(task: Task) -> tuple[str, Any, float]:
     clock = Clock()
-    return clock.timed("task", task.work), clock.seconds["task"]
+    return task.name, clock.timed(task.name, task.work), clock.seconds[task.name]
 
 
 def _enter(report: Report, result: Any) -> None:
@@ -152,5 +169,7 @@ def _enter(report: Report, result: Any) -> None:
             report.darpa = result
         case Ablation():
             report.ablation.append(result)
+        case Recorded():
+            report.recorded.append(result)
         case list():
             report.captures += result

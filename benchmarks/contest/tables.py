@@ -13,6 +13,7 @@ from .captures import TOP, Placement, Tried
 from .darpa import CLASSES, Darpa
 from .metrics import Member
 from .outcome import BUDGETS, Fate, Live, Ranking
+from .recorded import Recorded
 from .trials import EASTWEST, Result
 
 KINDS: Final[dict[str, Callable[[Fate], bool]]] = {
@@ -168,6 +169,19 @@ def _ablation_row(variant: Variant) -> list[str]:
         _percent(found([one for one in sent if one.ot])),
         _acts(sent),
     ]
+
+
+def recorded_table(recorded: Sequence[Recorded]) -> Table:
+    """Public sets of users, ranked by the engine alone."""
+    table = _table("Public sets: units (source, target, day) from the first attack on", "set")
+    for column in ("units", "attacks", "AP [95 %]", "edges @10/25/50", "campaigns @10/25/50"):
+        table.add_column(column, justify="right")
+    for one in recorded:
+        found_by_budget = (found(fates) for fates in one.ranking.fates.values())
+        edges = (_edges_found([one.ranking], budget) for budget in BUDGETS)
+        counts = f"{one.ranking.units:,}", f"{one.ranking.edges:,}"
+        table.add_row(one.name, *counts, _precision([one.ranking]), _slashed(edges), _slashed(found_by_budget))
+    return table
 
 
 # --- cells ---

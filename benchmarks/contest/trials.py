@@ -45,7 +45,8 @@ def judge(trial: Trial) -> Result:
     attacks = attack_units(campaigns)
     watched = clock.timed(EASTWEST, lambda: eastwest.watch(recording, Settings()))
     rankings = {EASTWEST: ranking(watched.units, campaigns, attacks)}
-    live = {budget: eastwest.live(recording, watched.judges[budget], campaigns, budget) for budget in BUDGETS}
+    days = eastwest.judged_days(recording)
+    live = {budget: eastwest.live(watched.judges[budget], campaigns, budget, days) for budget in BUDGETS}
     sizes = recording.flows.height, recording.operations.height
     flows, judged_from = flows_of(recording), recording.attacks_from
     for name, comparator in COMPARATORS.items():
