@@ -41,6 +41,7 @@ _MAD: Final = 1.4826  # of a normal distribution's standard deviation
 _STRETCH: Final = 3.0  # nats a unit of score: 21 units fill the histogram of `calibration`
 _DAY_US: Final = 86_400_000_000
 _BYTES: Final = 1000.0
+_NEVER: Final = -KEPT_DAYS  # of no day that counts
 _FIRST_ROOM: Final = 64
 _EVICT_SHARE: Final = 4  # a quarter, as in `state.counts`
 _NEW_ENTRIES: Final = 1 + len(FEATURES) + 1
@@ -96,7 +97,7 @@ class Days:
         self._allocate(_FIRST_ROOM)
 
     def _allocate(self, room: int) -> None:
-        self._days = np.zeros((room, KEPT_DAYS), dtype=np.int32)
+        self._days = np.full((room, KEPT_DAYS), _NEVER, dtype=np.int32)
         self._levels = np.zeros((room, KEPT_DAYS, len(FEATURES)), dtype=np.float32)
         self._next = np.zeros(room, dtype=np.int64)  # the day of the next look
 
@@ -135,7 +136,7 @@ class Days:
             old = self._days, self._levels, self._next
             self._allocate(2 * place)
             self._days[:place], self._levels[:place], self._next[:place] = old
-        self._days[place], self._levels[place] = 0, 0.0
+        self._days[place], self._levels[place] = _NEVER, 0.0
         self._next[place] = day + KNOWN_DAYS + host % WEEK
         self._place[host] = place
         return place
