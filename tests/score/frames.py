@@ -20,6 +20,7 @@ PLANT = Plant.model_validate(
             {"name": "control", "purdue_level": 2, "cidrs": ["10.2.0.0/16"]},
             {"name": "cell", "purdue_level": 1, "cidrs": ["10.1.0.0/16"]},
         ],
+        "vendors": [{"name": "maker", "account": "user4", "windows": [{"start": "08:00", "end": "20:00"}]}],
     }
 )
 _UNITS = {name: FLOW.get(name, pl.Boolean()) for name in COMMON} | {

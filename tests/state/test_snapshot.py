@@ -15,6 +15,7 @@ from detector.engine import Engine
 from detector.errors import StateMismatch
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
+from detector.normalize.direction import MAX_ENDPOINTS
 from detector.records import FLOW, Block, Decoded
 from detector.state import snapshot
 from tests.scenarios.world import cut, decoded, in_order, plant_of, simulated, told
@@ -240,10 +241,10 @@ def test_its_size_is_bounded():
         arrays, _ = snapshot.read(engine.snapshot(), engine._fingerprint)
         tables = {name.removesuffix("keys"): array.size for name, array in arrays.items() if name.endswith(".keys")}
         for name, entries in tables.items():
-            bound = bounds.max_seen if "_twins" in name else bounds.max_entries
-            assert entries <= bound + 100, name
+            bound = {"endpoints.": MAX_ENDPOINTS, "flow_twins.": bounds.max_seen, "operation_twins.": bounds.max_seen}
+            assert entries <= bound.get(name, bounds.max_entries) + 100, name
         rest = [array for name, array in arrays.items() if not name.startswith(tuple(tables))]
-        sizes.append(sum(tables.values()))
+        sizes.append(sum(entries for name, entries in tables.items() if name != "endpoints."))
         fixed.append(sum(array.nbytes for array in rest))
     assert engine.scorer.structure.memory.counts.evicted > 0
     assert engine.flow_twins.seen.evicted > 0
