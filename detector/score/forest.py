@@ -1,0 +1,186 @@
+"""Forest: is this combination of surprises itself unusual?
+
+Each other model looks at one thing. A connection that is a little new, at an hour that is a little late, by an account
+that is a little out of place is nothing to any of them; together they may never have been. An isolation forest (Liu,
+Ting, Zhou 2008; `paths`) says how soon random splits set a row apart from a sample of past rows, all opinions side by
+side: per model the surprisals in nats and ``max(-ln p - ln 1/ODD_P, 0)``, never the flow itself.
+
+An isolation forest cares for both sides: what is unusually ordinary is set apart too. So only rows are asked, and only
+such rows teach, of which at least `ODD_OPINIONS` models found that it is among the strangest `ODD_P`. That is also what
+makes a combination, and what keeps the cost to the rows that are news.
+
+The sample: of each stratum the `SAMPLE` rows with the smallest ``ln(-ln u) - ln w - g ln 2 / H``, ``u`` a hash of the
+row's number, ``w`` its weight (`table.guard`: what looks like an attack enters seldom), ``g`` the forests so far. That
+is weighted sampling without replacement (Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003) with weights
+that double each `HALF_LIFE` forests, which is the same as old ones that fade (Cormode et al. 2009,
+doi:10.1109/ICDE.2009.65). Each stratum has its own places, so rare kinds are not crowded out.
+
+A new forest is grown when the sample holds `FIRST_ROWS` rows and again each day (UTC), at a row: when rows of another
+day than the last forest's lead by `TURN`, so that a misdated one turns nothing. Its randomness comes from its number.
+Each row is judged by the forest and the scores before it, whatever the batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.ensemble import IsolationForest
+
+from detector.score import calibration
+from detector.score.calibration import Calibration
+from detector.score.paths import Paths
+from detector.score.table import guard
+from detector.state.compiled import kernel
+from detector.state.keys import finalize
+
+SURPRISALS: Final = {
+    "structure": ("structure_forward", "structure_reverse"),
+    "operations": ("operations",),
+    "credentials": ("credentials",),
+    "timing": ("timing",),
+    "crossing": ("crossing_nats",),
+    "provenance": ("provenance",),
+}
+"""Columns in nats by model; of other models the p-value alone is looked at."""
+ODD_P: Final = 0.2
+ODD_OPINIONS: Final = 2
+SAMPLE: Final = 512  # rows a stratum; with 20 busy strata as many as a forest of 100 trees of 256 can use
+HALF_LIFE: Final = 3.0  # forests, so days; a quarter of the sample is older than six
+FIRST_ROWS: Final = 512
+TURN: Final = 16
+TREES, TREE_ROWS = 100, 256  # the paper's: more of either changes little
+STRETCH: Final = 64.0
+"""Scores are in (0, 1); so they fill the histogram of `calibration`."""
+_DAY_US: Final = 86_400_000_000
+_NUMBER, _GROWN, _DAY, _VOTES = range(4)  # cells of ``clock``: rows asked, forests, the last one's day, rows of others
+
+
+@kernel
+def _key(number: Any, weight: Any, grown: Any) -> Any:
+    """The smaller, the sooner a row is in the sample."""
+    u = (np.float64(finalize(np.uint64(number)) >> np.uint64(11)) + 0.5) * 2.0**-53
+    return np.log(-np.log(u)) - np.log(weight) - grown * np.log(2.0) / HALF_LIFE
+
+
+@kernel
+def _keep(sample: Any, stratum: Any, key: Any, vector: Any) -> None:
+    """Put a row in the place of the one with the largest key, if its own is smaller."""
+    rows, keys, worst = sample
+    place = worst[stratum]
+    if key < keys[stratum, place]:
+        keys[stratum, place] = key
+        rows[stratum, place] = vector
+        worst[stratum] = np.argmax(keys[stratum])
+
+
+@kernel
+def _due(clock: Any, day: Any) -> Any:
+    """Whether a forest is to be grown before this row."""
+    if clock[_GROWN] == 0:
+        return clock[_NUMBER] >= FIRST_ROWS
+    clock[_VOTES] = clock[_VOTES] + 1 if day != clock[_DAY] else max(clock[_VOTES] - 1, 0)
+    return clock[_VOTES] >= TURN
+
+
+@kernel
+def walk(
+    columns: Any, vectors: Any, scores: Any, sample: Any, calibrated: Any, clock: Any, start: Any, out: Any
+) -> Any:
+    """Judge and learn rows from ``start`` on; returns the row before which a forest is to be grown, or their number."""
+    strata, times, teaches = columns
+    histograms, trees, totals, tails, since, faded = calibrated
+    for row in range(start, times.size):
+        day = times[row] // _DAY_US
+        if _due(clock, day):
+            clock[_GROWN] += 1
+            clock[_DAY], clock[_VOTES] = day, 0
+            return row
+        p = 1.0
+        if clock[_GROWN] > 0:
+            calibration.fade(histograms, trees, totals, tails, faded, times[row])
+            p = calibration.p_value(trees, totals, tails, strata[row], scores[row])
+            calibration.learn(histograms, trees, totals, tails, since, strata[row], scores[row])
+        out[row] = p
+        clock[_NUMBER] += 1
+        key = _key(clock[_NUMBER], guard(p, teaches[row]), clock[_GROWN])
+        _keep(sample, strata[row], key, vectors[row])
+    return times.size
+
+
+class Forest:
+    """The model with its state.
+
+    Args:
+        strata: number of calibration strata.
+        others: names of the models whose opinions it joins; they see a row before it does.
+    """
+
+    name: Final = "forest"
+
+    def __init__(self, strata: int, others: Sequence[str]) -> None:
+        self._opinions = [f"p_{name}" for name in others]
+        self._surprisals = [column for name in others for column in SURPRISALS.get(name, ())]
+        width = len(self._opinions) + len(self._surprisals)
+        self.calibration = Calibration(strata)
+        self.paths = Paths()
+        self.rows = np.zeros((strata, SAMPLE, width), dtype=np.float32)
+        self._keys = np.full((strata, SAMPLE), np.inf)
+        self._worst = np.zeros(strata, dtype=np.int64)
+        self._clock = np.zeros(4, dtype=np.int64)
+
+    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+        """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
+        row among their strangest `ODD_P`)."""
+        opinions = units.select(self._opinions).to_numpy()
+        odd = (opinions < ODD_P).sum(axis=1)
+        asked = np.flatnonzero(odd >= ODD_OPINIONS)
+        scores, p = np.zeros(units.height), np.ones(units.height)
+        if asked.size:
+            scores[asked], p[asked] = self._answer(units[asked], opinions[asked])
+        return pl.DataFrame({"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)})
+
+    def _answer(
+        self, units: pl.DataFrame, opinions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores and p-values of rows that are asked."""
+        vectors = self._vectors(units, opinions)
+        columns = (units["stratum"].cast(pl.Int64).to_numpy(), units["obs_ts"].to_numpy(), units["teach"].to_numpy())
+        scores, p = np.zeros(len(vectors)), np.ones(len(vectors))
+        calibrated, start = tuple(self.calibration.arrays().values()), 0
+        while start < len(vectors):
+            if self._clock[_GROWN]:
+                scores[start:] = STRETCH * self.paths.score(vectors[start:])
+            sample = self.rows, self._keys, self._worst
+            start = walk(columns, vectors, scores, sample, calibrated, self._clock, start, p)
+            if start < len(vectors):
+                self._grow()
+        return scores, p
+
+    def _vectors(self, units: pl.DataFrame, opinions: NDArray[np.float64]) -> NDArray[np.float32]:
+        surprisals = units.select(pl.col(self._surprisals).fill_null(0.0)).to_numpy()
+        beyond = np.maximum(np.log(ODD_P) - np.log(opinions), 0.0)
+        return np.ascontiguousarray(np.hstack([surprisals, beyond]), dtype=np.float32)
+
+    def _grow(self) -> None:
+        held = self.rows[np.isfinite(self._keys)]
+        forest = IsolationForest(
+            n_estimators=TREES, max_samples=min(TREE_ROWS, len(held)), random_state=int(self._clock[_GROWN])
+        )
+        self.paths = Paths.of(forest.fit(held))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, for a snapshot."""
+        parts = {"calibration": self.calibration.arrays(), "paths": self.paths.arrays()}
+        flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        sample = {"rows": self.rows.astype(np.float64), "keys": self._keys, "worst": self._worst}
+        return {**flat, **sample, "clock": self._clock}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace what was learned by what `arrays` returned."""
+        for part, owner in (("calibration.", self.calibration), ("paths.", self.paths)):
+            owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})
+        own = {"rows": self.rows, "keys": self._keys, "worst": self._worst, "clock": self._clock}
+        for name, array in own.items():
+            array[...] = arrays[name]
