@@ -59,7 +59,7 @@ def busy():
     """Life with sweeps of all sizes, some of old connections and some of groups."""
     rng = np.random.default_rng(4)
     rows = life(900, seed=6)
-    for _ in range(40):
+    for _ in range(120):
         source, first = desk(int(rng.integers(0, 12))), float(rng.uniform(0, 280))
         many, pause = int(2 ** rng.uniform(1, 6)), float(rng.choice([2, 30, 200]))
         for number in range(many):
@@ -206,10 +206,10 @@ def test_connections_that_succeed_are_a_sweep_too(trained):
 
 
 def test_an_operation_on_many_hosts_is_a_sweep(trained):
-    shares = [row(NEXT + k / 60, desk(3), server(k), "dce_rpc", operation="srvsvc::NetrShareEnum") for k in range(30)]
+    shares = [row(NEXT + k / 600, desk(3), server(k), "dce_rpc", operation="srvsvc::NetrShareEnum") for k in range(30)]
     found = sweep(trained, shares)
     assert found["p_fanout"].min() < 0.05
-    assert found["fanout_targets"].max() == 11, "those of ten minutes"
+    assert found["fanout_targets"].max() == 30
 
 
 def test_what_a_monitor_does_each_hour_is_its_habit(trained):
