@@ -6,14 +6,14 @@ week a host's last seven days are compared with its days before them, which end 
 does not judge itself::
 
     level = median over active days of the week of log2(1 + count)
-    spread = (1.4826 MAD(past) + log2(e) / sqrt(usual count)) / sqrt(active days of the week) + FLOOR
+    spread = max(1.4826 MAD(past), log2(e) / sqrt(usual count)) / sqrt(active days of the week) + FLOOR
     score = max over counts of (level - median(past)) / spread
 
 so a count that is small is also uncertain. Medians and the MAD do not follow a few extreme days, as a mean would
 (ANTIDOTE: Rubinstein et al., IMC 2009). A week holds each weekday once, so weekends need no model of their own. The
-score is calibrated among all hosts' weeks, in one stratum, since they are few: growth that everybody shares is not
-strange. A host is asked on its own day of the week, on the first row of that day that is judged; it must be known for
-two weeks.
+score is calibrated among all hosts' weeks, in one stratum that never fades, since they are few: growth that everybody
+shares is not strange. A host is asked on its own day of the week, on the first row of that day that is judged; it must
+be known for two weeks.
 """
 
 import math
@@ -34,7 +34,7 @@ KEPT_DAYS: Final = 90  # reliability.md: a slow baseline of a quarter beside the
 WEEK: Final = 7  # days judged, days of the embargo, days between two looks at a host
 KNOWN_DAYS: Final = 14  # before this there is no week to compare with
 MIN_DAYS: Final = 3  # active days a median needs
-FLOOR: Final = 0.1  # doublings: 7 % more is nobody's alert, however regular the host
+FLOOR: Final = 0.05  # doublings: 3.5 % more is nobody's alert, however regular the host
 MAX_HOSTS: Final = 50_000  # 1.8 kB each
 _POISSON: Final = 1 / math.log(2)  # doublings: the spread of log2 of a Poisson count times the root of its mean
 _MAD: Final = 1.4826  # of a normal distribution's standard deviation
@@ -122,7 +122,7 @@ class Days:
         if min(len(week), len(past)) < MIN_DAYS:
             return None
         centre = np.median(past, axis=0)
-        spread = _MAD * np.median(np.abs(past - centre), axis=0) + _POISSON / np.sqrt(2.0**centre)
+        spread = np.maximum(_MAD * np.median(np.abs(past - centre), axis=0), _POISSON / np.sqrt(2.0**centre))
         spread = spread / math.sqrt(len(week)) + FLOOR
         growth = np.median(week, axis=0) - centre
         lead = int(np.argmax(growth / spread))
@@ -207,7 +207,7 @@ class Drip:
             found = self.days.ask(host, int(times[row] // _DAY_US)) if look[row] else None
             if found is not None:
                 told[row] = found
-                p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * _STRETCH, times[row])
+                p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * _STRETCH)
         return pl.DataFrame({"p_drip": p, "drip": told[:, 0], "drip_feature": told[:, 1], "drip_times": told[:, 2]})
 
     def arrays(self) -> dict[str, NDArray[Any]]:

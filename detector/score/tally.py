@@ -64,10 +64,16 @@ def first_in(table: Any, used: Any, key: Any, period: Any, now: Any) -> Any:
 
 
 @kernel
-def judge(calibrated: Any, stratum: Any, score: Any, now: Any) -> Any:
-    """p-value of ``score`` in its stratum, then learn it."""
-    histograms, trees, totals, tails, since, clock = calibrated
-    calibration.fade(histograms, trees, totals, tails, clock, now)
+def judge(calibrated: Any, stratum: Any, score: Any) -> Any:
+    """p-value of ``score`` in its stratum, then learn it; whether older scores fade is for the caller."""
+    histograms, trees, totals, tails, since, _ = calibrated
     p = calibration.p_value(trees, totals, tails, stratum, score)
     calibration.learn(histograms, trees, totals, tails, since, stratum, score)
     return p
+
+
+@kernel
+def fade(calibrated: Any, now: Any) -> None:
+    """`calibration.fade` of what `judge` learned."""
+    histograms, trees, totals, tails, _, clock = calibrated
+    calibration.fade(histograms, trees, totals, tails, clock, now)

@@ -25,7 +25,7 @@ from river.anomaly import HalfSpaceTrees
 
 from detector.score.memory import Memory
 from detector.score.table import GUARD_P, HOUR_US, key_of
-from detector.score.tally import columns_of, first_in, judge, slot_of
+from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
 
 FEATURES: Final = (
@@ -183,7 +183,8 @@ class Windows:
             vector = dict(zip(FEATURES, scaled[row].tolist(), strict=True))
             if self.trees.ready:
                 scores[row] = self.trees.score(vector)
-                p[row] = judge(self.memory.calibrated, strata[row], scores[row], columns[-1][row])
+                fade(self.memory.calibrated, columns[-1][row])
+                p[row] = judge(self.memory.calibrated, strata[row], scores[row])
             if teach[row] or p[row] >= GUARD_P:
                 self.trees.learn(vector)
         told = {name: above[:, place] for name, place in (("feature", -3), ("count", -2), ("usual", -1))}
