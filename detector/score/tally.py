@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from detector.features.units import ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND
 from detector.score import calibration
 from detector.state.compiled import kernel
 from detector.state.counts import find
 
 Columns = tuple[Any, ...]
+FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2  # as `features.units`, a layer that models do not look at, has them
 
 
 def columns_of(units: pl.DataFrame) -> Columns:

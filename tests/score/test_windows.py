@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from river.anomaly import HalfSpaceTrees
 
+from detector.features import units as features
 from detector.features.units import ATTEMPT_KIND
-from detector.score import windows
+from detector.score import tally, windows
 from detector.score.tally import columns_of
 from detector.score.windows import DOUBLINGS, FEATURES, KNOWN_HOURS, Trees, Windows, walk
 from detector.state.counts import Counts
@@ -214,3 +215,8 @@ def test_what_is_strange_does_not_teach_the_trees(monkeypatch):
     one = model()
     scored(one, frame)
     assert int(one.trees.arrays()["progress"][0]) == learned[1]
+
+
+def test_kinds_are_those_of_units():
+    names = ("FLOW_KIND", "ATTEMPT_KIND", "OPERATION_KIND")
+    assert [getattr(tally, name) for name in names] == [getattr(features, name) for name in names]
