@@ -22,9 +22,6 @@ _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
 _MAX_FINDINGS: Final = 16  # of one case that are kept
-REPEAT_FACTOR: Final = 3.0
-"""Each alert of the last day that a host is the source of makes the next one need to be so much rarer: what a host does
-all day is one story, told once, and the budget is for all hosts."""
 KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
 
 
@@ -53,7 +50,6 @@ class Judge:
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self._cases: dict[tuple[str, str], Case] = {}
         self._alerted: dict[tuple[str, ...], int] = {}
-        self._sources: dict[str, list[int]] = {}  # when each was the source of alerts, last day
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
@@ -81,7 +77,6 @@ class Judge:
         """For a snapshot, JSON types only."""
         return {
             "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
-            "sources": [[host, times] for host, times in self._sources.items()],
             "alerted": [[*key, time] for key, time in self._alerted.items()],
             "cases": [
                 [*pair, case.began, [as_dict(found) for found in case.findings], case.alert]
@@ -96,7 +91,6 @@ class Judge:
         """Replace everything by what `state` returned."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
         self._alerted = {tuple(key): time for *key, time in state["alerted"]}
-        self._sources = dict(state["sources"])
         self._cases = {
             (src, dst): Case(began, [alert_of(found) for found in findings], place)
             for src, dst, began, findings, place in state["cases"]
@@ -112,8 +106,9 @@ class Judge:
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
         expected = row["p_value"] * rate  # such findings a day when nothing is wrong
-        if row["moves"]:
-            background = Background(self.budget.findings_per_day(rate), row["hosts"])
+        hops = self.budget.hops_per_day(rate)
+        if row["moves"] and expected <= hops:
+            background = Background(hops, row["hosts"])
             young = max(1.0, YOUNG_DAYS / max(row["history"], _INSTANT))
             hop = self.chains.add(found, row["ts"], expected * young, background)
             by_chance = self.chains.news(hop) * young
@@ -126,9 +121,7 @@ class Judge:
             self.alerts[case.alert] = joined(self.alerts[case.alert][0], case.findings), self.alerts[case.alert][1]
         elif not self._repeats(found, now):
             certain = row["first_act"] and row["history"] >= KNOWN_DAYS
-            known = [time for time in self._sources.get(found.src, ()) if time > now - _REPEAT_US]
-            if self.budget.alerts(expected * REPEAT_FACTOR ** len(known), rate, now, certain=certain):
-                self._sources[found.src] = [*known, now]
+            if self.budget.alerts(expected, rate, now, certain=certain):
                 case.alert = len(self.alerts)
                 self.alerts.append((joined(found, case.findings), row["ts"]))
         if case.alert is not None:

@@ -32,7 +32,7 @@ distinct symbols in it; hours the last chain's symbol was seen in its narrowest 
 @dataclass(frozen=True, slots=True)
 class Questions:
     """What a walk reads; n rows, C chains, L levels. Shapes: contexts (n, C, L) from narrow to wide, symbols (n, C),
-    the rest (n,). Rows that are not ``asked`` are left alone."""
+    the rest (n,). Rows that are not ``asked`` are left alone. ``relative``: see `walk`."""
 
     contexts: NDArray[np.uint64]
     symbols: NDArray[np.uint64]
@@ -41,19 +41,27 @@ class Questions:
     bonus: NDArray[np.float64]
     time: NDArray[np.int64]
     teach: NDArray[np.bool_]
+    relative: bool = False
 
 
 @kernel
-def _probability(table: Any, chain: Any, contexts: Any, symbol: Any, now: Any, half_life: Any, cells: Any) -> Any:
-    """P of the narrowest context; ``cells`` <- its symbol's and its own counts."""
+def _probability(
+    table: Any, chain: Any, contexts: Any, symbol: Any, relative: Any, now: Any, half_life: Any, cells: Any
+) -> Any:
+    """P of the narrowest context, ``relative`` to that of the widest or not; ``cells`` <- its symbol's and its own
+    counts."""
     read(table, key_of(_ALL, chain, chain, chain), now, half_life, cells[1])
     p = 1.0 / (cells[1, 1] + 1.0)
-    for level in range(contexts.size - 1, -1, -1):
+    widest = contexts.size - 1
+    base = 1.0
+    for level in range(widest, -1, -1):
         depth = np.uint64(level)
         read(table, key_of(_SYMBOL, chain ^ (depth << np.uint64(8)), contexts[level], symbol), now, half_life, cells[0])
         read(table, key_of(_TOTAL, chain ^ (depth << np.uint64(8)), contexts[level], chain), now, half_life, cells[1])
         p = pitman_yor(cells[0, 0], cells[1, 0], cells[1, 1], p)
-    return p
+        if level == widest and relative:
+            base = p
+    return p / base
 
 
 @kernel
@@ -89,8 +97,12 @@ def walk(
     stop: Any,
     out: Any,
 ) -> Any:
-    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``."""
-    contexts, symbols, asked, strata, bonuses, times, teaches = questions
+    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``.
+
+    ``relative`` scores say how much less likely the symbol is here than in the widest context: what is rare
+    everywhere is not strange for being rare here.
+    """
+    contexts, symbols, asked, strata, bonuses, times, teaches, relative = questions
     histograms, trees, totals, tails, since, clock = calibrated
     chains = symbols.shape[1]
     cells = np.zeros((2, 2))
@@ -107,7 +119,9 @@ def walk(
         score = 0.0
         for chain in range(chains - 1, -1, -1):
             score -= np.log(
-                _probability(table, np.uint64(chain), contexts[row, chain], symbols[row, chain], now, half_life, cells)
+                _probability(
+                    table, np.uint64(chain), contexts[row, chain], symbols[row, chain], relative, now, half_life, cells
+                )
             )
             if chain == chains - 1:
                 out[row, 5] = cells[0, 0]

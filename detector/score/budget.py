@@ -8,11 +8,12 @@ import math
 from typing import Final
 
 P_CUT: Final = 1 / 50  # weighted p-value above which a row is never a finding, however much budget is left
-FINDINGS_PER_ALERT: Final = 4  # findings that feed the chains, for each alert of the budget
+FINDINGS_PER_ALERT: Final = 10  # findings that are looked at, for each alert of the budget
+HOPS_PER_ALERT: Final = 4  # findings that feed the chains, for each alert of the budget
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _STEP: Final = 0.1  # feedback gain per hour
-_CLAMP: Final = 4.0  # the correction stays within this factor
+_CLAMP: Final = 10.0  # the correction stays within this factor
 _MAX_ERROR: Final = 10.0  # hours' worth of alerts: neither a storm nor a gap in the logs moves the threshold further
 
 
@@ -34,6 +35,10 @@ class Budget:
     def findings_per_day(self, rows_per_day: float) -> float:
         """Findings expected a day when nothing is wrong; a row is one when p * rows a day is at most this."""
         return min(P_CUT * rows_per_day, FINDINGS_PER_ALERT * self.alerts_per_day)
+
+    def hops_per_day(self, rows_per_day: float) -> float:
+        """Of the findings, those strange enough to be a hop of a chain: the more hops, the more chains chance makes."""
+        return min(P_CUT * rows_per_day, HOPS_PER_ALERT * self.alerts_per_day)
 
     def alerts(self, expected: float, rows_per_day: float, now: int, *, certain: bool = False) -> bool:
         """Whether a finding at ``now`` (µs) is an alert, if ``expected`` such a day come when nothing is wrong; call

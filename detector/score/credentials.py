@@ -1,15 +1,19 @@
-"""Credentials: how unlikely is this account on this edge, from this host, at that one?
+"""Credentials: how unlikely is this account from this host, and this host for this account?
 
-An intruder on an old path with an old tool still needs somebody's account. Two chains of `backoff`, account given
-where it comes from and account given where it is used::
+An intruder on an old path with an old tool still needs somebody's account. Two chains of `backoff`, relative to how
+often account and host are seen at all::
 
-    P(u | s, d) <- P(u | s) <- P(u | role of s)        P(u | d, protocol) <- P(u | role of d)
+    P(u | s, d) / P(u) <- P(u | s) / P(u)        P(s | u, d) / P(s) <- P(s | u) / P(s)
 
-A person's host knows one account in thousands of hours, so a second one there costs ten bits; an administrator's host
-on a server that sees many accounts costs next to nothing. Accounts are those seen on the wire (Zeek's ntlm, kerberos,
-rdp, ssh, smb, ftp, http, ...), compared in lower case. Prior work on log-on records: Turcotte, Moore, Heard, McPhall
-2016 (Poisson factorization, doi:10.1109/ISI.2016.7745472); on switched credentials: Ho et al. 2021 (Hopper,
-arXiv:2105.13442).
+A person's host knows one account in hundreds of hours, so a second one there is strange; an account that was used
+from one host only is strange anywhere else. An administrator's host, and an administrator's account, know many, and
+one more says little. Accounts are those seen on the wire (Zeek's ntlm, kerberos, rdp, ssh, smb, ftp, http, ...),
+compared in lower case. Prior work on log-on records: Turcotte, Moore, Heard, McPhall 2016 (Poisson factorization,
+doi:10.1109/ISI.2016.7745472); on switched credentials: Ho et al. 2021 (Hopper, arXiv:2105.13442).
+
+A host is known by the machine account that logs on from its address (``NAME$``), so that a desk which got another
+lease takes its habits with it. While the old one is active an address does not change hands. A ticket is fetched from
+a domain controller and used elsewhere: what a log-on says of a host is said of its moves in the next minutes too.
 """
 
 from collections.abc import Mapping
@@ -21,9 +25,63 @@ from numpy.typing import NDArray
 
 from detector.score import backoff
 from detector.score.memory import Memory
+from detector.state.compiled import kernel
+from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
 
 _CHAINS, _LEVELS = 2, 3
+TICKET_ODDS: Final = 5.0
+"""A ticket from a domain controller is half the story: the strange account has to be so much rarer there than where it
+is used, or the alert would stand on the wrong edge."""
+CARRY_US: Final = 10 * 60_000_000  # a ticket is fetched right before it is used
+LEASE_US: Final = 3_600_000_000  # an address whose machine was silent for an hour may belong to another
+
+
+@kernel
+def identify(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, out: Any) -> Any:
+    """out <- key of the machine behind each originator's address; notes machine accounts as they come. Returns the
+    row at which the table is full, or ``stop``."""
+    addresses, users, machines, times = columns
+    keys, cells, last = table
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
+        slot = find(keys, addresses[row])
+        known = keys[slot] != np.uint64(0)
+        if machines[row]:
+            name = np.float64(users[row] >> np.uint64(12))  # 52 bits are exact in a float
+            if not known:
+                keys[slot] = addresses[row]
+                used[0] += 1
+            if not known or cells[slot, 0] == name or times[row] - last[slot] > LEASE_US:
+                cells[slot, 0] = name
+                last[slot] = times[row]
+                known = True
+        out[row] = np.uint64(cells[slot, 0]) if known else addresses[row]
+    return stop
+
+
+@kernel
+def carry(columns: Any, p: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, out: Any) -> Any:
+    """out <- the account's p-value on the rows that show it, and on what its host does with it next: a move within
+    `CARRY_US` has the strangest p-value of the host since then. Returns the row at which the table is full."""
+    hosts, moves, tickets, times = columns
+    keys, cells, last = table
+    for row in range(start, stop):
+        if used[0] >= max_entries:
+            return row
+        out[row] = min(p[row] * TICKET_ODDS, 1.0) if tickets[row] else p[row]
+        slot = find(keys, hosts[row])
+        held = keys[slot] != np.uint64(0) and times[row] - last[slot] <= CARRY_US
+        if p[row] < 1.0:
+            if not held or p[row] <= cells[slot, 0]:
+                if keys[slot] == np.uint64(0):
+                    keys[slot] = hosts[row]
+                    used[0] += 1
+                cells[slot, 0], last[slot] = p[row], times[row]
+        elif held and moves[row]:
+            out[row] = cells[slot, 0]
+    return stop
 
 
 class Credentials:
@@ -33,33 +91,72 @@ class Credentials:
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
+        self.machines = Counts(max_entries)
+        """Address -> its machine account, and when it was last seen."""
+        self.fresh = Counts(max_entries)
+        """Host -> the strangest log-on of the last minutes, and when it was."""
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_credentials``; ``credentials`` (nats), ``user_seen`` (hours this account was seen on this edge),
         ``edge_users`` (distinct accounts on it)."""
-        orig, resp, service = (units[name].to_numpy() for name in ("orig_id", "resp_id", "service_id"))
-        orig_role, resp_role = units["orig_role"].to_numpy(), units["resp_role"].to_numpy()
-        user = units["user_id"].fill_null(0).to_numpy()
-        origin = np.stack([mix_all(orig, resp), orig, orig_role], axis=1)
-        target = np.stack([mix_all(resp, service), resp, resp_role], axis=1)
+        host, resp, user = self._hosts(units), units["resp_id"].to_numpy(), units["user_id"].fill_null(0).to_numpy()
+        everyone = np.zeros_like(user)
+        account = np.stack([mix_all(host, resp), host, everyone], axis=1)
+        origin = np.stack([mix_all(user, resp), user, everyone], axis=1)
         questions = backoff.Questions(
-            contexts=np.ascontiguousarray(np.stack([origin, target], axis=1)),
-            symbols=np.stack([user, user], axis=1),
+            contexts=np.ascontiguousarray(np.stack([account, origin], axis=1)),
+            symbols=np.stack([user, host], axis=1),
             asked=units["user_id"].is_not_null().to_numpy(),
             stratum=units["stratum"].cast(pl.Int64).to_numpy(),
             bonus=np.zeros(units.height),
             time=units["obs_ts"].to_numpy(),
             teach=units["teach"].to_numpy(),
+            relative=True,
         )
         out = backoff.answer(self.memory, questions)
         return pl.DataFrame(
-            {"p_credentials": out[:, 1], "credentials": out[:, 0], "user_seen": out[:, 2], "edge_users": out[:, 4]}
+            {
+                "p_credentials": self._carried(units, host, out[:, 1]),
+                "credentials": out[:, 0],
+                "user_seen": out[:, 2],
+                "edge_users": out[:, 4],
+            }
         )
+
+    def _carried(self, units: pl.DataFrame, hosts: NDArray[np.uint64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.empty(units.height)
+        moves = (units["moves"] & (units["p_structure"] < 1.0)).to_numpy()
+        tickets = (units["service"] == "kerberos").to_numpy()
+        columns = hosts, moves, tickets, units["obs_ts"].to_numpy()
+        p, table = np.ascontiguousarray(p), self.fresh
+        table.walk(
+            units.height,
+            1,
+            lambda start, stop, arrays: carry(columns, p, arrays, table.used, table.max_entries, start, stop, out),
+        )
+        return out
+
+    def _hosts(self, units: pl.DataFrame) -> NDArray[np.uint64]:
+        out = np.empty(units.height, dtype=np.uint64)
+        machine = units["user"].str.ends_with("$").fill_null(False) & units["service"].is_in(["kerberos", "ntlm"])
+        columns = (
+            units["orig_id"].to_numpy(), units["user_id"].fill_null(0).to_numpy(), machine.to_numpy(),
+            units["obs_ts"].to_numpy(),
+        )  # fmt: skip
+        table = self.machines
+        table.walk(
+            units.height,
+            1,
+            lambda start, stop, arrays: identify(columns, arrays, table.used, table.max_entries, start, stop, out),
+        )
+        return out
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        return self.memory.arrays()
+        parts = {"memory": self.memory, "machines": self.machines, "fresh": self.fresh}
+        return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.arrays().items()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
-        self.memory.load(arrays)
+        for part, own in (("memory.", self.memory), ("machines.", self.machines), ("fresh.", self.fresh)):
+            own.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})

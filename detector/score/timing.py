@@ -3,10 +3,11 @@
 The symbol is the two-hour part of a working day or of a weekend, local time of the plant; the chain of contexts
 (`backoff`) is edge and service, host, role::
 
-    P(w | s, d, service) <- P(w | s) <- P(w | role of s)
+    P(w | s, d, service) <- P(w | s) <- P(w | role of s), relative to P(w | role of s)
 
 Two chains with parts that begin an hour apart make the edges of the parts soft: five past eight is not far from five
-to eight. What runs day and night makes every hour likely; what a person does makes the night dear. This is the
+to eight. What runs day and night makes every hour likely; what a person does makes the night dear. Relative, because hosts that work at night at all are few, and are not strange
+for being few: what counts is how regular this edge and this host were. This is the
 hour-of-week exposure of a Gamma-Poisson rate (Heard, Rubin-Delanchy, Lawson 2014) reduced to what one event tells:
 which hour, given that it happened; how often is for `volume`.
 """
@@ -62,6 +63,7 @@ class Timing:
             bonus=np.zeros(units.height),
             time=units["obs_ts"].to_numpy(),
             teach=units["teach"].to_numpy(),
+            relative=True,
         )
         out = backoff.answer(self.memory, questions)
         return pl.DataFrame({"p_timing": out[:, 1], "timing": out[:, 0], "hour_seen": out[:, 2]})
