@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from detector.alerts.model import to_json
 from detector.config import Settings
 from detector.engine import Engine
-from detector.judge import _MAX_FINDINGS, KNOWN_DAYS, REPEAT_FACTOR, YOUNG_DAYS, Judge
-from detector.score.budget import FINDINGS_PER_ALERT, P_CUT
+from detector.judge import _MAX_FINDINGS, KNOWN_DAYS, YOUNG_DAYS, Judge
+from detector.score.budget import FINDINGS_PER_ALERT, HOPS_PER_ALERT, P_CUT
 from tests.score.frames import PLANT, controller, desk, row, server, station, units
 
 RATE = 10_000.0  # rows a day
@@ -143,18 +143,6 @@ def test_both_directions_and_other_pairs_are_other_cases():
     assert [(found.src, found.dst) for found, _ in one.alerts] == pairs
 
 
-def test_each_alert_of_a_source_makes_its_next_need_to_be_rarer():
-    wanted = 25.0
-    for source, expected in ((desk(0), 1), (desk(9), 2)):
-        one = judge(alerts_per_day=wanted)
-        p = wanted / REPEAT_FACTOR**0.5 / RATE
-        judged(one, [act(1, desk(0), server(0), p), act(3, source, server(1), p)])
-        assert len(one.alerts) == expected
-    one = judge(alerts_per_day=wanted)
-    judged(one, [act(1, desk(0), server(0), p), act(26, desk(0), server(1), p)])  # a day later it is forgotten
-    assert len(one.alerts) == 2
-
-
 @pytest.mark.xfail(strict=True, reason="a case keeps its first findings: the worst act behind them is not told")
 def test_a_case_tells_its_worst_act_however_much_came_before():
     """An intruder who makes noise first must not hide what follows in the same hour."""
@@ -176,6 +164,15 @@ def test_only_moves_are_hops():
     judged(one, [act(1, desk(0), server(0), CERTAIN, "https"), act(2, desk(1), server(0), CERTAIN, "rdp")])
     assert len(one.alerts) == 2
     assert [(hop.src, hop.dst) for hop in one.chains.hops.values()] == [(desk(1), server(0))]
+
+
+def test_hops_are_the_strangest_findings():
+    budget = 25.0
+    p_values = [HOPS_PER_ALERT * budget / RATE * factor for factor in (0.999, 1.001)]
+    one = judge(alerts_per_day=budget)
+    found = judged(one, [act(hour, desk(hour), server(hour), p) for hour, p in enumerate(p_values)])
+    assert found["finding"].all()
+    assert [(hop.src, hop.dst) for hop in one.chains.hops.values()] == [(desk(0), server(0))]
 
 
 def test_a_young_network_shows_daily_habits_for_the_first_time():

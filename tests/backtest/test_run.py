@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.alerts.model import SCORE_DIGITS
 from detector.backtest import run as module
 from detector.backtest.labels import load_labels, parse_time
 from detector.backtest.run import Tally
@@ -19,7 +18,7 @@ from detector.config import Settings
 from detector.errors import UnreadableInput
 from tests.scenarios.world import concatenated, decoded, lines_by_log, plant_of, run, simulated, written
 
-LENIENT = Settings(false_incidents_per_day=20)  # a day is too young for sure incidents, and some must be compared
+LENIENT = Settings(false_incidents_per_day=100)  # a day is too young for sure incidents, and some must be compared
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +85,7 @@ def test_findings_and_alerts_agree(done):
         same = [row for row in made_of if (row["service"], row["operation"]) == told and not row["taught"]]
         assert any(
             alert.p_value == pytest.approx(row["p_value"], rel=1e-3)
-            and alert.score == round(row["score"], SCORE_DIGITS)
+            and alert.score == pytest.approx(row["score"], abs=1e-3)
             for row in same
         )
 

@@ -23,7 +23,8 @@ class Question:
 class Backoff:
     """The hierarchical Pitman-Yor; answers have the names of `backoff.COLUMNS`."""
 
-    def __init__(self, strata, half_life_days):
+    def __init__(self, strata, half_life_days, relative):
+        self.relative = relative
         self.counts = Fading(half_life_days * DAY_US)
         self.learned_at = {}
         self.calibrated = Calibrated(strata)
@@ -55,12 +56,13 @@ class Backoff:
         return result
 
     def probability(self, chain, contexts, symbol, now):
-        p = 1 / (self.counts.at(("symbols", chain), now) + 1)
+        p, widest = 1 / (self.counts.at(("symbols", chain), now) + 1), None
         for level in reversed(range(len(contexts))):
             here = chain, level, contexts[level]
             count = self.counts.at(("symbol", *here, symbol), now)
             p = pitman_yor(count, self.counts.at(("total", *here), now), self.counts.at(("distinct", *here), now), p)
-        return p
+            widest = p if widest is None else widest
+        return p / widest if self.relative else p
 
     def learn(self, chain, contexts, symbol, weight, now):
         """The narrowest context counts hours; a wider one is told only of what was new to the one before."""

@@ -30,7 +30,7 @@ def keys(texts):
     return text_keys(pl.Series(flat.ravel().tolist(), dtype=pl.String)).reshape(flat.shape)
 
 
-def asked(rows):
+def asked(rows, relative):
     """Questions as the kernel takes them."""
     return backoff.Questions(
         contexts=keys([row.contexts for row in rows]),
@@ -40,18 +40,21 @@ def asked(rows):
         bonus=np.array([row.bonus for row in rows]),
         time=np.array([row.time for row in rows]),
         teach=np.array([row.teach for row in rows]),
+        relative=relative,
     )
 
 
-def answered(model, rows, cuts=()):
+def answered(model, rows, cuts=(), *, relative=False):
     """In batches that end at ``cuts``."""
     bounds = [0, *sorted(cuts), len(rows)]
-    parts = [backoff.answer(model, asked(rows[low:high])) for low, high in itertools.pairwise(bounds) if high > low]
+    parts = [
+        backoff.answer(model, asked(rows[low:high], relative)) for low, high in itertools.pairwise(bounds) if high > low
+    ]
     return pl.DataFrame(np.concatenate(parts), schema=list(backoff.COLUMNS))
 
 
-def by_formula(rows):
-    model = Backoff(STRATA, HALF_LIFE_DAYS)
+def by_formula(rows, relative):
+    model = Backoff(STRATA, HALF_LIFE_DAYS, relative)
     return pl.DataFrame([model.row(row) for row in rows])
 
 
@@ -111,19 +114,21 @@ def habits(count, seed, shape=(2, 3)):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@given(st.data())
+@given(st.data(), st.booleans())
 @settings(max_examples=40)
-def test_the_kernel_computes_the_formulas(shape, data):
+def test_the_kernel_computes_the_formulas(shape, data, relative):
     rows = data.draw(questions(shape))
-    assert_same_numbers(answered(memory(*shape), rows), by_formula(rows))
+    assert_same_numbers(answered(memory(*shape), rows, relative=relative), by_formula(rows, relative))
 
 
+@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_kernel_computes_the_formulas_over_weeks_of_rows(shape):
+def test_the_kernel_computes_the_formulas_over_weeks_of_rows(shape, relative):
     rows = habits(3000, seed=4, shape=shape)
-    kernel = answered(memory(*shape), rows)
-    assert_same_numbers(kernel, by_formula(rows))
-    assert (kernel["p"] < 0.02).sum() > 20, "the stream must reach the tails"
+    kernel = answered(memory(*shape), rows, relative=relative)
+    assert_same_numbers(kernel, by_formula(rows, relative))
+    if shape[1] > 1 or not relative:  # relative to itself everything is as likely
+        assert (kernel["p"] < 0.02).sum() > 20, "the stream must reach the tails"
 
 
 def row(symbol, hour, *contexts, teach=False, bonus=0.0, **more):
@@ -207,6 +212,15 @@ def test_the_bonus_is_for_what_the_first_chain_has_not_seen():
     assert (with_bonus - without).to_list() == pytest.approx([3.0, 0.0, 3.0])
 
 
+def test_what_is_rare_everywhere_is_not_strange_here_when_scores_are_relative():
+    """x is one symbol of a hundred; a host that did anything else before pays for that alone in absolute terms."""
+    crowd = [row(f"s{n}", n / 10, f"h{n}", "all") for n in range(100)]
+    rare = [*crowd, row("x", 11, "h200", "all"), row("x", 13, "new", "all")]
+    absolute, relative = (answered(memory(1, 2), rare, relative=way)["surprise"][-1] for way in (False, True))
+    assert absolute > 3.0
+    assert relative == pytest.approx(0.0, abs=1e-9)
+
+
 # --- what must not change its results ---
 
 
@@ -253,4 +267,4 @@ def test_what_was_learned_survives_a_snapshot():
 
 def test_questions_follow_the_order_the_kernel_unpacks():
     names = [field.name for field in dataclasses.fields(backoff.Questions)]
-    assert names == ["contexts", "symbols", "asked", "stratum", "bonus", "time", "teach"]
+    assert names == ["contexts", "symbols", "asked", "stratum", "bonus", "time", "teach", "relative"]
