@@ -26,7 +26,7 @@ from .plants import CAPTURE_SEED, Recording, Size, Trial, grow, read_logs
 from .truth import DAY_US
 from .units import merged, ranked_by_day, units_of
 
-SIZE: Final = Size("quiet", 1_000, 0.055, days=8, campaigns=0)
+SIZE: Final = Size("quiet", 1_000, 0.03, days=8, campaigns=0)
 SEEDS: Final = (CAPTURE_SEED, CAPTURE_SEED + 1)
 PLACEMENTS: Final = 4
 """Pairs of hosts a capture is tried on, in each plant."""

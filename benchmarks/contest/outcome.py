@@ -24,6 +24,7 @@ class Fate:
 
     Attributes:
         minutes: from the first hop to the first alert; None = never found.
+        hops_before: hops that were over before the first alert.
         early: found before the third hop began (or at all, when there were fewer).
         hops_found: hops that an alert covers; ``acts_found`` of ``acts``: hops that write to or command controllers.
         listed: an incident holds a hop of it.
@@ -40,6 +41,7 @@ class Fate:
     acts: int
     acts_found: int
     minutes: float | None
+    hops_before: int | None
     early: bool
     listed: bool = False
     gathered: float = 0.0
@@ -72,6 +74,7 @@ def fate(campaign: Campaign, hits: Sequence[tuple[int, Label]], **more: bool | f
         acts=len(acts),
         acts_found=sum(id(hop) in found for hop in acts),
         minutes=None if first is None else max(first - campaign.start, 0) / 60e6,
+        hops_before=None if first is None else sum((hop.end or 0) < first for hop in campaign.hops),
         early=first is not None and (third is None or first < third),
         listed=bool(more.get("listed", False)),
         gathered=float(more.get("gathered", 0.0)),

@@ -44,9 +44,9 @@ class Size:
     campaigns: int = 30
 
 
-SMALL: Final = Size("small", 1_000, 0.055)
+SMALL: Final = Size("small", 1_000, 0.03)
 """About 0.3 million connections."""
-LARGE: Final = Size("large", 5_500, 0.065)
+LARGE: Final = Size("large", 5_500, 0.03)
 """About 2 million connections."""
 
 

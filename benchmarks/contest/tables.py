@@ -48,7 +48,7 @@ def contest_table(name: str, results: Sequence[Result]) -> Table:
     table = _table(f"Plants, {name} ({sizes})", "scorer")
     for column in ("AP [95 %]", "edges @10/25/50", "campaigns @10/25/50", "@10 [95 %]", "@25 [95 %]"):
         table.add_column(column, justify="right")
-    for column in ("before 3rd hop @10/25/50", f"median time @{READ}"):
+    for column in ("before 3rd hop @10/25/50", f"median time, hops before @{READ}"):
         table.add_column(column, justify="right")
     lives = [result.live for result in results]
     table.add_row(
@@ -195,11 +195,13 @@ def _table(title: str, first: str) -> Table:
 
 def _campaigns(fates: dict[int, list[Fate]]) -> list[str]:
     """Found at each budget, with intervals, how early, how soon."""
+    minutes = [fate.minutes for fate in fates[READ] if fate.minutes is not None]
+    hops = [fate.hops_before for fate in fates[READ] if fate.hops_before is not None]
     return [
         _slashed(found(some) for some in fates.values()),
         *(_with_interval(found(fates[budget]), metrics.bootstrap(fates[budget], found)) for budget in BUDGETS[:2]),
         _slashed(metrics.mean([fate.early for fate in some]) for some in fates.values()),
-        _minutes(metrics.median([fate.minutes for fate in fates[READ] if fate.minutes is not None])),
+        f"{_minutes(metrics.median(minutes))}, {metrics.median(hops):.0f}" if minutes else "-",
     ]
 
 

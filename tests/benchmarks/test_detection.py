@@ -52,6 +52,7 @@ def test_a_plant_as_comparators_see_it():
     assert all(label.start >= recording.attacks_from for label in recording.labels)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables(command, monkeypatch, tmp_path):
     monkeypatch.setattr(programme, "SMALL", TINY)
     monkeypatch.setenv("EASTWEST_SHARED_DATA", str(tmp_path / "missing"))

@@ -79,6 +79,7 @@ def test_recall_counts_the_first_units_of_every_day():
     assert found == {10: [True, False], 25: [True, False], 50: [True, True]}
     first = ranked.fates[10][0]
     assert (first.minutes, first.early, first.hops_found, first.hops) == (0.0, True, 1, 3)
+    assert first.hops_before == 0
     assert (first.acts, first.acts_found, ranked.fates[50][0].acts_found) == (1, 0, 1)
 
 
@@ -92,12 +93,14 @@ def test_equal_scores_get_what_chance_gives_them():
 
 @pytest.mark.parametrize(("at", "early"), [(HOUR, True), (DAY_US, True), (DAY_US + HOUR, False)])
 def test_early_is_before_the_third_hop(at, early):
-    assert fate(CAMPAIGNS[0], [(at, CAMPAIGNS[0].hops[0])]).early == early
+    seen = fate(CAMPAIGNS[0], [(at, CAMPAIGNS[0].hops[0])])
+    assert seen.early == early
+    assert seen.hops_before == (0 if at == HOUR else 2)
 
 
 def test_a_campaign_nobody_saw():
     lost = fate(CAMPAIGNS[0], [])
-    assert (lost.found, lost.early, lost.minutes, lost.hops_found) == (False, False, None, 0)
+    assert (lost.found, lost.early, lost.minutes, lost.hops_before, lost.hops_found) == (False, False, None, None, 0)
 
 
 def test_the_worst_week_is_any_seven_days():
