@@ -28,6 +28,7 @@ from detector.score import calibration
 from detector.score.habits import (
     GROUP_MIN,
     KNOWN,
+    REMEMBERED,
     block,
     count_surprise,
     expect,
@@ -47,11 +48,12 @@ from detector.state.keys import integer_keys, mix_all
 
 WINDOW_US: Final = 600_000_000
 MIN_TARGETS: Final = 4.0
+LEAST_USUAL: Final = 0.5  # targets beyond the first that nobody is blamed for: a printer that is off, a wrong address
 _ATTEMPT: Final = 1  # of ``kind``, see features.units
 _SOURCE, _GROUP, _TARGET = np.uint64(61), np.uint64(62), np.uint64(63)
 _HABIT: Final = np.uint64(2)  # place in a block; before it the open windows of both rows
-_NEW_ENTRIES: Final = 1 + 4 + 3 * 2 + 21
-"""Of one row at most: a target, the block of its source, three groups, and a surge by powers of two to a million."""
+_NEW_ENTRIES: Final = 1 + 4 + 3 * 2 + 1 + REMEMBERED
+"""Of one row at most: a target, the block of its source, three groups, and a surge."""
 
 COLUMNS: Final = ("p_fanout", "fanout", "fanout_targets", "fanout_usual", "fanout_windows", "fanout_sweep")
 
@@ -185,10 +187,11 @@ def walk(
             continue
         _recall(table, source, role, token, now, half_life, own, group)
         expect(own, group, usual)
-        out[row, 3], out[row, 4] = usual[0] + 1.0, own[0]
+        mean = max(usual[0], LEAST_USUAL)
+        out[row, 3], out[row, 4] = mean + 1.0, own[0]
         if count <= out[row, 3] or (own[0] < KNOWN and group[0] == 0.0):
             continue
-        score = count_surprise(count - 1.0, usual[0], usual[1])
+        score = count_surprise(count - 1.0, mean, usual[1])
         score = min(score, recurring(table, source, power(count), now, half_life))
         entries[first, 1], entries[second, 1] = max(entries[first, 1], score), max(entries[second, 1], score)
         out[row, 5] = max(entries[first, 1], entries[second, 1])
@@ -214,12 +217,13 @@ class Fanout:
         learned), ``fanout_sweep`` (nats of the strangest moment of the window so far: the sweep this row is part
         of; 0 = none)."""
         attempt = (units["kind"] == _ATTEMPT).to_numpy()
-        resp = units["resp_id"].to_numpy()
+        target = units["resp_id"].to_numpy().copy()
+        target[attempt] = mix_all(target[attempt], integer_keys(units["resp_p"].filter(attempt)))
         contacts = Contacts(
             orig=units["orig_id"].to_numpy(),
             role=units["orig_role"].to_numpy(),
             token=np.where(attempt, _TARGET, units["token_id"].to_numpy()),
-            target=np.where(attempt, mix_all(resp, integer_keys(units["resp_p"])), resp),
+            target=target,
             asked=units.select(~pl.col("resp_group") & (pl.col("ts") > pl.col("obs_ts") - WINDOW_US))
             .to_series()
             .to_numpy(),

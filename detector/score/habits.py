@@ -34,6 +34,7 @@ KNOWN: Final = 24.0  # windows after which the group has nothing to add
 LEAST_SHAPE, MOST_SHAPE = 0.25, 4.0  # of a0: members of a group differ by half to twice their mean
 HABIT_DAYS: Final = 2.0  # days on which a surge is news however often it came
 DAY_US: Final = 72_000_000_000  # 20 hours: what comes each night may begin early
+REMEMBERED: Final = 8  # powers of two of one surge: a backup of half the size, or of an eighth, is the same habit
 _HALF_EVENT: Final = 0.5  # Jeffreys prior: what never happened in W windows is not impossible
 _SURGE: Final = np.uint64(51)
 _BLOCK: Final = np.uint64(0xFFFFFFFFFFFFFFF0)
@@ -114,7 +115,7 @@ def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> An
 @kernel
 def power(value: Any) -> Any:
     """The largest k with 2^k <= value; 0 below 2."""
-    return int(math.log2(value)) if value >= 2.0 else 0
+    return max(math.frexp(value)[1] - 1, 0)
 
 
 @kernel
@@ -143,11 +144,12 @@ def _days(table: Any, key: Any, now: Any, half_life: Any) -> Any:
 
 @kernel
 def remember(table: Any, used: Any, who: Any, usual: Any, reached: Any, now: Any, half_life: Any) -> None:
-    """A surge to 2^``reached`` and all powers of two above ``usual``; a day counts once, however often."""
+    """A surge to 2^``reached``, so also to the powers of two below it and above ``usual``, `REMEMBERED` in all; a day
+    counts once, however often."""
     _count_day(table, used, key_of(_SURGE, who, who, who), now, half_life)
-    while reached > 0 and 2.0**reached > usual:
-        _count_day(table, used, key_of(_SURGE, who, np.uint64(reached), who), now, half_life)
-        reached -= 1
+    for below in range(REMEMBERED):
+        if reached - below > 0 and 2.0 ** (reached - below) > usual:
+            _count_day(table, used, key_of(_SURGE, who, np.uint64(reached - below), who), now, half_life)
 
 
 @kernel

@@ -29,6 +29,7 @@ from detector.score.beta import log_beta_tail
 from detector.score.habits import (
     GROUP_MIN,
     KNOWN,
+    REMEMBERED,
     block,
     count_surprise,
     expect,
@@ -58,8 +59,8 @@ _DOUBLING: Final = math.log(2.0)
 _LEARNED_SPREADS: Final = 2.0  # an hour teaches at most this many standard deviations and a doubling above the mean
 _FLOW: Final = 0  # of ``kind``, see features.units
 _EDGE, _GROUP, _WEEK = np.uint64(41), np.uint64(42), np.uint64(43)
-_NEW_ENTRIES: Final = 8 + 3 * 6 + 1 + 3 * 41
-"""Of one row at most: the edge's block, three blocks of groups, a slot of the week, and surges by powers of two."""
+_NEW_ENTRIES: Final = 8 + 3 * 6 + 1 + 1 + REMEMBERED
+"""Of one row at most: the edge's block, three blocks of groups, a slot of the week, and a surge."""
 
 COLUMNS: Final = ("p_volume", "volume", "volume_what", "volume_seen", "volume_usual", "volume_hours")
 
@@ -353,10 +354,9 @@ class Volume:
 
 
 def week_hours(times: pl.Series, zone: str) -> NDArray[np.int64]:
-    """Hour of the week by local time, 0 to 167, of the UTC hour each time (µs) lies in."""
-    hours = pl.DataFrame({"hour": times // HOUR_US})
-    local = pl.from_epoch(pl.col("hour") * 3600, time_unit="s").dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    distinct = hours.unique(maintain_order=True).with_columns(
-        slot=(local.dt.weekday().cast(pl.Int64) - 1) * 24 + local.dt.hour().cast(pl.Int64)
-    )
-    return hours.join(distinct, on="hour", how="left", maintain_order="left")["slot"].to_numpy()
+    """Hour of the week by local time, 0 to 167, of the UTC hour each time (µs) lies in; costs by changes of hour."""
+    hours = times.to_numpy() // HOUR_US
+    begins = np.flatnonzero(np.diff(hours, prepend=hours[:1] - 1))
+    local = pl.Series(hours[begins] * HOUR_US).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone).dt
+    slots = (local.weekday().cast(pl.Int64) - 1) * 24 + local.hour().cast(pl.Int64)
+    return np.repeat(slots.to_numpy(), np.diff(begins, append=hours.size))

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from scipy import stats
 
-from detector.score import calibration, habits, volume
+from detector.score import calibration, fanout, habits, volume
 from tests.score.reference import DAY_US, HOUR_US, Calibrated, Fading, guard
 
 WINDOW_US = 600_000_000
@@ -41,7 +41,7 @@ class Habits:
         return law if days <= 0 else min(law, -math.log(days / (self.days.at((who, "any"), now) + 1)))
 
     def remember(self, who, usual, reached, now):
-        for what in ("any", *(power for power in range(reached, 0, -1) if 2.0**power > usual)):
+        for what in ("any", *(power for power in range(reached, max(reached - 8, 0), -1) if 2.0**power > usual)):
             key = who, what
             self.reached[key] = max(now, self.reached.get(key, now))
             news = now - self.counted.get(key, -math.inf) >= habits.DAY_US
@@ -221,6 +221,7 @@ class Fanout:
         if count >= 4 and power(count) > power(before):
             own, group = self.habits.known(source, groups, now)
             mean, shape = gamma_poisson(own, group)
+            mean = max(mean, fanout.LEAST_USUAL)
             usual, windows = mean + 1, own[0]
             if count > usual and (windows >= habits.KNOWN or group[0] > 0):
                 p, score = self.judge(source, row, count, mean, shape, opened)

@@ -105,13 +105,14 @@ NEXT = 24 * DAYS + 10  # ten o'clock of the day after
 
 def habits():
     """Desks read from their server a few times an hour at work; a station polls a controller ten times each hour; a
-    backup takes a gigabyte each night; plenty of ordinary variation."""
+    backup sends a gigabyte each night where little goes by day; plenty of ordinary variation."""
     rng = np.random.default_rng(5)
     rows = []
     for hour in range(24 * DAYS):
         rows += [
             row(hour + k / 10, station(0), controller(0), "modbus", orig_bytes=300, resp_bytes=900) for k in range(10)
         ]
+        rows.append(row(hour + 0.1, server(9), server(0), "ssh", orig_bytes=3000, resp_bytes=9000))
         if hour % 24 == 2:
             rows.append(row(hour + 0.3, server(9), server(0), "ssh", orig_bytes=10**9, resp_bytes=10**5))
         if 8 <= hour % 24 < 18:
@@ -175,6 +176,8 @@ def test_a_new_edge_is_judged_by_what_others_do(trained):
 def test_a_backup_each_night_is_no_news(trained):
     again = burst(trained, 1, server(9), server(0), "ssh", hour=24 * DAYS + 2.3, orig_bytes=10**9)
     assert again["p_volume"] > 0.05
+    more = burst(trained, 1, server(9), server(0), "ssh", hour=24 * DAYS + 14.3, orig_bytes=10**12)
+    assert more["p_volume"] < 0.01, "but a thousandfold is"
 
 
 def test_sensors_that_tell_no_bytes_leave_the_count(trained):
