@@ -45,15 +45,15 @@ OWN_ELSEWHERE = log_on(NOW, 3, 2, "user3")
 ADMIN_NEW = log_on(NOW, ADMIN, NEW_SERVER, "admin")
 ADMIN_THERE = log_on(NOW, 3, 0, "admin")  # the administrator's account used from a desk
 COLLEAGUE = log_on(NOW, 3, 0, "user4")
-OTHER_MACHINE = log_on(NOW, 3, 0, "DESK4$")
+BUSY = 24 * (DAYS - 1) + 16.6  # half an hour after the desk's machine account was seen
+OTHER_MACHINE = log_on(BUSY, 3, 0, "DESK4$")
 NOBODY = log_on(NOW, 3, 0, "backdoor")
 
 
 def test_a_second_account_on_a_one_account_host_is_the_strangest(trained):
     mild = [trained.says(one)["credentials"] for one in (OWN, OWN_MACHINE, OWN_ELSEWHERE, ADMIN_NEW)]
-    stolen = [trained.says(one)["credentials"] for one in (ADMIN_THERE, COLLEAGUE, OTHER_MACHINE, NOBODY)]
-    assert min(stolen) > max(mild) + np.log(10), "a factor of ten lies between"
-    assert min(stolen) > np.log(2) * 10, "ten bits"
+    stolen = [trained.says(one)["credentials"] for one in (ADMIN_THERE, COLLEAGUE, OTHER_MACHINE)]
+    assert min(stolen) > max(mild) + np.log(2) * 10, "ten bits lie between"
 
 
 def test_an_administrators_account_on_a_new_server_is_mild(trained):
@@ -62,8 +62,10 @@ def test_an_administrators_account_on_a_new_server_is_mild(trained):
     assert trained.says(ADMIN_NEW)["p_credentials"] > 10 * trained.says(ADMIN_THERE)["p_credentials"]
 
 
-def test_an_account_that_nobody_knows_is_stranger_than_one_the_server_knows(trained):
-    assert trained.says(NOBODY)["credentials"] > trained.says(COLLEAGUE)["credentials"]
+def test_an_account_that_nobody_knows_is_strange_on_a_host_of_one_person(trained):
+    """But less than one known from elsewhere: scores are relative to how often an account is seen at all."""
+    assert trained.says(OWN)["credentials"] + np.log(10) < trained.says(NOBODY)["credentials"]
+    assert trained.says(NOBODY)["credentials"] < trained.says(COLLEAGUE)["credentials"]
 
 
 def test_a_machine_account_is_one_of_its_own_hosts_habits(trained):
@@ -71,7 +73,17 @@ def test_a_machine_account_is_one_of_its_own_hosts_habits(trained):
     own, other = trained.says(OWN_MACHINE), trained.says(OTHER_MACHINE)
     assert own["p_credentials"] > 0.05
     assert other["p_credentials"] < own["p_credentials"] / 20
+    assert other["credentials"] > own["credentials"] + np.log(10)
     assert own["edge_users"] == pytest.approx(2.0, rel=0.3)
+
+
+def test_a_desk_with_another_lease_takes_its_habits_along():
+    """Its machine account logs on from the new address, which was silent for an hour; then the person is at home."""
+    rows = office()
+    moved = [log_on(NOW, 4, 0, "DESK3$"), log_on(NOW + 0.1, 4, 0, "user3")]
+    without = [moved[1]]
+    at_home, elsewhere = (scored(model(), [*rows, *more])["credentials"][-1] for more in (moved, without))
+    assert elsewhere > at_home + np.log(100)
 
 
 def test_case_means_nothing(trained):
@@ -93,7 +105,8 @@ def test_the_wider_the_level_that_knows_the_account_the_stranger(trained):
     first_there = log_on(NOW, 3, NEW_SERVER, "user3")
     moved = log_on(NOW, DESKS + 5, NEW_SERVER, "user3")  # a new desk, the same person
     spent = [trained.says(one)["credentials"] for one in (OWN, first_there, moved)]
-    assert spent == sorted(set(spent))
+    assert spent == sorted(spent)
+    assert spent[-1] > spent[0]
 
 
 def test_without_an_account_there_is_nothing_to_say():
