@@ -63,24 +63,24 @@ def test_recall_counts_the_first_units_of_every_day():
     ranked = ranking(
         units(
             ("a", "b", 0, 5.0, HOUR),  # rank 1 of its day
-            ("b", "c", 0, 1.0, 2 * HOUR),  # rank 12
-            ("x", "y", 0, 0.5, 5 * HOUR),  # rank 33
-            ("c", "plc", 1, 2.0, DAY_US + HOUR),  # rank 31
-            *noise(0, 10, 3.0),
+            ("b", "c", 0, 1.0, 2 * HOUR),  # rank 10
+            ("x", "y", 0, 0.5, 5 * HOUR),  # rank 31
+            ("c", "plc", 1, 2.0, DAY_US + HOUR),  # rank 25
+            *noise(0, 8, 3.0),
             *[(f"o{number}", "m", 0, 0.7, 0) for number in range(20)],
-            *noise(1, 30, 3.0),
+            *noise(1, 24, 3.0),
         ),
         CAMPAIGNS,
         attack_units(CAMPAIGNS),
     )
     assert ranked.edges == 4
-    assert ranked.edges_found == {10: 1, 25: 2, 50: 4}
+    assert ranked.edges_found == {10: 2, 25: 3, 50: 4}
     found = {budget: [one.found for one in fates] for budget, fates in ranked.fates.items()}
     assert found == {10: [True, False], 25: [True, False], 50: [True, True]}
     first = ranked.fates[10][0]
-    assert (first.minutes, first.early, first.hops_found, first.hops) == (0.0, True, 1, 3)
+    assert (first.minutes, first.early, first.hops_found, first.hops) == (0.0, True, 2, 3)
     assert first.hops_before == 0
-    assert (first.acts, first.acts_found, ranked.fates[50][0].acts_found) == (1, 0, 1)
+    assert (first.acts, first.acts_found, ranked.fates[25][0].acts_found) == (1, 0, 1)
 
 
 def test_equal_scores_get_what_chance_gives_them():
