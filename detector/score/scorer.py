@@ -37,8 +37,8 @@ ATTENTION: Final = {
     "vendors": (2.0, 2.0, 2.0, 2.0, 2.0),
     "volume": (0.3, 0.3, 0.3, 0.3, 0.3),
     "fanout": (1.0, 1.0, 1.0, 1.0, 1.0),
-    "windows": (0.5, 0.5, 0.5, 1.0, 1.0),
-    "drip": (0.3, 0.3, 0.3, 0.3, 0.3),
+    "windows": (0.2, 0.2, 0.2, 0.4, 0.4),
+    "drip": (0.1, 0.1, 0.1, 0.1, 0.1),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder

@@ -1,7 +1,7 @@
 """Windows: is this host's hour, as a whole, unlike its hours and those of others?
 
 A sweep, a sprayed password or a tool run through ten servers is made of rows that are each a little strange. So what a
-host began in the running hour is one vector of nine counts, each as doublings above what is usual for this host::
+host began in the running hour is one vector of eight counts, each as doublings above what is usual for this host::
 
     x_f = log2(1 + count_f) - usual_f(host),   usual <- usual + clip(log2(1 + count) - usual, -2, 2) / min(n, 168)
 
@@ -28,17 +28,14 @@ from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
 
-FEATURES: Final = (
-    "connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts", "unusual_times",
-)  # fmt: skip
-DOUBLINGS: Final = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 12.0, 4.0, 4.0)
+FEATURES: Final = ("connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts")
+DOUBLINGS: Final = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 12.0, 4.0)
 """Where each scale ends: 16 times the usual is as far as trees need to tell apart; bytes spread wider."""
 KNOWN_HOURS: Final = 6  # active hours before a host has a usual; as many as `phases` asks of a host that is known
 _STEP: Final = 2.0  # doublings by which an hour can pull the usual
 _MEMORY_HOURS: Final = 168.0  # a week of active hours
-_ODD_P: Final = 0.05  # p-value of `timing` from which a time is unusual
 _BYTES: Final = 1000.0
-_TREES, _HEIGHT, _WINDOW = 25, 6, 250  # River's and the paper's but for the height: 64 leaves tell 9 counts apart
+_TREES, _HEIGHT, _WINDOW = 25, 6, 250  # River's and the paper's but for the height: 64 leaves tell 8 counts apart
 _SEED: Final = 7
 _STRETCH: Final = 12.0  # ln of the trees' mass spans ln 127; so it fills the histogram of `calibration`
 _NEW_ENTRIES: Final = 1 + len(FEATURES) + 3
@@ -65,9 +62,7 @@ def _turn(table: Any, used: Any, host: Any, hour: Any, now: Any, slots: Any) -> 
 
 
 @kernel
-def walk(
-    columns: Any, odd: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, asked: Any, out: Any
-) -> Any:
+def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, asked: Any, out: Any) -> Any:
     """Count rows ``start`` to ``stop``; ``asked`` <- those that pass a doubling, ``out`` <- doublings above the usual
     of each count and, behind them, the leading count and its usual. Returns the row at which the table is full, or
     ``stop``."""
@@ -90,7 +85,6 @@ def walk(
         more[7] = 0.0
         if user[row] != np.uint64(0):
             more[7] = first_in(table, used, key_of(_MET + np.uint64(2), host, user[row], host), hour, now)
-        more[8] = 1.0 if odd[row] else 0.0
         passed, lead = False, 0
         for feature in range(len(FEATURES)):
             slot = slots[feature]
@@ -166,15 +160,11 @@ class Windows:
         """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual: ``window_feature``
         (index of `FEATURES`), ``window_count`` so far in the hour, ``window_usual`` of an hour."""
         columns = columns_of(units)
-        timing = units["p_timing"] if "p_timing" in units.columns else pl.repeat(1.0, units.height, eager=True)
-        odd = (timing < _ODD_P).to_numpy()
         asked, above = np.zeros(units.height, dtype=np.bool_), np.empty((units.height, len(FEATURES) + 3))
         counts = self.memory.counts
         self.memory.walk(
             units.height,
-            lambda start, stop, table: walk(
-                columns, odd, table, counts.used, counts.max_entries, start, stop, asked, above
-            ),
+            lambda start, stop, table: walk(columns, table, counts.used, counts.max_entries, start, stop, asked, above),
         )
         scores, p = np.zeros(units.height), np.ones(units.height)
         strata, teach = units["stratum"].cast(pl.Int64).to_numpy(), units["teach"].to_numpy()

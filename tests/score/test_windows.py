@@ -25,8 +25,8 @@ DAYS = 12
 
 
 def told(rows, **columns):
-    """Rows as the model takes them, behind structure and timing."""
-    return enriched(rows).with_columns(stratum=pl.lit(0), **{"seen": pl.lit(1.0), "p_timing": pl.lit(1.0), **columns})
+    """Rows as the model takes them, behind structure."""
+    return enriched(rows).with_columns(stratum=pl.lit(0), **{"seen": pl.lit(1.0), **columns})
 
 
 def lively(count=2500, seed=3):
@@ -34,7 +34,6 @@ def lively(count=2500, seed=3):
     place = pl.int_range(pl.len())
     return frame.with_columns(
         seen=pl.when(place % 7 == 0).then(0.0).otherwise(2.0),
-        p_timing=pl.when(place % 11 == 0).then(0.01).otherwise(1.0),
         p_structure=pl.when(place % 5 == 0).then(1.0).otherwise(0.5),
     )
 
@@ -50,13 +49,13 @@ def by_hand(frame):
     for one in frame.iter_rows(named=True):
         host, hour = one["orig_id"], one["obs_ts"] // HOUR_US
         if host not in hours:
-            hours[host], counts[host], usual[host], met[host] = hour, [0.0] * 9, [0.0] * 9, (set(), set(), set())
+            hours[host], counts[host], usual[host], met[host] = hour, [0.0] * 8, [0.0] * 8, (set(), set(), set())
         if hour > hours[host]:
             known[host] += 1
             for place, count in enumerate(counts[host]):
                 step = math.log2(1 + count) - usual[host][place]
                 usual[host][place] += max(-2.0, min(2.0, step)) / min(known[host], 168)
-            hours[host], counts[host], met[host] = hour, [0.0] * 9, (set(), set(), set())
+            hours[host], counts[host], met[host] = hour, [0.0] * 8, (set(), set(), set())
         before = [math.log2(1 + count) - mean for count, mean in zip(counts[host], usual[host], strict=True)]
         hosts, services, accounts = met[host]
         hosts.add(one["resp_id"])
@@ -70,7 +69,6 @@ def by_hand(frame):
         count[4] += one["kind"] == 1
         count[5] += one["kind"] == 2 and one["bonus"] > 0
         count[6] += (one["orig_bytes"] or 0) / 1000
-        count[8] += one["p_timing"] < 0.05
         after = [math.log2(1 + count) - mean for count, mean in zip(counts[host], usual[host], strict=True)]
         above.append(after)
         passed = any(math.floor(max(a, 0)) > math.floor(max(b, 0)) for a, b in zip(after, before, strict=True))
@@ -80,20 +78,19 @@ def by_hand(frame):
 
 def test_counts_are_those_of_plain_python():
     frame = lively()
-    asked, out = np.zeros(frame.height, dtype=np.bool_), np.empty((frame.height, 12))
+    asked, out = np.zeros(frame.height, dtype=np.bool_), np.empty((frame.height, 11))
     counts = Counts(1_000_000)
-    odd = (frame["p_timing"] < 0.05).to_numpy()
     counts.walk(
         frame.height,
         13,
-        lambda start, stop, table: walk(columns_of(frame), odd, table, counts.used, 1 << 40, start, stop, asked, out),
+        lambda start, stop, table: walk(columns_of(frame), table, counts.used, 1 << 40, start, stop, asked, out),
     )
     above, wanted = by_hand(frame)
-    np.testing.assert_allclose(out[:, :9], above, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(out[:, :8], above, rtol=1e-12, atol=1e-12)
     assert asked.tolist() == wanted.tolist()
     assert 300 < wanted.sum() < frame.height / 2, "enough to mean something, and quiet rows cost nothing"
     lead = np.argmax(above / DOUBLINGS, axis=1)
-    assert out[:, 9].tolist() == lead.tolist()
+    assert out[:, 8].tolist() == lead.tolist()
 
 
 def test_trees_are_rivers():
@@ -112,7 +109,7 @@ def test_trees_are_rivers():
 @pytest.mark.parametrize("learned", [0, 100, 250, 600])
 def test_trees_go_on_after_a_restore(learned):
     rng = np.random.default_rng(6)
-    vectors = [dict(zip(FEATURES, values, strict=True)) for values in rng.beta(1, 6, (900, 9)).tolist()]
+    vectors = [dict(zip(FEATURES, values, strict=True)) for values in rng.beta(1, 6, (900, 8)).tolist()]
     one, other = Trees(), Trees()
     for vector in vectors[:learned]:
         one.learn(vector)
