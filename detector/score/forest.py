@@ -2,12 +2,12 @@
 
 Each other model looks at one thing. A connection that is a little new, at an hour that is a little late, by an account
 that is a little out of place is nothing to any of them; together they may never have been. An isolation forest (Liu,
-Ting, Zhou 2008; `paths`) says how soon random splits set a row apart from a sample of past rows, all opinions side by
-side: per model the surprisals in nats and ``max(-ln p - ln 1/ODD_P, 0)``, never the flow itself.
+Ting, Zhou 2008; `paths`) says how soon random splits set a row apart from a sample of past rows. It sees the surprisals
+of the models that look at one row (`SURPRISALS`, nats) side by side, never the flow itself.
 
 An isolation forest cares for both sides: what is unusually ordinary is set apart too. So only rows are asked, and only
-such rows teach, of which at least `ODD_OPINIONS` models found that it is among the strangest `ODD_P`. That is also what
-makes a combination, and what keeps the cost to the rows that are news.
+such rows teach, that at least `ODD_OPINIONS` of these models count among the strangest `ODD_P`. That is also what makes
+a combination, and what keeps the cost to the rows that are news.
 
 The sample: of each stratum the `SAMPLE` rows with the smallest ``ln(-ln u) - ln w - g ln 2 / H``, ``u`` a hash of the
 row's number, ``w`` its weight (`table.guard`: what looks like an attack enters seldom), ``g`` the forests so far. That
@@ -43,14 +43,15 @@ SURPRISALS: Final = {
     "crossing": ("crossing_nats",),
     "provenance": ("provenance",),
 }
-"""Columns in nats by model; of other models the p-value alone is looked at."""
-ODD_P: Final = 0.2
+"""Columns in nats of the models that look at the row itself; what counts a host's hours and days says nothing of
+which combination this is, and made the forest worse."""
+ODD_P: Final = 0.2  # .1 to .3 find as much; about one row in twenty is then asked
 ODD_OPINIONS: Final = 2
-SAMPLE: Final = 512  # rows a stratum; with 20 busy strata as many as a forest of 100 trees of 256 can use
-HALF_LIFE: Final = 3.0  # forests, so days; a quarter of the sample is older than six
-FIRST_ROWS: Final = 512
-TURN: Final = 16
-TREES, TREE_ROWS = 100, 256  # the paper's: more of either changes little
+SAMPLE: Final = 512  # rows a stratum; 2,048 find no more
+HALF_LIFE: Final = 3.0  # forests, so days: Monday still knows Friday
+FIRST_ROWS: Final = 512  # twice a tree's, so that trees differ
+TURN: Final = 16  # more than a late record or two
+TREES, TREE_ROWS = 100, 256  # the paper's; 512 rows find no more
 STRETCH: Final = 64.0
 """Scores are in (0, 1); so they fill the histogram of `calibration`."""
 _DAY_US: Final = 86_400_000_000
@@ -114,18 +115,18 @@ class Forest:
 
     Args:
         strata: number of calibration strata.
-        others: names of the models whose opinions it joins; they see a row before it does.
+        others: names of the models in the run; those of `SURPRISALS` see a row before it does.
     """
 
     name: Final = "forest"
 
     def __init__(self, strata: int, others: Sequence[str]) -> None:
-        self._opinions = [f"p_{name}" for name in others]
-        self._surprisals = [column for name in others for column in SURPRISALS.get(name, ())]
-        width = len(self._opinions) + len(self._surprisals)
+        joined = [name for name in SURPRISALS if name in others]
+        self._opinions = [f"p_{name}" for name in joined]
+        self._surprisals = [column for name in joined for column in SURPRISALS[name]]
         self.calibration = Calibration(strata)
         self.paths = Paths()
-        self.rows = np.zeros((strata, SAMPLE, width), dtype=np.float32)
+        self.rows = np.zeros((strata, SAMPLE, len(self._surprisals)), dtype=np.float32)
         self._keys = np.full((strata, SAMPLE), np.inf)
         self._worst = np.zeros(strata, dtype=np.int64)
         self._clock = np.zeros(4, dtype=np.int64)
@@ -133,19 +134,16 @@ class Forest:
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
         row among their strangest `ODD_P`)."""
-        opinions = units.select(self._opinions).to_numpy()
-        odd = (opinions < ODD_P).sum(axis=1)
+        odd = (units.select(self._opinions).to_numpy() < ODD_P).sum(axis=1)
         asked = np.flatnonzero(odd >= ODD_OPINIONS)
         scores, p = np.zeros(units.height), np.ones(units.height)
         if asked.size:
-            scores[asked], p[asked] = self._answer(units[asked], opinions[asked])
+            scores[asked], p[asked] = self._answer(units[asked])
         return pl.DataFrame({"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)})
 
-    def _answer(
-        self, units: pl.DataFrame, opinions: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _answer(self, units: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and p-values of rows that are asked."""
-        vectors = self._vectors(units, opinions)
+        vectors = self._vectors(units)
         columns = (units["stratum"].cast(pl.Int64).to_numpy(), units["obs_ts"].to_numpy(), units["teach"].to_numpy())
         scores, p = np.zeros(len(vectors)), np.ones(len(vectors))
         calibrated, start = tuple(self.calibration.arrays().values()), 0
@@ -158,10 +156,8 @@ class Forest:
                 self._grow()
         return scores, p
 
-    def _vectors(self, units: pl.DataFrame, opinions: NDArray[np.float64]) -> NDArray[np.float32]:
-        surprisals = units.select(pl.col(self._surprisals).fill_null(0.0)).to_numpy()
-        beyond = np.maximum(np.log(ODD_P) - np.log(opinions), 0.0)
-        return np.ascontiguousarray(np.hstack([surprisals, beyond]), dtype=np.float32)
+    def _vectors(self, units: pl.DataFrame) -> NDArray[np.float32]:
+        return np.ascontiguousarray(units.select(self._surprisals).to_numpy(), dtype=np.float32)
 
     def _grow(self) -> None:
         held = self.rows[np.isfinite(self._keys)]

@@ -93,8 +93,8 @@ class Paths:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For a snapshot: by node ``feature``, ``threshold``, ``length`` (of the path that ends there) and two cells of
         ``child``; by tree ``roots``; depth of the deepest tree and what sums of paths are divided by."""
-        wide = {np.int32: np.int64, np.float32: np.float64}
-        return {name: self._own[name].astype(wide.get(kind, kind)) for name, kind in _DTYPES.items()}
+        whole = {name: np.issubdtype(array.dtype, np.integer) for name, array in self._own.items()}
+        return {name: array.astype(np.int64 if whole[name] else np.float64) for name, array in self._own.items()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the content by what `arrays` returned."""
