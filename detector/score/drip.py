@@ -12,8 +12,8 @@ does not judge itself::
 so a count that is small is also uncertain. Medians and the MAD do not follow a few extreme days, as a mean would
 (ANTIDOTE: Rubinstein et al., IMC 2009). A week holds each weekday once, so weekends need no model of their own. The
 score is calibrated among all hosts' weeks, in one stratum that never fades, since they are few: growth that everybody
-shares is soon not strange. A host is asked on its own day of the week, on the first row of that day that is judged; it must
-be known for two weeks.
+shares is soon not strange. A host is asked on its own day of the week, on the first row of that day that is judged; it
+must be known for two weeks.
 """
 
 import math
