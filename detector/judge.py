@@ -147,6 +147,14 @@ class Judge:
         return self._alerted.get(_act_key(found), now - _REPEAT_US) > now - _REPEAT_US
 
 
+SWEEPS: Final = frozenset({"T1046", "T0846", "T1018"})
+"""Techniques that are one act however many targets they have."""
+
+
 def _act_key(found: Alert) -> tuple[str, ...]:
-    """What counts as the same act: one protocol between two hosts; worse acts are told apart from chatter."""
+    """What counts as the same act: one protocol between two hosts, or one sweep of a source; worse acts are told apart
+    from chatter."""
+    sweeps = SWEEPS.intersection(found.techniques)
+    if sweeps:
+        return (found.src, "", "", found.kind, min(sweeps))
     return (found.src, found.dst, found.service, found.kind, found.techniques[0][:5] if found.techniques else "")

@@ -6,10 +6,10 @@ The symbol is the two-hour part of a working day or of a weekend, local time of 
     P(w | s, d, service) <- P(w | s) <- P(w | role of s), relative to P(w | role of s)
 
 Two chains with parts that begin an hour apart make the edges of the parts soft: five past eight is not far from five
-to eight. What runs day and night makes every hour likely; what a person does makes the night dear. Relative, because hosts that work at night at all are few, and are not strange
-for being few: what counts is how regular this edge and this host were. This is the
-hour-of-week exposure of a Gamma-Poisson rate (Heard, Rubin-Delanchy, Lawson 2014) reduced to what one event tells:
-which hour, given that it happened; how often is for `volume`.
+to eight. What runs day and night makes every hour likely; what a person does makes the night dear. Relative, because
+hosts that work at night at all are few, and are not strange for being few: what counts is how regular this edge and
+this host were. This is the hour-of-week exposure of a Gamma-Poisson rate (Heard, Rubin-Delanchy, Lawson 2014) reduced
+to what one event tells: which hour, given that it happened; how often is for `volume`.
 """
 
 from collections.abc import Mapping
