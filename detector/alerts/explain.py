@@ -142,8 +142,10 @@ def _habits(row: Row, kind: str) -> list[str]:
     source, target = row["orig_h"], row["resp_h"]
     noun = {"operation": "acts", "attempt": "failed attempts"}.get(kind, "connections")
     return [
-        f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
-        f"host and {'operation' if kind == 'operation' else 'service'} pairs",
+        (
+            f"{source} made {_count(row['orig_rows'])} {noun} before, over {_count(row['orig_pairs'])} "
+            f"host and {'operation' if kind == 'operation' else 'service'} pairs"
+        ),
         f"{_count(row['role_sources'])} hosts like it (zone {_quoted(row['orig_zone'])}) did this to {target} before",
         f"{target} saw {_count(row['resp_rows'])} {noun} from {_count(row['resp_pairs'])} such pairs before",
     ]

@@ -123,18 +123,16 @@ def walk(
         alive = shares(rates[:models], interest)
         slot = _case(table, used, pairs[row], now)
         case = table[1][slot]
+        odds = EXPECTED_ODDS if expected[row] else 1.0
         own, before, after = 0.0, case[1:].sum(), 0.0
         for model in range(models):
             if opinions[row, model] < 1.0:
-                p = opinions[row, model]
                 asked[model, stratum] += 1.0
-                if stratum >= newcomers:
-                    p = max(p, 1.0 / (asked[model, stratum] + 1.0))
-                rate = p * rates[model, stratum] * alive / interest[model, stratum]
-                if expected[row]:
-                    rate *= EXPECTED_ODDS
-                own += rate**-EXPONENT
-                case[1 + model] = max(case[1 + model], rate**-EXPONENT)
+                least = 1.0 / (asked[model, stratum] + 1.0) if stratum >= newcomers else 0.0
+                rate = max(opinions[row, model], least) * rates[model, stratum] * alive / interest[model, stratum]
+                e = (rate * odds) ** -EXPONENT
+                own += e
+                case[1 + model] = max(case[1 + model], e)
             after += case[1 + model]
         stranger = after > before
         out[row, 0] = max(np.log(after if stranger else own) / EXPONENT + _OFFSET, 0.0)

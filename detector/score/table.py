@@ -17,7 +17,7 @@ from detector.state.keys import mix
 DISCOUNT: Final = 0.7
 STRENGTH: Final = 1.0
 GUARD_P: Final = 0.01  # rows stranger than this are learned with weight p / GUARD_P, at least GUARD_FLOOR
-GUARD_FLOOR: Final = 0.1
+GUARD_FLOOR: Final = 0.25
 HOUR_US: Final = 3_600_000_000
 SLOTS: Final = 32  # parts of a young history that count as hours: enough to tell a habit from a single event
 SHORTEST_US: Final = 1_000_000
