@@ -12,7 +12,17 @@ from detector.errors import ConfigError
 from detector.records import FLOW
 
 ModelName = Literal[
-    "operations", "credentials", "timing", "crossing", "provenance", "vendors", "volume", "fanout", "windows", "drip"
+    "operations",
+    "credentials",
+    "timing",
+    "crossing",
+    "provenance",
+    "vendors",
+    "volume",
+    "fanout",
+    "windows",
+    "drip",
+    "forest",
 ]
 MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
 ENVIRONMENT_PREFIX: Final = "EASTWEST_"
@@ -56,6 +66,12 @@ class Settings(BaseModel):
         default=None, description="Our field name: column name, for CSV and Parquet with other headers."
     )
     batch_rows: int = Field(default=50_000, ge=1, description="Records handled at once; changes speed, never results.")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        """The environment has them with commas between."""
+        return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
     @field_validator("timezone")
     @classmethod

@@ -13,6 +13,7 @@ from detector.score.crossing import Crossing
 from detector.score.drift import Drift
 from detector.score.drip import Drip
 from detector.score.fanout import Fanout
+from detector.score.forest import Forest
 from detector.score.fusion import Fusion
 from detector.score.operations import Operations
 from detector.score.phases import PHASES, Phases
@@ -39,6 +40,7 @@ ATTENTION: Final = {
     "fanout": (1.0, 1.0, 1.0, 1.0, 1.0),
     "windows": (0.2, 0.2, 0.2, 0.4, 0.4),
     "drip": (0.1, 0.1, 0.1, 0.1, 0.1),
+    "forest": (4.0, 4.0, 4.0, 16.0, 16.0),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
@@ -79,6 +81,7 @@ class Scorer:
             "fanout": lambda: Fanout(strata, bound, forget),
             "windows": lambda: Windows(strata, bound, forget),
             "drip": lambda: Drip(bound, forget),
+            "forest": lambda: Forest(strata, (Structure.name, *settings.models)),
         }
         others = [makers[name]() for name in MODELS if name in settings.models]
         self.models: list[Model] = [self.structure, *others]

@@ -32,9 +32,7 @@ def assert_same_numbers(kernel, reference):
     for name in COLUMNS:
         wanted = pl.Series([row.get(name) for row in reference], dtype=pl.Float64)
         said = wanted.is_not_null()
-        np.testing.assert_allclose(
-            kernel[name].filter(said), wanted.filter(said), rtol=1e-12, atol=1e-12, err_msg=name
-        )
+        np.testing.assert_allclose(kernel[name].filter(said), wanted.filter(said), rtol=1e-12, atol=1e-12, err_msg=name)
     keys = [*kernel["orig_role"], *kernel["resp_role"]]
     names = [row[name] for name in ("orig_role", "resp_role") for row in reference]
     assert len(set(keys)) == len(set(names)) == len(set(zip(keys, names, strict=True)))
