@@ -17,9 +17,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.engine import Engine
 from detector.records import FLOW, Decoded
 
+from . import eastwest
 from .clock import Clock
 from .comparators import midas, never_seen
 
@@ -99,12 +99,12 @@ def class_of(attacks: pl.Series) -> NDArray[np.str_]:
 
 
 def engine_scores(edges: pl.DataFrame) -> NDArray[np.float64]:
-    """-log10 of the engine's p-value of each row; what is a repeat within the hour has p 1, and 0."""
-    engine = Engine(Settings(), Plant())
+    """What the models make of each row, `eastwest.strangeness`; a repeat within the hour has p 1, and 0."""
     scored = np.zeros(edges.height)
-    batches = [as_flows(edges, start) for start in range(0, edges.height, BATCH)]
-    for frame in [*(engine.push(Decoded(batch)) for batch in batches), engine.finish()]:
-        scored[frame["position"].to_numpy()] = -np.log10(frame["p_value"].to_numpy())
+    batches = (Decoded(as_flows(edges, start)) for start in range(0, edges.height, BATCH))
+    for frame in eastwest.scores(eastwest.unjudged(Settings(), Plant()), batches):
+        own = frame.select("position", score=eastwest.strangeness())
+        scored[own["position"].to_numpy()] = own["score"].to_numpy()
     return scored
 
 

@@ -8,17 +8,19 @@ from typing import Final
 import polars as pl
 
 from detector.alerts.model import Alert, Incident
+from detector.assets.plant import Plant
 from detector.backtest.labels import Label, parse_time
 from detector.config import Settings
 from detector.engine import Engine
 from detector.judge import Judge
 from detector.records import Decoded
 
-from .outcome import BUDGETS, Live, fate, worst_week
+from .outcome import BUDGETS, READ, Live, fate, worst_week
 from .plants import Recording
 from .truth import DAY_US, Campaign
 from .units import merged, units_of
 
+_LEAST: Final = 1e-300
 LEARNING_DAYS: Final = 7
 """Rows of the first week only teach; from then on alerts are sent and the budget is kept."""
 
@@ -31,15 +33,32 @@ class Watched:
     judges: dict[int, Judge]
 
 
+class Bystander(Judge):
+    """Lets scores pass as the models made them: a judge lowers the p-values of what continues a chain."""
+
+    def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
+        """The same rows."""
+        return scored
+
+
+def unjudged(settings: Settings, plant: Plant, train_until: int | None = None) -> Engine:
+    """An engine that only scores."""
+    engine = Engine(settings, plant, train_until)
+    engine.judge = Bystander(settings)
+    return engine
+
+
 def watch(recording: Recording, settings: Settings, budgets: Sequence[int] = BUDGETS) -> Watched:
-    """Score everything once, and let every budget have its own judge of the same scores."""
-    engine = Engine(settings, recording.plant, learned(recording))
+    """Score everything once, and let every budget have its own judge of the same scores.
+
+    Units are ranked by what the judge of `READ` alerts a day makes of them, as in ``findings.parquet``.
+    """
+    engine = unjudged(settings, recording.plant, learned(recording))
     judges = {budget: Judge(settings.model_copy(update={"alerts_per_day": float(budget)})) for budget in budgets}
     units: list[pl.DataFrame] = []
     for scored in scores(engine, recording.pieces()):
-        for judge in judges.values():
-            judge.judge(scored)
-        units.append(units_of(as_rows(scored), recording.attacks_from))
+        judged = {budget: judge.judge(scored) for budget, judge in judges.items()}
+        units.append(units_of(as_rows(judged[READ]), recording.attacks_from))
     return Watched(merged(pl.concat(units)), judges)
 
 
@@ -51,9 +70,14 @@ def scores(engine: Engine, pieces: Iterable[Decoded]) -> Iterable[pl.DataFrame]:
 
 
 def as_rows(scored: pl.DataFrame) -> pl.DataFrame:
-    """Scored rows as `units.units_of` takes them; -log10 of the p-value is the score."""
+    """Scored rows as `units.units_of` takes them; their `strangeness` is the score."""
     inside = scored.filter(pl.col("resp_inside") & ~pl.col("resp_group"))
-    return inside.select("ts", src="orig_h", dst="resp_h", score=-pl.col("p_value").log10())
+    return inside.select("ts", src="orig_h", dst="resp_h", score=strangeness())
+
+
+def strangeness() -> pl.Expr:
+    """-log10 of the p-value, finite."""
+    return -pl.col("p_value").clip(_LEAST).log10()
 
 
 def judged_days(recording: Recording) -> range:

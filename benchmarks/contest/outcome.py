@@ -15,6 +15,8 @@ from .units import is_attack, ranked_by_day
 
 BUDGETS: Final = (10, 25, 50)
 """Alerts a day that people are willing to read."""
+READ: Final = 25
+"""The budget where only one is shown, or used."""
 _THIRD: Final = 2  # position of the hop by which the first alert should have come
 
 

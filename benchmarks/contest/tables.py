@@ -12,7 +12,7 @@ from .ablation import Ablation, Variant
 from .captures import TOP, Placement, Tried
 from .darpa import CLASSES, Darpa
 from .metrics import Member
-from .outcome import BUDGETS, Fate, Live, Ranking
+from .outcome import BUDGETS, READ, Fate, Live, Ranking
 from .recorded import Recorded
 from .trials import EASTWEST, Result
 
@@ -27,8 +27,6 @@ KINDS: Final[dict[str, Callable[[Fate], bool]]] = {
     "supplier": lambda fate: fate.supplier,
     "OT": lambda fate: fate.ot,
 }
-READ: Final = 25
-"""The budget of tables that show only one."""
 
 
 def groups(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
