@@ -38,6 +38,8 @@ CASE_US: Final = 3_600_000_000  # an hour, as long as a hop of a chain may take 
 EXPECTED_ODDS: Final = 20.0
 """What the plant file says happens here and now has to be so much rarer: the prior odds of a declared window,
 as those of a crossing that nobody declared (`features.units.CROSSING_BONUS`), the other way."""
+FEW_CASES: Final = 200.0
+"""Until so many were learned the row's smallest rate speaks, over all rows: a capture of minutes has few cases."""
 _OFFSET: Final = 16.0  # nats; rates up to e^16 a day keep a place of their own in the histogram
 COLUMNS: Final = ("fused", "p_value", "rows_per_day")
 """-ln R plus a constant; p-value; rows in the last day that made their case stranger, exponential window. A row that
@@ -101,7 +103,8 @@ def walk(
     alone. Returns the row at which the table is full, or ``stop``.
 
     ``rates`` and ``interest`` have a row a model and a column a stratum; ``rates`` has one more row, of which cell 0
-    counts the rows that made their case stranger: only they are learned. ``asked`` counts rows like ``rates``, for
+    counts the rows that made their case stranger (only they are learned), cell 1 all that are judged.
+    ``asked`` counts rows like ``rates``, for
     good; strata from ``newcomers`` on have to speak for themselves: a p-value borrowed from elsewhere is not believed
     further than their own number of rows can bear out.
     """
@@ -124,7 +127,7 @@ def walk(
         slot = _case(table, used, pairs[row], now)
         case = table[1][slot]
         odds = EXPECTED_ODDS if expected[row] else 1.0
-        own, before, after = 0.0, case[1:].sum(), 0.0
+        own, before, after, rarest = 0.0, case[1:].sum(), 0.0, np.inf
         for model in range(models):
             if opinions[row, model] < 1.0:
                 asked[model, stratum] += 1.0
@@ -132,15 +135,21 @@ def walk(
                 rate = max(opinions[row, model], least) * rates[model, stratum] * alive / interest[model, stratum]
                 e = (rate * odds) ** -EXPONENT
                 own += e
+                rarest = min(rarest, rate * odds)
                 case[1 + model] = max(case[1 + model], e)
             after += case[1 + model]
         stranger = after > before
         out[row, 0] = max(np.log(after if stranger else own) / EXPONENT + _OFFSET, 0.0)
-        out[row, 1] = calibration.p_value(trees, totals, tails, 0, out[row, 0])
+        rates[models, 1] += 1.0
+        if totals[0] < FEW_CASES:
+            out[row, 2] = max(rates[models, 1], 1.0)
+            out[row, 1] = min(rarest / out[row, 2], 1.0)
+        else:
+            out[row, 2] = max(rates[models, 0], 1.0)
+            out[row, 1] = calibration.p_value(trees, totals, tails, 0, out[row, 0])
         if stranger:
             rates[models, 0] += 1.0
             calibration.learn(histograms, trees, totals, tails, since, 0, out[row, 0])
-        out[row, 2] = max(rates[models, 0], 1.0)
     return stop
 
 
