@@ -40,10 +40,10 @@ class Settings(BaseModel):
         description="Alerts a day that people want to read; the threshold follows it.",
     )
     false_incidents_per_day: float = Field(
-        default=0.05,
+        default=0.2,
         gt=0,
         le=100,
-        description="Chains of chance that may become incidents, expected a day; 0.05 is one in 20 days.",
+        description="Chains of chance that may become incidents, expected a day; 0.2 is one in five days.",
     )
     half_life_days: float = Field(default=30.0, gt=0, le=3650, description="How fast counts of the past fade.")
     reorder_seconds: float = Field(

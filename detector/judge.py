@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from detector.alerts.explain import alert, continued, joined
+from detector.alerts.explain import alert, continued, joined, rated
 from detector.alerts.model import Alert, Incident, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.config import Settings
@@ -23,6 +23,10 @@ _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
 _MAX_FINDINGS: Final = 16  # of one case that are kept
 KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
+
+FIRST_ACTS_PER_DAY: Final = 0.5
+"""First acts on a controller by a host that never did such a thing, at most, when nothing is wrong: a new station, a
+new function. Models that learned little must not rank them below what is merely new."""
 
 
 @dataclass(slots=True)
@@ -106,6 +110,10 @@ class Judge:
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
         expected = row["p_value"] * rate  # such findings a day when nothing is wrong
+        certain = row["first_act"] and row["history"] >= KNOWN_DAYS
+        if certain and expected > FIRST_ACTS_PER_DAY:
+            expected = FIRST_ACTS_PER_DAY
+            found = rated(found, expected / rate)
         hops = self.budget.hops_per_day(rate)
         if row["moves"] and expected <= hops:
             background = Background(hops, row["hosts"])
@@ -119,11 +127,9 @@ class Judge:
         case.findings = [*case.findings, found][:_MAX_FINDINGS]
         if case.alert is not None:
             self.alerts[case.alert] = joined(self.alerts[case.alert][0], case.findings), self.alerts[case.alert][1]
-        elif not self._repeats(found, now):
-            certain = row["first_act"] and row["history"] >= KNOWN_DAYS
-            if self.budget.alerts(expected, rate, now, certain=certain):
-                case.alert = len(self.alerts)
-                self.alerts.append((joined(found, case.findings), row["ts"]))
+        elif not self._repeats(found, now) and self.budget.alerts(expected, rate, now, certain=certain):
+            case.alert = len(self.alerts)
+            self.alerts.append((joined(found, case.findings), row["ts"]))
         if case.alert is not None:
             self._alerted[_act_key(found)] = now
         return found.p_value

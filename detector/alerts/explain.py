@@ -60,9 +60,12 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
 def continued(found: Alert, p: float, root: str) -> Alert:
     """The alert when it continues a chain of moves that chance makes less often than the act alone."""
     reason = f"continues a chain of unlikely moves from {root}: chance makes one like it in {_one_in(p)} rows"
-    return replace(
-        found, p_value=rounded_p(p), score=round(-math.log10(p), SCORE_DIGITS), reasons=(*found.reasons, reason)
-    )
+    return replace(rated(found, p), reasons=(*found.reasons, reason))
+
+
+def rated(found: Alert, p: float) -> Alert:
+    """The alert with another p-value."""
+    return replace(found, p_value=rounded_p(p), score=round(-math.log10(p), SCORE_DIGITS))
 
 
 def joined(opened: Alert, findings: Sequence[Alert]) -> Alert:

@@ -84,6 +84,23 @@ def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
 
 
 @kernel
+def _conclude(out: Any, stranger: Any, rarest: Any, counts: Any, now: Any, calibrated: Any) -> None:
+    """out <- p-value and rows a day; learns what made a case stranger, from the second day on: before, rows a day are
+    not known and every rate is too small."""
+    histograms, trees, totals, tails, since, clock = calibrated
+    if totals[0] < FEW_CASES:
+        out[2] = max(counts[1], 1.0)
+        out[1] = min(rarest / out[2], 1.0)
+    else:
+        out[2] = max(counts[0], 1.0)
+        out[1] = calibration.p_value(trees, totals, tails, 0, out[0])
+    if stranger:
+        counts[0] += 1.0
+        if now - clock[0] >= DAY_US:
+            calibration.learn(histograms, trees, totals, tails, since, 0, out[0])
+
+
+@kernel
 def walk(
     rows: Any,
     table: Any,
@@ -141,15 +158,7 @@ def walk(
         stranger = after > before
         out[row, 0] = max(np.log(after if stranger else own) / EXPONENT + _OFFSET, 0.0)
         rates[models, 1] += 1.0
-        if totals[0] < FEW_CASES:
-            out[row, 2] = max(rates[models, 1], 1.0)
-            out[row, 1] = min(rarest / out[row, 2], 1.0)
-        else:
-            out[row, 2] = max(rates[models, 0], 1.0)
-            out[row, 1] = calibration.p_value(trees, totals, tails, 0, out[row, 0])
-        if stranger:
-            rates[models, 0] += 1.0
-            calibration.learn(histograms, trees, totals, tails, since, 0, out[row, 0])
+        _conclude(out[row], stranger, rarest, rates[models], now, calibrated)
     return stop
 
 
