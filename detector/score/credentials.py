@@ -153,7 +153,7 @@ class Credentials:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        parts = {"memory": self.memory, "machines": self.machines, "fresh": self.fresh}
+        parts: dict[str, Any] = {"memory": self.memory, "machines": self.machines, "fresh": self.fresh}
         return {f"{part}.{name}": array for part, own in parts.items() for name, array in own.arrays().items()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -126,7 +126,7 @@ def walk(
     further than their own number of rows can bear out.
     """
     opinions, pairs, strata, expected, times = rows
-    histograms, trees, totals, tails, since, clock = calibrated
+    histograms, trees, totals, tails, _, clock = calibrated
     models = interest.shape[0]
     for row in range(start, stop):
         if used[0] >= max_entries:
