@@ -30,10 +30,12 @@ def test_the_seeds_reported_were_never_tuned_on():
 def test_parts_make_tasks_longest_first(monkeypatch, tmp_path):
     monkeypatch.setenv("EASTWEST_SHARED_DATA", str(tmp_path))
     names = [task.name for task in programme.tasks(["plants", "darpa", "captures", "ablation"])]
-    assert names[:2] == ["large A, seed 201", "large B, seed 201"]
+    assert names[:2] == [f"large {pace}, seed {programme.LARGE_SEEDS[0]}" for pace in "AB"]
     assert "DARPA" in names
-    assert "captures, seed 401" in names
-    assert [task.name for task in programme.tasks(["plants"], quick=True)] == ["small A, seed 101", "small B, seed 101"]
+    assert f"captures, seed {captures.SEEDS[0]}" in names
+    assert [task.name for task in programme.tasks(["plants"], quick=True)] == [
+        f"small {pace}, seed {programme.SMALL_SEEDS[0]}" for pace in "AB"
+    ]
     assert {task.name for task in programme.tasks(["plants"], tuning=True)} == {
         f"small {pace}, seed {seed}" for pace in "AB" for seed in programme.TUNING_SEEDS
     }
