@@ -2,12 +2,14 @@
 
 Each other model looks at one thing. A connection that is a little new, at an hour that is a little late, by an account
 that is a little out of place is nothing to any of them; together they may never have been. An isolation forest (Liu,
-Ting, Zhou 2008; `paths`) says how soon random splits set a row apart from a sample of past rows. It sees the surprisals
-of the models that look at one row (`SURPRISALS`, nats) side by side, never the flow itself.
+Ting, Zhou 2008; `paths`) says how soon random splits set a row apart from a sample of past rows. It sees how surprised
+each of `JOINED` was, never the flow itself::
 
-An isolation forest cares for both sides: what is unusually ordinary is set apart too. So only rows are asked, and only
-such rows teach, that at least `ODD_OPINIONS` of these models count among the strangest `ODD_P`. That is also what makes
-a combination, and what keeps the cost to the rows that are news.
+    x_j = max(ln ODD_P - ln p_j, 0)
+
+An isolation forest cares for both sides: what is unusually ordinary is set apart too. Here all that is ordinary is 0,
+and only rows are asked, and only such rows teach, that at least `ODD_OPINIONS` models count among the strangest
+`ODD_P`. That is also what makes a combination, and what keeps the cost to the rows that are news.
 
 The sample: of each stratum the `SAMPLE` rows with the smallest ``ln(-ln u) - ln w - g ln 2 / H``, ``u`` a hash of the
 row's number, ``w`` its weight (`table.guard`: what looks like an attack enters seldom), ``g`` the forests so far. That
@@ -35,17 +37,9 @@ from detector.score.table import guard
 from detector.state.compiled import kernel
 from detector.state.keys import finalize
 
-SURPRISALS: Final = {
-    "structure": ("structure_forward", "structure_reverse"),
-    "operations": ("operations",),
-    "credentials": ("credentials",),
-    "timing": ("timing",),
-    "crossing": ("crossing_nats",),
-    "provenance": ("provenance",),
-}
-"""Columns in nats of the models that look at the row itself; what counts a host's hours and days says nothing of
-which combination this is, and made the forest worse."""
-ODD_P: Final = 0.2  # .1 to .3 find as much; about one row in twenty is then asked
+JOINED: Final = ("structure", "operations", "credentials", "timing", "crossing", "provenance")
+"""Models that look at the row itself; what counts a host's hours and days says nothing of which combination this is."""
+ODD_P: Final = 0.1  # .2 finds as many and asks four times the rows
 ODD_OPINIONS: Final = 2
 SAMPLE: Final = 512  # rows a stratum; 2,048 find no more
 HALF_LIFE: Final = 3.0  # forests, so days: Monday still knows Friday
@@ -110,23 +104,26 @@ def walk(
     return times.size
 
 
+def surprise(opinions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What the trees see of p-values: nats beyond `ODD_P`, same shape."""
+    return np.maximum(np.log(ODD_P) - np.log(opinions), 0.0).astype(np.float32)
+
+
 class Forest:
     """The model with its state.
 
     Args:
         strata: number of calibration strata.
-        others: names of the models in the run; those of `SURPRISALS` see a row before it does.
+        others: names of the models in the run; those of `JOINED` see a row before it does.
     """
 
     name: Final = "forest"
 
     def __init__(self, strata: int, others: Sequence[str]) -> None:
-        joined = [name for name in SURPRISALS if name in others]
-        self._opinions = [f"p_{name}" for name in joined]
-        self._surprisals = [column for name in joined for column in SURPRISALS[name]]
+        self._opinions = [f"p_{name}" for name in JOINED if name in others]
         self.calibration = Calibration(strata)
         self.paths = Paths()
-        self.rows = np.zeros((strata, SAMPLE, len(self._surprisals)), dtype=np.float32)
+        self.rows = np.zeros((strata, SAMPLE, len(self._opinions)), dtype=np.float32)
         self._keys = np.full((strata, SAMPLE), np.inf)
         self._worst = np.zeros(strata, dtype=np.int64)
         self._clock = np.zeros(4, dtype=np.int64)
@@ -134,16 +131,18 @@ class Forest:
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
         row among their strangest `ODD_P`)."""
-        odd = (units.select(self._opinions).to_numpy() < ODD_P).sum(axis=1)
+        opinions = units.select(self._opinions).to_numpy()
+        odd = (opinions < ODD_P).sum(axis=1)
         asked = np.flatnonzero(odd >= ODD_OPINIONS)
         scores, p = np.zeros(units.height), np.ones(units.height)
         if asked.size:
-            scores[asked], p[asked] = self._answer(units[asked])
+            scores[asked], p[asked] = self._answer(units[asked], surprise(opinions[asked]))
         return pl.DataFrame({"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)})
 
-    def _answer(self, units: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _answer(
+        self, units: pl.DataFrame, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and p-values of rows that are asked."""
-        vectors = self._vectors(units)
         columns = (units["stratum"].cast(pl.Int64).to_numpy(), units["obs_ts"].to_numpy(), units["teach"].to_numpy())
         scores, p = np.zeros(len(vectors)), np.ones(len(vectors))
         calibrated, start = tuple(self.calibration.arrays().values()), 0
@@ -155,9 +154,6 @@ class Forest:
             if start < len(vectors):
                 self._grow()
         return scores, p
-
-    def _vectors(self, units: pl.DataFrame) -> NDArray[np.float32]:
-        return np.ascontiguousarray(units.select(self._surprisals).to_numpy(), dtype=np.float32)
 
     def _grow(self) -> None:
         held = self.rows[np.isfinite(self._keys)]

@@ -112,7 +112,7 @@ class Fusion:
         self.rates = {(model, b): 0.0 for model, parts in interest.items() for b in range(len(parts))}
         self.asked = dict.fromkeys(self.rates, 0)
         self.cases = {}  # pair -> when it began, lowest rate by model
-        self.judged = 0.0
+        self.judged = self.spoken = 0.0  # rows a day: that made their case stranger; all
         self.last = None
 
     def row(self, opinions, stratum, pair, now, expected=False):
@@ -129,11 +129,18 @@ class Fusion:
         self.cases[pair] = began, together
         stranger = together != case
         fused = max(fusion._OFFSET - math.log(merged(together if stranger else own)), 0.0)
-        p = self.calibrated.p_value(0, fused)
+        self.spoken += 1.0
+        if self.calibrated.scores[0].total < fusion.FEW_CASES:  # a short capture: the smallest rate speaks
+            per_day = max(self.spoken, 1.0)
+            p = min(min(own.values()) / per_day, 1.0)
+        else:
+            per_day = max(self.judged, 1.0)
+            p = self.calibrated.p_value(0, fused)
         if stranger:
             self.judged += 1.0
-            self.calibrated.add(0, fused)
-        return {"fused": fused, "p_value": p, "rows_per_day": max(self.judged, 1.0)}
+            if now - self.calibrated.first >= DAY_US:  # before, all rates are too small
+                self.calibrated.add(0, fused)
+        return {"fused": fused, "p_value": p, "rows_per_day": per_day}
 
     def per_day(self, spoken, stratum, odds):
         """Rows a day that each model would call as strange, out of the attention it gets."""
@@ -154,6 +161,7 @@ class Fusion:
             kept = math.exp(-(now - self.last) / DAY_US)
             self.rates = {group: rate * kept for group, rate in self.rates.items()}
             self.judged *= kept
+            self.spoken *= kept
         self.last = now if self.last is None else max(self.last, now)
 
 

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from detector.score import forest as module
 from detector.score.calibration import MIN_ROWS
-from detector.score.forest import FIRST_ROWS, HALF_LIFE, ODD_P, SAMPLE, TURN, Forest
+from detector.score.forest import FIRST_ROWS, HALF_LIFE, ODD_P, SAMPLE, TURN, Forest, surprise
 from detector.score.table import GUARD_FLOOR, GUARD_P
 from detector.state import snapshot
 
 OTHERS = ("structure", "timing", "credentials", "provenance", "windows")
-WIDTH = 4  # of them look at the row itself
+WIDTH = 4  # of them are joined
 STRATA = 6
 DAY = 86_400_000_000
 START = 1_767_225_600_000_000  # 2026-01-01, µs
 BATCHED = settings(max_examples=6, deadline=None)
-HIGH = 0.08  # p-value that an odd opinion has here
+HIGH = 0.04  # p-value that an odd opinion has here
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,11 +39,8 @@ def model():
 def frame(opinions, days, stratum=None, teach=None):
     """Rows from p-values, shape (n, WIDTH), and times in days since `START`."""
     opinions, days = np.asarray(opinions, dtype=float).reshape(-1, WIDTH), np.asarray(days, dtype=float)
-    nats = -2.0 * np.log(opinions)
     told = {f"p_{name}": opinions[:, place] for place, name in enumerate(OTHERS[:WIDTH])}
-    told |= {"p_windows": np.full(len(days), 1e-9), "windows": np.full(len(days), 20.0)}
-    told |= {"structure_forward": nats[:, 0] / 2, "structure_reverse": nats[:, 0] / 2}
-    told |= {name: nats[:, place] for place, name in enumerate(OTHERS[1:WIDTH], 1)}
+    told |= {"p_windows": np.full(len(days), 1e-9)}
     return pl.DataFrame(told).with_columns(
         stratum=pl.Series(np.zeros(len(days)) if stratum is None else stratum, dtype=pl.Int32),
         obs_ts=pl.Series(START + np.round(days * DAY), dtype=pl.Int64),
@@ -83,13 +80,14 @@ def held(forest, stratum=0):
     """Numbers of the rows in the sample of a stratum, from the opinion that `numbered` hides them in."""
     arrays = forest.arrays()
     kept = arrays["rows"][stratum][np.isfinite(arrays["keys"][stratum])]
-    return np.round(kept[:, 0] * 1000).astype(int)
+    return np.round(kept[:, 0] * 1e4).astype(int)
 
 
 def numbered(count, days=None, **more):
-    """Rows that are all odd in two ways, told apart by their surprisals."""
-    rows = frame(np.tile([HIGH, HIGH, 1.0, 1.0], (count, 1)), np.zeros(count) if days is None else days, **more)
-    return rows.with_columns(structure_forward=np.arange(count) / 1000)
+    """Rows that are all odd in two ways, told apart by how odd."""
+    opinions = np.tile([1.0, HIGH, 1.0, 1.0], (count, 1))
+    opinions[:, 0] = ODD_P * np.exp(-(np.arange(count) + 0.5) / 1e4)
+    return frame(opinions, np.zeros(count) if days is None else days, **more)
 
 
 # --- what must not change its results ---
@@ -144,6 +142,12 @@ def test_only_rows_that_are_odd_in_two_ways_are_asked_and_teach():
     assert 0.0 < asked["forest"][0] < module.STRETCH
 
 
+def test_what_is_ordinary_is_all_the_same_to_the_trees():
+    """One-sided: nothing tells a p-value of 1 from one of `ODD_P`."""
+    assert surprise(np.array([[1.0, 0.5, ODD_P]])).tolist() == [[0.0, 0.0, 0.0]]
+    assert surprise(np.array([[ODD_P / np.e]]))[0, 0] == pytest.approx(1.0)
+
+
 def test_models_that_are_not_in_the_run_are_not_missed():
     forest = Forest(STRATA, ("structure",))
     told = scored(forest, life(500, seed=4))
@@ -157,7 +161,7 @@ def test_a_combination_never_seen_is_strange_though_each_opinion_is_common():
     """Life has rows odd in new and late, others in account and provenance; one odd in new and account is neither."""
     forest = model()
     scored(forest, life(6000, seed=5, strata=1))
-    for h in (0.03, 0.02, 0.01):
+    for h in (0.02, 0.01, 0.005):
         usual = _p(forest, [h, h, 1, 1]), _p(forest, [1, 1, h, h])
         crossed, all_four = _p(forest, [h, 1, h, 1]), _p(forest, [h] * 4)
         assert all_four < crossed < min(usual) / 3
@@ -173,8 +177,8 @@ def test_more_surprise_is_hardly_ever_less_strange():
     rows = life(4000, seed=6)
     forest = model()
     scored(forest, rows)
-    odd = rows.select(f"p_{name}" for name in OTHERS[:WIDTH]).to_numpy() < ODD_P
-    vectors = forest._vectors(rows.filter(pl.Series(odd.sum(axis=1) >= 2)))
+    opinions = rows.select(f"p_{name}" for name in OTHERS[:WIDTH]).to_numpy()
+    vectors = surprise(opinions[(opinions < ODD_P).sum(axis=1) >= 2])
     before = forest.paths.score(vectors)
     for nats in (0.5, 1.0, 3.0):
         after = forest.paths.score(vectors + np.float32(nats))
