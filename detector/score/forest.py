@@ -1,4 +1,4 @@
-"""Forest: is this combination of surprises itself unusual?
+"""Forest: are so many surprises at once, so far out, themselves unusual?
 
 Each other model looks at one thing. A connection that is a little new, at an hour that is a little late, by an account
 that is a little out of place is nothing to any of them; together they may never have been. An isolation forest (Liu,
@@ -9,7 +9,8 @@ each of `JOINED` was, never the flow itself::
 
 An isolation forest cares for both sides: what is unusually ordinary is set apart too. Here all that is ordinary is 0,
 and only rows are asked, and only such rows teach, that at least `ODD_OPINIONS` models count among the strangest
-`ODD_P`. That is also what makes a combination, and what keeps the cost to the rows that are news.
+`ODD_P`. That is also what makes a combination, and what keeps the cost to the rows that are news. Splits are along one
+opinion at a time, so how many came together and how far counts more than which.
 
 The sample: of each stratum the `SAMPLE` rows with the smallest ``ln(-ln u) - ln w - g ln 2 / H``, ``u`` a hash of the
 row's number, ``w`` its weight (`table.guard`: what looks like an attack enters seldom), ``g`` the forests so far. That
@@ -106,7 +107,8 @@ def walk(
 
 def surprise(opinions: NDArray[np.float64]) -> NDArray[np.float32]:
     """What the trees see of p-values: nats beyond `ODD_P`, same shape."""
-    return np.maximum(np.log(ODD_P) - np.log(opinions), 0.0).astype(np.float32)
+    beyond: NDArray[np.float64] = np.maximum(np.log(ODD_P) - np.log(opinions), 0.0)
+    return beyond.astype(np.float32)
 
 
 class Forest:

@@ -40,7 +40,7 @@ ATTENTION: Final = {
     "fanout": (1.0, 1.0, 1.0, 1.0, 1.0),
     "windows": (0.2, 0.2, 0.2, 0.4, 0.4),
     "drip": (0.1, 0.1, 0.1, 0.1, 0.1),
-    "forest": (4.0, 4.0, 4.0, 16.0, 16.0),
+    "forest": (2.0, 2.0, 2.0, 8.0, 8.0),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
