@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from detector.score import fusion
 from detector.score.budget import P_CUT, Budget
-from detector.score.calibration import MIN_ROWS
 from detector.score.fusion import COLUMNS, EXPONENT, Fusion
 from tests.score import reference_models
 from tests.score.frames import same_state
@@ -183,11 +182,14 @@ def test_merged_p_values_are_calibrated_though_models_agree():
         assert np.mean(settled <= level) <= 1.1 * level + noise, level
 
 
-def test_nothing_is_strange_while_there_is_too_little_history():
-    frame = table(dict.fromkeys(INTEREST, [0.5] * (MIN_ROWS - 1) + [1e-9, 1e-9]))
-    found = judged(model(), frame)["p_value"]
-    assert set(found[:MIN_ROWS]) == {1.0}
-    assert found[-1] < 1.0
+def test_until_there_are_cases_to_compare_with_the_smallest_rate_speaks():
+    """Over all rows: in a capture of minutes one in a billion is worth a look, and one in two is not."""
+    p_values = [0.5] * 9 + [1e-9]
+    found = judged(model(), table(dict.fromkeys(INTEREST, p_values)))
+    assert found["p_value"][:9].min() > 0.5
+    rarest = 1e-9 * 10 / (6 / 9)  # the tenth row of the model that gets six of nine parts of the attention
+    assert found["p_value"][9] == pytest.approx(rarest / 10, rel=1e-9)
+    assert found["rows_per_day"][9] == 10.0
 
 
 # --- cases ---
@@ -208,12 +210,13 @@ def test_what_two_hosts_do_within_an_hour_is_one_move():
 
 
 def test_what_adds_nothing_to_its_case_is_judged_by_itself_and_not_learned():
-    """A tail of ordinary rows behind one strange row is no tail of strange rows."""
-    tail = [(minute, {"one": 0.9}) for minute in range(1, 50)]
+    """A tail of ordinary rows behind one strange row is no tail of strange rows. The first day is not learned."""
+    first, strange = (0, {"one": 0.5}), (1500, {"one": 1e-6})
+    tail = [(minute, {"one": 0.9}) for minute in range(1501, 1550)]
     loud, quiet = model(), model()
-    found = judged(loud, acts((0, {"one": 1e-6}), *tail))
-    judged(quiet, acts((0, {"one": 1e-6})))
-    assert found["fused"][1:].max() < found["fused"][0] - 5
+    found = judged(loud, acts(first, strange, *tail))
+    judged(quiet, acts(first, strange))
+    assert found["fused"][2:].max() < found["fused"][1] - 5
     assert loud.calibration.totals[0] == quiet.calibration.totals[0] == 1.0
 
 
