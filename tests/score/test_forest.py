@@ -245,13 +245,11 @@ def test_a_rare_kind_is_not_crowded_out():
     assert held(forest, 0).size == SAMPLE
 
 
-def test_each_row_has_the_same_chance():
-    """Means of 512 of 20,000 numbers without replacement; and nobody is there twice."""
+def test_the_sample_is_those_with_the_smallest_keys():
     forest = model()
     scored(forest, numbered(20_000, teach=np.ones(20_000)))
-    kept = held(forest)
-    assert np.unique(kept).size == SAMPLE
-    assert np.mean(kept) == pytest.approx(10_000, abs=4 * 20_000 / np.sqrt(12 * SAMPLE))
+    keys = [module._key(1 + number, 1.0, 0 if number < FIRST_ROWS else 1) for number in range(20_000)]
+    assert np.array_equal(np.sort(held(forest)), np.sort(np.argsort(keys)[:SAMPLE]))
 
 
 def test_what_looks_like_an_attack_seldom_enters():
