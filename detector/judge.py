@@ -14,6 +14,7 @@ from detector.correlate.entities import Entities
 from detector.correlate.incidents import chained, incidents
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
+from detector.score.fusion import SMALLEST_P
 
 _REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
 YOUNG_DAYS: Final = 2.0
@@ -119,7 +120,7 @@ class Judge:
             background = Background(hops, row["hosts"])
             young = max(1.0, YOUNG_DAYS / max(row["history"], _INSTANT))
             hop = self.chains.add(found, row["ts"], expected * young, background)
-            by_chance = self.chains.news(hop) * young
+            by_chance = max(self.chains.news(hop) * young, SMALLEST_P * rate)
             if by_chance < expected:
                 expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
         self.entities.add(found, row, expected, self.budget.findings_per_day(rate))

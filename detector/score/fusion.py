@@ -40,6 +40,8 @@ EXPECTED_ODDS: Final = 20.0
 as those of a crossing that nobody declared (`features.units.CROSSING_BONUS`), the other way."""
 FEW_CASES: Final = 200.0
 """Until so many were learned the row's smallest rate speaks, over all rows: a capture of minutes has few cases."""
+SMALLEST_P: Final = 1e-300
+"""A tail far beyond all that was seen would become 0, which has no logarithm."""
 _OFFSET: Final = 16.0  # nats; rates up to e^16 a day keep a place of their own in the histogram
 COLUMNS: Final = ("fused", "p_value", "rows_per_day")
 """-ln R plus a constant; p-value; rows in the last day that made their case stranger, exponential window. A row that
@@ -94,6 +96,7 @@ def _conclude(out: Any, stranger: Any, rarest: Any, counts: Any, now: Any, calib
     else:
         out[2] = max(counts[0], 1.0)
         out[1] = calibration.p_value(trees, totals, tails, 0, out[0])
+    out[1] = max(out[1], SMALLEST_P)
     if stranger:
         counts[0] += 1.0
         if now - clock[0] >= DAY_US:
