@@ -156,8 +156,10 @@ class Chains:
         its chain less likely."""
         if hop.length == 1:
             return math.inf
-        before = self.path(hop)[-2]
-        return hop.chance if hop.chance < before.chance else math.inf
+        trail = self.path(hop)
+        if len(trail) == 1:  # what came before was forgotten meanwhile
+            return math.inf
+        return hop.chance if hop.chance < trail[-2].chance else math.inf
 
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
