@@ -58,10 +58,12 @@ class Judge:
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
-        ``p_value`` becomes that of the chain they continue when that is smaller."""
+        ``p_value`` becomes that of the chain they continue when that is smaller. Without the operations model no act
+        is a first one."""
         per_day = pl.col("rows_per_day")
         wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
-        certain = pl.col("first_act") & (pl.col("history") >= KNOWN_DAYS)
+        first_act = pl.col("first_act") if "first_act" in scored.columns else pl.lit(False)
+        certain = first_act & (pl.col("history") >= KNOWN_DAYS)
         strange = ((pl.col("p_value") * per_day <= wanted) | certain) & ~pl.col("resp_group") & ~pl.col("teach")
         scored = scored.with_columns(finding=strange)
         if not scored["finding"].any():
@@ -111,7 +113,7 @@ class Judge:
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
         expected = row["p_value"] * rate  # such findings a day when nothing is wrong
-        certain = row["first_act"] and row["history"] >= KNOWN_DAYS
+        certain = row.get("first_act", False) and row["history"] >= KNOWN_DAYS
         if certain and expected > FIRST_ACTS_PER_DAY:
             expected = FIRST_ACTS_PER_DAY
             found = rated(found, expected / rate)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.alerts.model import to_json
-from detector.config import Settings
+from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.judge import _MAX_FINDINGS, KNOWN_DAYS, YOUNG_DAYS, Judge
 from detector.score.budget import FINDINGS_PER_ALERT, HOPS_PER_ALERT, P_CUT
@@ -27,12 +27,12 @@ def act(hour, src, dst, p, service="rdp", **more):
     return row(hour, src, dst, service, **more), said
 
 
-def scored(acts):
+def scored(acts, models=MODELS):
     """Rows as the scorer leaves them, with these numbers."""
     if not acts:
         return scored([act(0, desk(0), desk(1), DULL)]).clear()
-    frame = Engine(Settings(), PLANT).scorer.score(units([one for one, _ in acts]))
-    told = {name: [said[name] for _, said in acts] for name in acts[0][1]}
+    frame = Engine(Settings(models=models), PLANT).scorer.score(units([one for one, _ in acts]))
+    told = {name: [said[name] for _, said in acts] for name in acts[0][1] if name != "first_act" or models}
     return frame.with_columns(pl.Series(name, values, strict=True) for name, values in told.items())
 
 
@@ -85,6 +85,15 @@ def test_a_first_act_on_a_controller_is_an_alert_however_likely():
         one = judge()
         found = judged(one, [act(0, station(0), controller(0), DULL, history=history, **write)])
         assert found["finding"][0] == bool(one.alerts) == expected
+
+
+def test_without_the_operations_model_no_act_is_a_first_one():
+    one = judge()
+    rows = [act(0, station(0), controller(0), DULL, "modbus", operation="WRITE_SINGLE_COIL"), *path(CERTAIN)]
+    found = one.judge(scored(rows, models=()))
+    assert found["finding"].to_list() == [False, True, True, True, True]
+    assert len(one.alerts) == len(PATH)
+    assert one.incidents()
 
 
 def test_without_findings_nothing_happens():

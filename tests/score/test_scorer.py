@@ -10,21 +10,14 @@ from hypothesis import strategies as st
 from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.features.units import ATTEMPT_KIND
+from detector.score.forest import JOINED
 from detector.score.phases import PHASES
 from tests.score.frames import PLANT, desk, life, row, same_state, scored, server, units
 
 ROWS = 700
-NO_FIRST_ACT = pytest.mark.xfail(
-    strict=True,
-    raises=pl.exceptions.ColumnNotFoundError,
-    reason="the judge reads `first_act`, which only `operations` gives: an engine without that model does not start",
-)
-NEEDS = {"windows": ("timing",)}  # it counts the times that timing finds unusual
-SUBSETS = [
-    pytest.param((*NEEDS.get(name, ()), name), marks=() if name == "operations" else NO_FIRST_ACT, id=name)
-    for name in MODELS
-]
-SUBSETS.append(pytest.param((), marks=NO_FIRST_ACT, id="structure"))
+NEEDS = {"forest": JOINED[1:]}  # it sees what they say; structure is always there
+SUBSETS = [pytest.param((*NEEDS.get(name, ()), name), id=name) for name in MODELS]
+SUBSETS.append(pytest.param((), id="structure"))
 FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 
 
