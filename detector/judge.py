@@ -22,7 +22,7 @@ YOUNG_DAYS: Final = 2.0
 _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
-_MAX_FINDINGS: Final = 16  # of one case that are kept
+_MAX_FINDINGS: Final = 16  # of one case that are kept: the strongest, and the one that made it an alert
 KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
 
 FIRST_ACTS_PER_DAY: Final = 0.5
@@ -35,8 +35,16 @@ class Case:
     """What was found between two hosts within an hour; one alert at most."""
 
     began: int
-    findings: list[Alert] = field(default_factory=list)
+    findings: list[Alert] = field(default_factory=list)  # in order of arrival
     alert: int | None = None  # its place among the alerts
+
+    def add(self, found: Alert, opened: str | None) -> None:
+        """Keep a finding; beyond `_MAX_FINDINGS` the weakest goes, the last of equals. Never the one whose id the
+        alert has (``opened``): its time and its evidence are the alert's."""
+        self.findings.append(found)
+        if len(self.findings) > _MAX_FINDINGS:
+            order = [(one.alert_id != opened, one.p_value, place) for place, one in enumerate(self.findings)]
+            del self.findings[max(order)[-1]]
 
 
 class Judge:
@@ -108,7 +116,7 @@ class Judge:
 
     def _finding(self, row: dict[str, Any]) -> float:
         """Takes one finding; returns its p-value in the light of the chain it continues."""
-        rate, now = row["rows_per_day"], row["obs_ts"]
+        rate = row["rows_per_day"]
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
@@ -126,16 +134,24 @@ class Judge:
             if by_chance < expected:
                 expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
         self.entities.add(found, row, expected, self.budget.findings_per_day(rate))
-        case = self._case(found, row["ts"])
-        case.findings = [*case.findings, found][:_MAX_FINDINGS]
-        if case.alert is not None:
-            self.alerts[case.alert] = joined(self.alerts[case.alert][0], case.findings), self.alerts[case.alert][1]
-        elif not self._repeats(found, now) and self.budget.alerts(expected, rate, now, certain=certain):
-            case.alert = len(self.alerts)
-            self.alerts.append((joined(found, case.findings), row["ts"]))
-        if case.alert is not None:
-            self._alerted[_act_key(found)] = now
+        self._tell(found, row, expected, certain=certain)
         return found.p_value
+
+    def _tell(self, found: Alert, row: dict[str, Any], expected: float, *, certain: bool) -> None:
+        """Adds the finding to its case; opens the case's alert, or adds to it."""
+        rate, now = row["rows_per_day"], row["obs_ts"]
+        case = self._case(found, row["ts"])
+        opens = case.alert is None and not self._repeats(found, now)
+        if opens and self.budget.alerts(expected, rate, now, certain=certain):
+            case.alert = len(self.alerts)
+            self.alerts.append((found, row["ts"]))
+        if case.alert is None:
+            case.add(found, None)
+        else:
+            opened, ts = self.alerts[case.alert]
+            case.add(found, opened.alert_id)
+            self.alerts[case.alert] = joined(opened, case.findings), ts
+            self._alerted[_act_key(found)] = now
 
     def _case(self, found: Alert, ts: int) -> Case:
         """The open case of the two hosts, or a new one."""

@@ -152,7 +152,6 @@ def test_both_directions_and_other_pairs_are_other_cases():
     assert [(found.src, found.dst) for found, _ in one.alerts] == pairs
 
 
-@pytest.mark.xfail(strict=True, reason="a case keeps its first findings: the worst act behind them is not told")
 def test_a_case_tells_its_worst_act_however_much_came_before():
     """An intruder who makes noise first must not hide what follows in the same hour."""
     noise = [act(1 + n / 100, desk(0), server(0), STRANGE) for n in range(_MAX_FINDINGS + 1)]
@@ -162,6 +161,27 @@ def test_a_case_tells_its_worst_act_however_much_came_before():
     [found] = one.final_alerts()
     assert "T1569.002" in found.techniques
     assert found.p_value < STRANGE
+
+
+def test_a_case_keeps_its_strongest_findings_and_the_one_that_opened_its_alert():
+    """In order of arrival, of equals the first; the alert has the evidence of the time it names."""
+    strengths = [STRANGE, *[STRANGE / 2] * 4, *[STRANGE / 4] * _MAX_FINDINGS]
+    one = judge()
+    judged(one, [act(1 + n / 100, desk(0), server(0), p, uid=f"C{n}") for n, p in enumerate(strengths)])
+    [found] = one.final_alerts()
+    assert found.evidence == ("C0", *(f"C{n}" for n in range(5, 4 + _MAX_FINDINGS)))
+
+
+def test_what_opens_an_alert_is_in_it_however_strong_the_findings_before():
+    """They are of an act that was told this day, so the case is no alert until something else comes."""
+    told_before = act(1, desk(0), server(0), CERTAIN)
+    repeats = [act(3 + n / 100, desk(0), server(0), CERTAIN, uid=f"C{n}") for n in range(_MAX_FINDINGS)]
+    other = act(3.5, desk(0), server(0), STRANGE, "dce_rpc", operation="svcctl::CreateServiceW", uid="other")
+    one = judge()
+    judged(one, [told_before, *repeats, other])
+    found = one.final_alerts()[-1]
+    assert "other" in found.evidence
+    assert "T1569.002" in found.techniques
 
 
 # --- chains ---
