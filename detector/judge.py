@@ -151,7 +151,7 @@ class Judge:
             opened, ts = self.alerts[case.alert]
             case.add(found, opened.alert_id)
             self.alerts[case.alert] = joined(opened, case.findings), ts
-            self._alerted[_act_key(found)] = now
+            self._remember(found, now)
 
     def _case(self, found: Alert, ts: int) -> Case:
         """The open case of the two hosts, or a new one."""
@@ -166,10 +166,17 @@ class Judge:
         return self._cases[pair]
 
     def _repeats(self, found: Alert, now: int) -> bool:
-        """Whether the same act was in an alert within a day."""
-        while len(self._alerted) > _MAX_REPEATS:
+        """Whether the same act was in an alert within a day, before or (rows may be late) after."""
+        told = self._alerted.get(_act_key(found))
+        return told is not None and abs(now - told) < _REPEAT_US
+
+    def _remember(self, found: Alert, now: int) -> None:
+        """The act is in an alert. What was told longest ago is first in the dictionary, and goes after a day."""
+        key = _act_key(found)
+        self._alerted.pop(key, None)
+        self._alerted[key] = now
+        while len(self._alerted) > _MAX_REPEATS or abs(now - next(iter(self._alerted.values()))) >= _REPEAT_US:
             del self._alerted[next(iter(self._alerted))]
-        return self._alerted.get(_act_key(found), now - _REPEAT_US) > now - _REPEAT_US
 
 
 SWEEPS: Final = frozenset({"T1046", "T0846", "T1018"})

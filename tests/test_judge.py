@@ -145,6 +145,20 @@ def test_an_hour_later_it_is_another_case_but_the_same_act_is_told_once_a_day():
     assert len(one.alerts) == 3
 
 
+def test_acts_that_were_told_are_forgotten_after_a_day():
+    """In order of the last time they were told; a row dated years ahead neither stays nor stands in the way."""
+    one = judge(alerts_per_day=1000)
+    ahead = act(24 * 365 * 74, desk(8), server(8), CERTAIN)
+    judged(one, [act(hour, desk(number), server(number), CERTAIN) for number, hour in enumerate((1, 2, 3, 4))])
+    judged(one, [act(1.5, desk(0), server(0), CERTAIN)])  # of the same case: the last time it was told
+    assert [src for src, *_ in one.state()["alerted"]] == [desk(number) for number in (1, 2, 3, 0)]
+    judged(one, [act(26.2, desk(5), server(5), CERTAIN)])
+    assert [src for src, *_ in one.state()["alerted"]] == [desk(number) for number in (2, 3, 0, 5)]
+    judged(one, [ahead, act(27, desk(6), server(6), CERTAIN), act(28, desk(8), server(8), CERTAIN)])
+    assert [src for src, *_ in one.state()["alerted"]] == [desk(6), desk(8)]
+    assert len([found for found in one.final_alerts() if found.src == desk(8)]) == 2
+
+
 def test_both_directions_and_other_pairs_are_other_cases():
     one = judge()
     pairs = [(desk(0), desk(1)), (desk(1), desk(0)), (desk(2), desk(1)), (desk(3), desk(4))]
