@@ -14,6 +14,7 @@ _BITS: Final = 1 / math.log(2)
 _TEXT_LIMIT: Final = 200  # characters of a log string quoted in a reason
 _SWEEP_TARGETS: Final = 10  # distinct ones of one source in ten minutes before it is called a sweep
 _SWEEP_NATS: Final = math.log(100)  # of surprise; what comes in one of a hundred windows is a habit
+_MOST_ROWS: Final = 1e15  # no history has so many: a rarer p-value is a tail's guess, and its digits say nothing
 _CONTROL_LEVEL: Final = 2.0  # Purdue levels up to supervisory control: who looks there looks for controllers
 
 
@@ -175,4 +176,6 @@ def _count(value: float) -> str:
 
 
 def _one_in(p: float) -> str:
+    if p < 1 / _MOST_ROWS:
+        return f"more than {_MOST_ROWS:,.0f}"
     return f"{float(f'{1 / p:.2g}'):,.0f}"

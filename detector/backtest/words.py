@@ -11,6 +11,7 @@ from detector.assets.hosts import OUTSIDE
 
 _WHOLE: Final = 1000  # from here on fractions say nothing
 _HUGE: Final = 1e9  # from here on people count in powers of ten
+_LEAST: Final = 1e-300  # a p-value below is an underflow
 MINUTE_US: Final = 60_000_000
 DAY_MINUTES: Final = 1440
 
@@ -51,7 +52,7 @@ def one_in(p: float) -> str:
     >>> one_in(8.3e-5)
     '1 in 12,000'
     """
-    if not 0 < p < 1:
+    if not _LEAST < p < 1:
         return "1 in 1" if p >= 1 else "beyond measure"
     rarity = float(f"{1 / p:.2g}")
     if rarity < _HUGE:

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from detector.alerts.explain import alert, techniques
+from detector.score.fusion import SMALLEST_P
 
 ROW = {
     "orig_h": "192.0.2.10", "resp_h": "192.0.2.20", "orig_p": 50123, "resp_p": 445, "service": "smb", "operation": None,
@@ -37,6 +38,14 @@ def test_how_rare_it_is_taken_together_is_the_p_value():
     assert "taken together, 1 in 100,000 rows is as strange" in text
     assert (found.p_value, found.score) == (1e-5, 5.0)
     assert "1 in 1 rows" in said(p_value=1.0)[1]
+
+
+@pytest.mark.parametrize("p", [0.0, 5e-324, 1e-300, 1e-16])
+def test_what_is_rarer_than_any_history_can_tell_has_no_digits(p):
+    """A tail's p-value underflows; a division by it must not."""
+    _, text = said(p_value=max(p, SMALLEST_P), p_timing=p, hour_seen=0.0)
+    assert text.count("1 in more than 1,000,000,000,000,000 ") == 2
+    assert "1 in 100,000,000,000,000 rows" in said(p_value=1e-14)[1]
 
 
 @pytest.mark.parametrize(("seen", "count"), [(7.3, "7"), (0.1, "less than 1"), (0.6, "1")])
