@@ -73,6 +73,15 @@ class Settings(BaseModel):
         """The environment has them with commas between."""
         return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
+    @field_validator("models")
+    @classmethod
+    def _in_order(cls, names: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
+        """As they run, whatever the order they are named in: the same settings are equal."""
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return tuple(name for name in MODELS if name in names)
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from detector.config import ENVIRONMENT_PREFIX, Settings, load_settings
+from detector.config import ENVIRONMENT_PREFIX, MODELS, Settings, load_settings
+from detector.engine import Engine
 from detector.errors import ConfigError
 
 
@@ -82,6 +83,26 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
         with pytest.raises(ConfigError, match="cannot be read") as caught:
             load_settings(path)
         assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("names", [["forest", "timing"], ["timing", "forest"], "forest, timing"])
+def test_models_are_in_the_order_they_run_in(names, monkeypatch):
+    """However they are named: what was learned with the same models can be gone on from."""
+    named = load_settings(None, {"models": names})
+    assert named.models == ("timing", "forest")
+    assert named == Settings(models=("timing", "forest"))
+    engines = [Engine(Settings(models=models)) for models in (("forest", "timing"), ("timing", "forest"))]
+    engines[0].restore(engines[1].snapshot())
+    assert Settings(models=MODELS[::-1]) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["timing", "drip", "timing"], "named twice: timing"), (["tming"], "'timing'")]
+)
+def test_models_named_twice_or_wrongly_are_errors(names, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(None, {"models": names})
+    assert caught.value.key.startswith("models")
 
 
 def test_a_wrong_variable_of_the_environment_names_its_key(monkeypatch):
