@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.score.calibration import APART_US, MIN_ROWS
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 
@@ -78,24 +79,30 @@ def walk(
     table: Any,
     used: Any,
     max_entries: Any,
-    began: Any,
+    clock: Any,
     start: Any,
     stop: Any,
     out: Any,
 ) -> Any:
     """Phases of both ends of each row, as they were when it came; returns the row at which the table is full, or
-    ``stop``."""
+    ``stop``.
+
+    ``clock`` = when the history began, its last row (µs), rows so far. As in `calibration.fade` a few rows far before
+    the rest (a sensor that dates records 1970) are no history: it begins again behind them.
+    """
     orig, resp, times = columns
     cells = table[1]
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         now = times[row]
-        if began[0] == 0:
-            began[0] = now
+        if clock[2] == 0 or (clock[2] < MIN_ROWS and now - clock[1] > APART_US):
+            clock[0], clock[1] = now, now
+        clock[1] = max(clock[1], now)
+        clock[2] += 1
         for end in range(2):
             slot = _meet(table, used, orig[row] if end == 0 else resp[row], now)
-            out[row, end] = phase_of(now - cells[slot, 0], cells[slot, 1], now - began[0])
+            out[row, end] = phase_of(now - cells[slot, 0], cells[slot, 1], now - clock[0])
     return stop
 
 
@@ -108,7 +115,7 @@ class Phases:
 
     def __init__(self, max_entries: int) -> None:
         self.hosts = Counts(max_entries)
-        self._began = np.zeros(1, dtype=np.int64)
+        self._clock = np.zeros(3, dtype=np.int64)
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``orig_phase`` and ``resp_phase``, indexes of `PHASES`."""
@@ -119,7 +126,7 @@ class Phases:
             units.height,
             _NEW_ENTRIES,
             lambda start, stop, table: walk(
-                columns, table, hosts.used, hosts.max_entries, self._began, start, stop, out
+                columns, table, hosts.used, hosts.max_entries, self._clock, start, stop, out
             ),
         )
         return pl.DataFrame({"orig_phase": out[:, 0], "resp_phase": out[:, 1]})
@@ -129,14 +136,14 @@ class Phases:
         protecting (0 to 1) and ``silent`` (µs since the hour it was last counted in)."""
         out = np.empty((hosts.size, 3))
         table = self.hosts.keys, self.hosts.cells, self.hosts.last
-        _look_up(table, hosts, now, now - self._began[0], out)
+        _look_up(table, hosts, now, now - self._clock[0], out)
         return pl.DataFrame({"phase": out[:, 0].astype(np.int64), "progress": out[:, 1], "silent": out[:, 2]})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        return {**self.hosts.arrays(), "began": self._began}
+        return {**self.hosts.arrays(), "clock": self._clock}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
-        self.hosts.load({name: array for name, array in arrays.items() if name != "began"})
-        self._began[:] = arrays["began"]
+        self.hosts.load({name: array for name, array in arrays.items() if name != "clock"})
+        self._clock[:] = arrays["clock"]

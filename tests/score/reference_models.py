@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from detector.score import fusion, phases
+from detector.score import calibration, fusion, phases
 from tests.score.reference import DAY_US, HOUR_US, Calibrated, Fading, guard, pitman_yor, table
 
 
@@ -84,10 +84,14 @@ class Phases:
 
     def __init__(self):
         self.hosts = {}  # first seen, hours, start of the hour counted last
+        self.times = []
         self.began = None
 
     def row(self, orig, resp, now):
-        self.began = now if self.began is None else self.began
+        few = len(self.times) < calibration.MIN_ROWS
+        if not self.times or (few and now - max(self.times) > calibration.APART_US):
+            self.began = now
+        self.times.append(now)
         return self.meet(orig, now), self.meet(resp, now)
 
     def meet(self, host, now):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.score.calibration import APART_US, MIN_ROWS
 from detector.score.phases import ACTIVE_HOURS, LEARNING_US, PHASES, SHADOW_US, YOUNG_SHARE, Phases
 from tests.score import reference_models
 from tests.score.frames import desk, enriched, row, same_state, scored, server
@@ -13,6 +14,7 @@ from tests.score.reference import HOUR_US
 
 LEARNING, SHADOW, PROTECTING = range(len(PHASES))
 LEARNING_HOURS, SHADOW_HOURS = LEARNING_US / HOUR_US, SHADOW_US / HOUR_US
+APART_HOURS = APART_US / HOUR_US
 OLD = 30 * 24.0  # hours of history in which nobody is young
 assert OLD > YOUNG_SHARE * SHADOW_HOURS
 
@@ -88,7 +90,7 @@ def test_both_ends_have_phases():
 def meetings(draw, max_size=80):
     """Hosts that come and go, with gaps from nothing to weeks; time never runs far backwards."""
     hosts = st.integers(0, 5)
-    steps = st.sampled_from([0.0, 0.2, 1.0, 1.0, 5.0, 26.0, 80.0, 400.0, -0.5])
+    steps = st.sampled_from([0.0, 0.2, 1.0, 1.0, 5.0, 26.0, 80.0, 400.0, APART_HOURS + 1, -0.5])
     hour, rows = 1.0, []
     for _ in range(draw(st.integers(1, max_size))):
         hour = max(hour + draw(steps), 0.5)
@@ -173,10 +175,27 @@ def test_what_was_learned_survives_a_snapshot():
     assert same_state(model, restored)
 
 
-@pytest.mark.xfail(strict=True, reason="one row dated 1970 makes every host of the first days a newcomer")
-def test_a_row_dated_1970_does_not_make_a_young_history_old():
-    """As for the calibration (`test_structure`): what lies years before the rest is no history."""
-    rows = uses(np.arange(0, 4, 0.25), 1)
-    misdated = {**row(0, desk(8), server(8)), "ts": 1, "obs_ts": 1}
-    found = scored(phases(), [misdated, *rows])
-    assert set(found["orig_phase"][1:]) == {PROTECTING}
+def with_misdated(count):
+    """A few rows dated 1970, then the first four hours of a network."""
+    misdated = [{**row(0, desk(8), server(8)), "ts": 1 + number, "obs_ts": 1 + number} for number in range(count)]
+    return [*misdated, *uses(np.arange(0, 4, 0.25), 1)]
+
+
+@pytest.mark.parametrize(("count", "phase"), [(1, PROTECTING), (MIN_ROWS - 1, PROTECTING), (MIN_ROWS, LEARNING)])
+def test_rows_dated_1970_do_not_make_a_young_history_old(count, phase):
+    """As for the calibration (`test_structure`): what lies years before the rest is no history, unless it is much."""
+    found = scored(phases(), with_misdated(count))
+    assert set(found["orig_phase"][count:]) == {phase}
+
+
+@given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=4))
+@settings(max_examples=20)
+def test_misdated_rows_are_forgotten_whatever_the_batches_and_across_a_snapshot(place, cuts):
+    frame = enriched(with_misdated(3))
+    place = min(place, frame.height)
+    one, many, restored = phases(), phases(), phases()
+    expected = scored(one, frame)
+    before = scored(many, frame[:place], [min(cut, place) for cut in cuts])
+    restored.load({name: array.copy() for name, array in many.arrays().items()})
+    assert before.vstack(scored(restored, frame[place:])).equals(expected)
+    assert same_state(one, restored)
