@@ -4,6 +4,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from detector.backtest.labels import load_labels, parse_time
 from detector.backtest.run import Tally
 from detector.backtest.spool import Spool
 from detector.config import Settings
+from detector.engine import Engine
 from detector.errors import UnreadableInput
 from tests.scenarios.world import concatenated, decoded, lines_by_log, plant_of, run, simulated, written
 
@@ -50,7 +52,7 @@ def test_the_summary_is_the_result(done, world):
     assert summary["alerts"]["per_day"] == pytest.approx(
         len(done.alerts) / max(summary["time"]["judged_days"], 1), abs=0.01
     )
-    assert summary["state"]["evicted"] == 0
+    assert (summary["state"]["evicted"], summary["state"]["evicted_from"]) == (0, [])
     assert summary["state"]["entries"] > 1000
 
 
@@ -188,12 +190,33 @@ def test_an_empty_tally_has_no_times():
     assert (tally.first, tally.last, tally.new_edges, tally.top_edges) == (None, None, 0, None)
 
 
+def test_whatever_any_table_dropped_is_in_the_summary():
+    """Tables of models, of what a model keeps beside, of newer ones: by the count that a snapshot has of each."""
+    engine = Engine(Settings())
+    arrays = engine.scorer.arrays()
+    dropped = [name for name in arrays if name.endswith(("evicted", "forgotten"))]
+    assert {"phases.evicted", "windows.counts.evicted", "drip.days.forgotten", "fusion.cases.evicted"} <= set(dropped)
+    for number, name in enumerate(dropped, 1):
+        arrays[name] = np.array([number])
+    engine.scorer.load(arrays)
+    engine.flow_twins.seen.evicted = 1000
+    state = module._state(engine)
+    counts = {part["table"]: part["count"] for part in state["evicted_from"]}
+    assert counts == {name.rpartition(".")[0]: number for number, name in enumerate(dropped, 1)} | {"flow_twins": 1000}
+    assert state["evicted"] == sum(counts.values())
+    assert module._state(Engine(Settings())) == {"entries": 0, "evicted": 0, "evicted_from": []}
+
+
 def test_a_bound_too_small_evicts_and_says_so(world, tmp_path):
     """A table of a thousand entries is not enough for a plant; memory stays bounded and the counter tells."""
     day = [world.zeek_dir / "2026-03-02"]
     small = run(day, tmp_path / "small", Settings(max_entries=1000, max_seen=1000), plant=plant_of(world))
-    assert small.summary["state"]["evicted"] > 0
-    assert small.summary["state"]["entries"] <= 1000 + 20
+    state = small.summary["state"]
+    assert state["entries"] <= 1000 + 20
+    counts = {part["table"]: part["count"] for part in state["evicted_from"]}
+    assert state["evicted"] == sum(counts.values())
+    assert min(counts.values()) > 0
+    assert {"structure.counts", "timing.counts", "flow_twins", "operation_twins"} <= set(counts)
     again = run(
         day, tmp_path / "again", Settings(max_entries=1000, max_seen=1000, batch_rows=777), plant=plant_of(world)
     )
