@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from detector.alerts.attack import named
-from detector.alerts.model import SCORE_DIGITS, Alert, content_id, iso, rounded_p, severity
+from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, content_id, iso, rounded_p, severity
 from detector.alerts.opinions import opinions
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         kind=kind,
         score=round(-math.log10(p), SCORE_DIGITS),
         p_value=rounded_p(p),
-        severity=severity(p, row["consequence"], chained=False),
+        severity=severity(p, row["consequence"]),
         techniques=techniques(row, kind),
         reasons=tuple(_reasons(row, kind, place, act)),
         incident_id=None,
@@ -73,14 +73,13 @@ def joined(opened: Alert, findings: Sequence[Alert]) -> Alert:
     """One alert for all that was found of a case: it keeps the id and the time it was opened with, and takes the
     numbers of its strongest finding and the techniques, accounts and evidence of all."""
     strongest = min(findings, key=lambda found: found.p_value)
-    severities = ("low", "medium", "high", "critical")
     others = dict.fromkeys(_act(found) for found in findings if _act(found) != _act(strongest))
     also = (f"within the hour also: {', '.join(others)}",) if others else ()
     return replace(
         strongest,
         alert_id=opened.alert_id,
         ts=opened.ts,
-        severity=max((found.severity for found in findings), key=severities.index),
+        severity=max((found.severity for found in findings), key=SEVERITIES.index),
         techniques=tuple(dict.fromkeys(technique for found in findings for technique in found.techniques)),
         reasons=(*strongest.reasons, *also),
         evidence=tuple(dict.fromkeys(pointer for found in findings for pointer in found.evidence)),

@@ -115,13 +115,16 @@ def _hostile(char: str) -> bool:
     )
 
 
-def severity(p: float, consequence: int, chained: bool) -> str:
-    """From strangeness, OT consequence class (0 read .. 4 program) and whether it is part of a chain.
+SEVERITIES: Final = ("low", "medium", "high", "critical")
 
-    Each of: p below 1e-4, below 1e-6, a write or more, a mode change or program download, a chain; counts one level.
+
+def severity(p: float, consequence: int) -> str:
+    """From strangeness and OT consequence class (0 read .. 4 program).
+
+    Each of: p below 1e-4, below 1e-6, a write or more, a mode change or program download; counts one level.
     """
-    level = (p <= 1e-4) + (p <= 1e-6) + (consequence >= 1) + (consequence >= 3) + chained
-    return ("low", "medium", "high", "critical")[min(level, 3)]
+    level = (p <= 1e-4) + (p <= 1e-6) + (consequence >= 1) + (consequence >= 3)
+    return SEVERITIES[min(level, 3)]
 
 
 def alert_of(plain: dict[str, Any]) -> Alert:

@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import replace
+from typing import Final
 
 from detector.alerts.attack import TECHNIQUES, named
-from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, rounded_p, severity
+from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, Incident, Step, iso, rounded_p
 from detector.correlate.chains import Chains, Hop
+
+CHANCE_A_DAY: Final = (0.05, 0.001)
+"""One chance chain in three weeks is high, one in three years critical."""
 
 
 def incidents(chains: Chains) -> list[Incident]:
@@ -21,9 +25,17 @@ def chained(alert: Alert, incident_id: str | None) -> Alert:
     """The alert with its place in an incident."""
     if incident_id is None:
         return alert
-    order = ("low", "medium", "high", "critical")
-    raised = order[min(order.index(alert.severity) + 1, 3)]
-    return replace(alert, incident_id=incident_id, severity=raised)
+    return replace(alert, incident_id=incident_id, severity=_raised(alert.severity))
+
+
+def _raised(level: str) -> str:
+    """One level more: what is part of a chain matters more than the same alone."""
+    return SEVERITIES[min(SEVERITIES.index(level) + 1, len(SEVERITIES) - 1)]
+
+
+def _by_chance(p: float) -> str:
+    """Of a chain, from how often a day chance makes one as strong."""
+    return SEVERITIES[1 + sum(p <= level for level in CHANCE_A_DAY)]
 
 
 def _incident(name: str, hops: list[Hop]) -> Incident:
@@ -31,15 +43,14 @@ def _incident(name: str, hops: list[Hop]) -> Incident:
     steps = tuple(_step(hop) for hop in hops)
     p = -math.expm1(-min(hop.chance for hop in hops))  # P(at least one such chain a day by chance)
     techniques = tuple(dict.fromkeys(technique for step in steps for technique in step.techniques))
-    order = ("low", "medium", "high", "critical")
-    worst = max((alert.severity for hop in hops for alert in hop.findings), key=order.index)
+    worst = max((alert.severity for hop in hops for alert in hop.findings), key=SEVERITIES.index)
     return Incident(
         incident_id=name,
         first_ts=steps[0].ts,
         last_ts=steps[-1].ts,
         score=round(-math.log10(p), SCORE_DIGITS),
         p_value=rounded_p(p),
-        severity=order[max(order.index(worst), order.index(severity(p, 0, chained=True)))],
+        severity=max(_raised(worst), _by_chance(p), key=SEVERITIES.index),
         hosts=tuple(dict.fromkeys(host for hop in hops for host in (hop.src, hop.dst))),
         path=steps,
         techniques=techniques,

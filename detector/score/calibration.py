@@ -26,6 +26,8 @@ TAIL_SHARE: Final = 0.01  # detection practice: tail fits start at the 99 % quan
 TAIL_MIN: Final = 10  # excesses needed for a mean worth using
 MIN_TAIL_SCALE: Final = 1.0  # nats: P(-ln P >= x) of a calibrated model falls at best like exp(-x)
 _REFIT: Final = 64  # rows of a stratum between tail fits
+BELOW_ONE: Final = float(np.nextafter(1.0, 0.0))
+"""The p-value of what is least strange: exactly 1 means that there was nothing to judge, or nothing to judge it by."""
 
 
 @kernel
@@ -99,7 +101,7 @@ def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
 
 @kernel
 def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> Any:
-    """P(a row of this stratum scores >= score), in (0, 1]; 1 while there is too little history."""
+    """P(a row of this stratum scores >= score), in (0, 1); 1 while there is too little history."""
     if totals[stratum] < MIN_ROWS:
         stratum = totals.size - 1
         if totals[stratum] < MIN_ROWS:
@@ -108,7 +110,7 @@ def p_value(trees: Any, totals: Any, tails: Any, stratum: Any, score: Any) -> An
     tail = tails[stratum]
     if score >= tail[0]:
         return (tail[1] + 1.0) / (total + 1.0) * np.exp(-(score - tail[0]) / tail[2])
-    return (_count_at_least(trees[stratum], total, _bin(score)) + 1.0) / (total + 1.0)
+    return min((_count_at_least(trees[stratum], total, _bin(score)) + 1.0) / (total + 1.0), BELOW_ONE)
 
 
 @kernel

@@ -126,7 +126,7 @@ class Forest:
         self.calibration = Calibration(strata)
         self.paths = Paths()
         self.rows = np.zeros((strata, SAMPLE, len(self._opinions)), dtype=np.float32)
-        self._keys = np.full((strata, SAMPLE), np.inf)
+        self._draws = np.full((strata, SAMPLE), np.inf)
         self._worst = np.zeros(strata, dtype=np.int64)
         self._clock = np.zeros(4, dtype=np.int64)
 
@@ -151,14 +151,14 @@ class Forest:
         while start < len(vectors):
             if self._clock[_GROWN]:
                 scores[start:] = STRETCH * self.paths.score(vectors[start:])
-            sample = self.rows, self._keys, self._worst
+            sample = self.rows, self._draws, self._worst
             start = walk(columns, vectors, scores, sample, calibrated, self._clock, start, p)
             if start < len(vectors):
                 self._grow()
         return scores, p
 
     def _grow(self) -> None:
-        held = self.rows[np.isfinite(self._keys)]
+        held = self.rows[np.isfinite(self._draws)]
         forest = IsolationForest(
             n_estimators=TREES, max_samples=min(TREE_ROWS, len(held)), random_state=int(self._clock[_GROWN])
         )
@@ -168,13 +168,13 @@ class Forest:
         """Everything learned, for a snapshot."""
         parts = {"calibration": self.calibration.arrays(), "paths": self.paths.arrays()}
         flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        sample = {"rows": self.rows.astype(np.float64), "keys": self._keys, "worst": self._worst}
+        sample = {"rows": self.rows.astype(np.float64), "draws": self._draws, "worst": self._worst}
         return {**flat, **sample, "clock": self._clock}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         for part, owner in (("calibration.", self.calibration), ("paths.", self.paths)):
             owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})
-        own = {"rows": self.rows, "keys": self._keys, "worst": self._worst, "clock": self._clock}
+        own = {"rows": self.rows, "draws": self._draws, "worst": self._worst, "clock": self._clock}
         for name, array in own.items():
             array[...] = arrays[name]

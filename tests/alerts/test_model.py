@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.alerts.model import (
+    SEVERITIES,
     Alert,
     Incident,
     Step,
@@ -100,28 +101,26 @@ def test_an_incident_is_as_harmless(text):
 
 
 @pytest.mark.parametrize(
-    ("p", "consequence", "chained", "level"),
+    ("p", "consequence", "level"),
     [
-        (1e-3, 0, False, "low"),
-        (1e-4, 0, False, "medium"),
-        (1e-6, 0, False, "high"),
-        (1e-3, 1, False, "medium"),
-        (1e-3, 3, False, "high"),
-        (1e-3, 4, True, "critical"),
-        (1e-6, 1, False, "critical"),
-        (1e-9, 4, True, "critical"),
-        (1e-3, 0, True, "medium"),
+        (1e-3, 0, "low"),
+        (1e-4, 0, "medium"),
+        (1e-6, 0, "high"),
+        (1e-3, 1, "medium"),
+        (1e-3, 3, "high"),
+        (1e-4, 3, "critical"),
+        (1e-6, 1, "critical"),
+        (1e-9, 4, "critical"),
     ],
 )
-def test_each_ground_counts_one_level(p, consequence, chained, level):
-    assert severity(p, consequence, chained) == level
+def test_each_ground_counts_one_level(p, consequence, level):
+    assert severity(p, consequence) == level
 
 
 @given(st.floats(1e-300, 1), st.floats(1e-300, 1), st.integers(0, 4), st.integers(0, 4))
 def test_worse_is_never_less_severe(p, q, consequence, other):
-    order = ("low", "medium", "high", "critical")
-    worse = severity(min(p, q), max(consequence, other), True)
-    assert order.index(worse) >= order.index(severity(max(p, q), min(consequence, other), False))
+    worse = severity(min(p, q), max(consequence, other))
+    assert SEVERITIES.index(worse) >= SEVERITIES.index(severity(max(p, q), min(consequence, other)))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def alerts(budget, days, seed=1, lie=1.0, rows=ROWS):
     times = np.sort(rng.integers(0, round(days * DAY), count)) + START
     p = rng.uniform(0, 1e-2, count) / lie
     return np.array(
-        [t - START for t, one in zip(times.tolist(), p.tolist(), strict=True) if budget.alerts(one, rows, t)]
+        [t - START for t, one in zip(times.tolist(), p.tolist(), strict=True) if budget.alerts(one * rows, rows, t)]
     )
 
 
@@ -54,24 +54,25 @@ def test_a_storm_is_capped_at_a_day_of_alerts():
 
 def test_a_common_row_is_no_alert_however_few_rows_there_are():
     budget = Budget(1000.0)
-    assert not any(budget.alerts(P_CUT * 1.01, rows, START) for rows in (1.0, 10.0, 1e6))
+    assert not any(budget.alerts(P_CUT * 1.01 * rows, rows, START) for rows in (1.0, 10.0, 1e6))
     assert budget.alerts(P_CUT * 0.99, 1.0, START)
 
 
 def test_a_quiet_network_gives_no_alerts_to_fill_the_budget():
     budget = Budget(25.0)
-    assert not any(budget.alerts(0.5, 1000.0, START + hour * HOUR) for hour in range(24 * 30))
+    assert not any(budget.alerts(500.0, 1000.0, START + hour * HOUR) for hour in range(24 * 30))
 
 
 def test_the_threshold_stays_within_a_factor_of_the_honest_one():
-    """However long nothing happened, p-values far above budget / rows stay below the line, and the other way round."""
+    """However long nothing happened, what comes far more often a day than was asked for is no alert; the other way
+    round too."""
     idle, busy = Budget(25.0), Budget(25.0)
     for hour in range(500):
-        idle.alerts(1.0, ROWS, START + hour * HOUR)
+        idle.alerts(ROWS, ROWS, START + hour * HOUR)
         for second in range(5):
             busy.alerts(0.0, ROWS, START + hour * HOUR + second)
-    assert not idle.alerts(25.0 / ROWS * 5, ROWS, START + 501 * HOUR)
-    assert busy.alerts(25.0 / ROWS / 5, ROWS, START + 1000 * HOUR)
+    assert not idle.alerts(25.0 * 11, ROWS, START + 501 * HOUR)
+    assert busy.alerts(25.0 / 11, ROWS, START + 1000 * HOUR)
 
 
 def test_state_goes_through_json_and_back():
@@ -81,7 +82,7 @@ def test_state_goes_through_json_and_back():
     rng = np.random.default_rng(4)
     for time in np.sort(rng.integers(5 * DAY, 9 * DAY, 3000)).tolist():
         p = float(rng.uniform(0, 1e-2))
-        assert budget.alerts(p, ROWS, START + time) == restored.alerts(p, ROWS, START + time)
+        assert budget.alerts(p * ROWS, ROWS, START + time) == restored.alerts(p * ROWS, ROWS, START + time)
     assert budget.state() == restored.state()
 
 
@@ -89,5 +90,5 @@ def test_late_rows_turn_no_clock_back():
     budget = Budget(25.0)
     budget.alerts(0.0, ROWS, START + DAY)
     before = budget.state()
-    budget.alerts(1.0, ROWS, START)
+    budget.alerts(ROWS, ROWS, START)
     assert budget.state() == before

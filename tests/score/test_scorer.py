@@ -73,7 +73,7 @@ def test_full_tables_evict_at_the_same_row_whatever_the_batches(places):
 def _crowd():
     """Ever new hosts, ways and accounts, so that a thousand entries are few for each model."""
     rows = []
-    for number in range(3300):
+    for number in range(3600):
         kind = number % 3
         there = f"10.{1 + number % 5}.{number // 200}.{1 + number % 200}"
         told = [
