@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import backoff
+from detector.score.calibration import BELOW_ONE
 from detector.score.memory import Memory
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
@@ -63,14 +64,15 @@ def identify(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, 
 
 @kernel
 def carry(columns: Any, p: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, out: Any) -> Any:
-    """out <- the account's p-value on the rows that show it, and on what its host does with it next: a move within
-    `CARRY_US` has the strangest p-value of the host since then. Returns the row at which the table is full."""
-    hosts, moves, tickets, times = columns
+    """out <- the account's p-value on the rows that show it, and on what its host does with it next: moves within
+    `CARRY_US` have the strangest p-value of the host since then, p. It is spent once: the k-th target gets p k (k + 1),
+    and 1/2 + 1/6 + 1/12 + ... = 1 (Bonferroni, weighted). Returns the row at which the table is full."""
+    hosts, targets, moves, tickets, times = columns
     keys, cells, last = table
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
-        out[row] = min(p[row] * TICKET_ODDS, 1.0) if tickets[row] else p[row]
+        out[row] = min(p[row] * TICKET_ODDS, BELOW_ONE) if tickets[row] and p[row] < 1.0 else p[row]
         slot = find(keys, hosts[row])
         held = keys[slot] != np.uint64(0) and times[row] - last[slot] <= CARRY_US
         if p[row] < 1.0:
@@ -78,9 +80,14 @@ def carry(columns: Any, p: Any, table: Any, used: Any, max_entries: Any, start: 
                 if keys[slot] == np.uint64(0):
                     keys[slot] = hosts[row]
                     used[0] += 1
-                cells[slot, 0], last[slot] = p[row], times[row]
+                cells[slot, :] = p[row], 0.0, 0.0
+                last[slot] = times[row]
         elif held and moves[row]:
-            out[row] = cells[slot, 0]
+            target = np.float64(targets[row] >> np.uint64(12))
+            if cells[slot, 1] != target:
+                cells[slot, 1] = target
+                cells[slot, 2] += 1.0
+            out[row] = min(cells[slot, 0] * cells[slot, 2] * (cells[slot, 2] + 1.0), BELOW_ONE)
     return stop
 
 
@@ -93,8 +100,8 @@ class Credentials:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
         self.machines = Counts(max_entries)
         """Address -> its machine account, and when it was last seen."""
-        self.fresh = Counts(max_entries)
-        """Host -> the strangest log-on of the last minutes, and when it was."""
+        self.fresh = Counts(max_entries, width=3)
+        """Host -> the strangest log-on of the last minutes, what it was last used on, on how many, and when it was."""
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_credentials``; ``credentials`` (nats), ``user_seen`` (hours this account was seen on this edge),
@@ -127,7 +134,7 @@ class Credentials:
         out = np.empty(units.height)
         moves = (units["moves"] & (units["p_structure"] < 1.0)).to_numpy()
         tickets = (units["service"] == "kerberos").to_numpy()
-        columns = hosts, moves, tickets, units["obs_ts"].to_numpy()
+        columns = hosts, units["resp_id"].to_numpy(), moves, tickets, units["obs_ts"].to_numpy()
         p, table = np.ascontiguousarray(p), self.fresh
         table.walk(
             units.height,

@@ -121,3 +121,16 @@ def test_without_an_account_there_is_nothing_to_say():
     assert set(result["credentials"].filter(without)) == {0.0}
     assert result.filter(~without).equals(plain)
     assert same_state(quiet, loud)
+
+
+def test_a_strange_log_on_is_spent_on_what_its_host_does_next():
+    """p, then p k (k + 1) for the k-th target of the next ten minutes; nothing after them, and nothing for chatter."""
+    follow = Trained(model, office())
+    tried = follow.make()
+    tried.load(follow.learned)
+    targets = (0, 1, 1, 2)
+    moves = [row(NOW + 0.01 * place, desk(3), server(number), "smb") for place, number in enumerate(targets, 1)]
+    rows = [ADMIN_THERE, *moves, row(NOW + 0.3, desk(3), server(3), "smb")]
+    p = scored(tried, rows)["p_credentials"].to_list()
+    stolen = follow.says(ADMIN_THERE)["p_credentials"]
+    assert p == pytest.approx([stolen, 2 * stolen, 6 * stolen, 6 * stolen, 12 * stolen, 1.0])
