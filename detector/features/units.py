@@ -20,7 +20,7 @@ CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
 """Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to
 services that
 give a foothold, to controllers, or across levels without a conduit."""
-PLACE_INTEREST: Final = (2.0, 2.0, 0.5, 0.5)
+PLACE_INTEREST: Final = (4.0, 2.0, 0.5, 0.5)
 """How much of the attention a place deserves: lateral movement shows inside and towards OT. Rows are compared within
 strata; stratum = class * len(PLACES) + place."""
 

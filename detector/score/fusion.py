@@ -8,14 +8,16 @@ thousand of the connections is a hundred. So each is turned into a rate,
 with n_jb the rows a day of stratum b that model j is asked about, and w_jb the share of people's attention that they
 get. The shares sum to 1, so rows with ``min r_j <= x`` come at most x times a day when nothing is wrong: this is the
 p-value weighting of Genovese, Roeder and Wasserman (2006) over (model, stratum) groups, and holds whatever the
-dependence between models. A row that several models find strange counts more than its strangest rate:
+dependence between models. A row that several models find strange counts more than its strangest rate: with every r_j
+the smallest of the *case*, what its two hosts did within an hour (the connection has no account, the log-on no file,
+and all of them are one move), the evidence is
 
-    R = (sum_j r_j^-K)^(-1/K)
+    S = sum_j max(ln(COMMON / max(r_j, RARE)), 0)
 
-with every r_j the smallest of the *case*, what its two hosts did within an hour: the connection has no account, the
-log-on no file, and all of them are one move. This is a power mean of e-values (Vovk and Wang 2021,
-doi:10.1214/20-AOS2020; r^-K is, up to a constant, the e-value p^(k-1) with k = 1 - K), and what share of past rows had
-at most this R is the merged p-value (`calibration`), so that what is merged stays calibrated by what was seen.
+This is Fisher's sum of logarithms (1932) with truncation at both ends (Zaykin et al. 2002, doi:10.1002/gepi.0042): what
+comes `COMMON` times a day is no news, and no model vouches for more than once in 1 / `RARE` days, which is as far as it
+has seen. Fisher's distribution would need independent models; instead, what share of past rows had at least this S is
+the merged p-value (`calibration`), so what is merged stays calibrated by what was seen, whatever the dependence.
 """
 
 from collections.abc import Mapping
@@ -31,8 +33,8 @@ from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
 
-EXPONENT: Final = 0.5
-"""K. Near 0 all models are added up, far above 1 only the strangest counts; 0.5 to 0.7 is detection practice."""
+COMMON: Final = 1000.0  # a day
+RARE: Final = 0.05  # a day
 DAY_US: Final = 86_400e6
 CASE_US: Final = 3_600_000_000  # an hour, as long as a hop of a chain may take (`correlate.chains`)
 EXPECTED_ODDS: Final = 20.0
@@ -42,10 +44,9 @@ FEW_CASES: Final = 200.0
 """Until so many were learned the row's smallest rate speaks, over all rows: a capture of minutes has few cases."""
 SMALLEST_P: Final = 1e-300
 """A tail far beyond all that was seen would become 0, which has no logarithm."""
-_OFFSET: Final = 16.0  # nats; rates up to e^16 a day keep a place of their own in the histogram
 COLUMNS: Final = ("fused", "p_value", "rows_per_day")
-"""-ln R plus a constant; p-value; rows in the last day that made their case stranger, exponential window. A row that
-does not is judged by its own opinions alone."""
+"""S, nats; p-value; rows in the last day that began a case or made it stranger, exponential window. A row that does
+neither is judged by its own opinions alone."""
 
 
 @kernel
@@ -70,7 +71,7 @@ def shares(rates: Any, interest: Any) -> Any:
 
 @kernel
 def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
-    """Slot of the case: its cells are when it began (µs) and r_j^-K by model."""
+    """Slot of the case, and whether it begins now; its cells are when it began (µs) and each model's part of S."""
     keys, cells, last = table
     slot = find(keys, key)
     if keys[slot] == np.uint64(0):
@@ -78,16 +79,17 @@ def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
         used[0] += 1
         last[slot] = now
         cells[slot, 0] = -np.inf
-    if abs(now - cells[slot, 0]) > CASE_US:
+    fresh = abs(now - cells[slot, 0]) > CASE_US
+    if fresh:
         cells[slot, :] = 0.0
         cells[slot, 0] = now
     last[slot] = max(last[slot], now)
-    return slot
+    return slot, fresh
 
 
 @kernel
 def _conclude(out: Any, stranger: Any, rarest: Any, counts: Any, now: Any, calibrated: Any) -> None:
-    """out <- p-value and rows a day; learns what made a case stranger, from the second day on: before, rows a day are
+    """out <- p-value and rows a day; learns what began a case or made it stranger, from the second day on: before, rows a day are
     not known and every rate is too small."""
     histograms, trees, totals, tails, since, clock = calibrated
     if totals[0] < FEW_CASES:
@@ -123,7 +125,7 @@ def walk(
     alone. Returns the row at which the table is full, or ``stop``.
 
     ``rates`` and ``interest`` have a row a model and a column a stratum; ``rates`` has one more row, of which cell 0
-    counts the rows that made their case stranger (only they are learned), cell 1 all that are judged.
+    counts the rows that began a case or made it stranger (only they are learned), cell 1 all that are judged.
     ``asked`` counts rows like ``rates``, for
     good; strata from ``newcomers`` on have to speak for themselves: a p-value borrowed from elsewhere is not believed
     further than their own number of rows can bear out.
@@ -144,22 +146,22 @@ def walk(
             if opinions[row, model] < 1.0:
                 rates[model, stratum] += 1.0
         alive = shares(rates[:models], interest)
-        slot = _case(table, used, pairs[row], now)
+        slot, fresh = _case(table, used, pairs[row], now)
         case = table[1][slot]
         odds = EXPECTED_ODDS if expected[row] else 1.0
-        own, before, after, rarest = 0.0, case[1:].sum(), 0.0, np.inf
+        own, stranger, rarest = 0.0, fresh, np.inf
         for model in range(models):
             if opinions[row, model] < 1.0:
                 asked[model, stratum] += 1.0
                 least = 1.0 / (asked[model, stratum] + 1.0) if stratum >= newcomers else 0.0
                 rate = max(opinions[row, model], least) * rates[model, stratum] * alive / interest[model, stratum]
-                e = (rate * odds) ** -EXPONENT
-                own += e
+                nats = max(np.log(COMMON / max(rate * odds, RARE)), 0.0)
+                own += nats
                 rarest = min(rarest, rate * odds)
-                case[1 + model] = max(case[1 + model], e)
-            after += case[1 + model]
-        stranger = after > before
-        out[row, 0] = max(np.log(after if stranger else own) / EXPONENT + _OFFSET, 0.0)
+                if nats > case[1 + model]:
+                    case[1 + model] = nats
+                    stranger = True
+        out[row, 0] = case[1:].sum() if stranger else own
         rates[models, 1] += 1.0
         _conclude(out[row], stranger, rarest, rates[models], now, calibrated)
     return stop

@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     from detector.score.model import Model
 
 ATTENTION: Final = {
-    "structure": (1.0, 1.0, 1.0, 8.0, 4.0),
-    "operations": (1.0, 1.0, 1.0, 8.0, 4.0),
-    "credentials": (6.0, 6.0, 6.0, 6.0, 6.0),
-    "timing": (0.3, 0.3, 0.3, 0.6, 0.6),
-    "crossing": (0.5, 0.5, 0.5, 2.0, 2.0),
+    "structure": (2.0, 1.0, 1.0, 4.0, 8.0),
+    "operations": (1.0, 1.0, 4.0, 16.0, 4.0),
+    "credentials": (3.0, 6.0, 1.5, 40.0, 6.0),
+    "timing": (0.3, 0.3, 0.3, 0.6, 0.3),
+    "crossing": (0.5, 0.5, 0.5, 4.0, 2.0),
     "provenance": (1.0, 1.0, 1.0, 1.0, 1.0),
     "vendors": (2.0, 2.0, 2.0, 2.0, 2.0),
-    "volume": (0.3, 0.3, 0.3, 0.3, 0.3),
+    "volume": (0.1, 0.1, 0.1, 0.1, 0.1),
     "fanout": (1.0, 1.0, 1.0, 1.0, 1.0),
-    "windows": (0.2, 0.2, 0.2, 0.4, 0.4),
+    "windows": (0.15, 0.15, 0.15, 0.3, 0.3),
     "drip": (0.1, 0.1, 0.1, 0.1, 0.1),
-    "forest": (2.0, 2.0, 2.0, 8.0, 8.0),
+    "forest": (2.0, 2.0, 0.7, 32.0, 16.0),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
 needs; log-ons are few and say who; hours are many and say little."""
 _ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so there may be no host to be new
-NEWCOMER_SHARE: Final = 0.25
+NEWCOMER_SHARE: Final = 0.125
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
 
 

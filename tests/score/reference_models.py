@@ -115,8 +115,8 @@ class Fusion:
         self.calibrated = Calibrated(1)
         self.rates = {(model, b): 0.0 for model, parts in interest.items() for b in range(len(parts))}
         self.asked = dict.fromkeys(self.rates, 0)
-        self.cases = {}  # pair -> when it began, lowest rate by model
-        self.judged = self.spoken = 0.0  # rows a day: that made their case stranger; all
+        self.cases = {}  # pair -> when it began, what each model says of it, nats
+        self.judged = self.spoken = 0.0  # rows a day: that began a case or made it stranger; all
         self.last = None
 
     def row(self, opinions, stratum, pair, now, expected=False):
@@ -125,18 +125,20 @@ class Fusion:
         if not spoken:
             return {"fused": 0.0, "p_value": 1.0, "rows_per_day": 1.0}
         self.fade(now)
-        own = self.per_day(spoken, stratum, fusion.EXPECTED_ODDS if expected else 1.0)
-        began, case = self.cases.get(pair, (now, {}))
-        if abs(now - began) > fusion.CASE_US:
+        rates = self.per_day(spoken, stratum, fusion.EXPECTED_ODDS if expected else 1.0)
+        own = {model: nats(rate) for model, rate in rates.items()}
+        began, case = self.cases.get(pair, (-math.inf, {}))
+        fresh = abs(now - began) > fusion.CASE_US
+        if fresh:
             began, case = now, {}
-        together = case | {model: min(rate, case.get(model, math.inf)) for model, rate in own.items()}
+        together = case | {model: said for model, said in own.items() if said > case.get(model, 0.0)}
         self.cases[pair] = began, together
-        stranger = together != case
-        fused = max(fusion._OFFSET - math.log(merged(together if stranger else own)), 0.0)
+        stranger = fresh or together != case
+        fused = sum((together if stranger else own).values())
         self.spoken += 1.0
         if self.calibrated.scores[0].total < fusion.FEW_CASES:  # a short capture: the smallest rate speaks
             per_day = max(self.spoken, 1.0)
-            p = min(min(own.values()) / per_day, 1.0)
+            p = min(min(rates.values()) / per_day, 1.0)
         else:
             per_day = max(self.judged, 1.0)
             p = self.calibrated.p_value(0, fused)
@@ -169,6 +171,6 @@ class Fusion:
         self.last = now if self.last is None else max(self.last, now)
 
 
-def merged(rates):
-    """Power mean, up to a constant: below the smallest, the more so the more are small."""
-    return sum(rate**-fusion.EXPONENT for rate in rates.values()) ** (-1 / fusion.EXPONENT)
+def nats(rate):
+    """What one model says of a case."""
+    return max(math.log(fusion.COMMON / max(rate, fusion.RARE)), 0.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detector.score import fusion
 from detector.score.budget import P_CUT, Budget
-from detector.score.fusion import COLUMNS, EXPONENT, Fusion
+from detector.score.fusion import COLUMNS, COMMON, RARE, Fusion
 from tests.score import reference_models
 from tests.score.frames import same_state
 from tests.score.reference import DAY_US, HOUR_US
@@ -123,18 +123,32 @@ def fused(opinions, interest=INTEREST):
 
 def test_by_hand():
     """One row a day in each of two groups, a third of which never speaks: shares of 2 and 6 in 8."""
-    rates = 0.01 * 1 / (2 / 8), 0.2 * 1 / (6 / 8)
-    merged = sum(rate**-EXPONENT for rate in rates) ** (-1 / EXPONENT)
-    assert fused({"one": 0.01, "two": 0.2, "three": 1.0}) == pytest.approx(fusion._OFFSET - math.log(merged), rel=1e-12)
+    rates = 0.05 * 1 / (2 / 8), 0.2 * 1 / (6 / 8)
+    merged = sum(math.log(COMMON / rate) for rate in rates)
+    assert fused({"one": 0.05, "two": 0.2, "three": 1.0}) == pytest.approx(merged, rel=1e-12)
 
 
 def test_a_single_opinion_is_its_rate():
-    assert fused({"one": 1e-4, "two": 1.0, "three": 1.0}) == pytest.approx(fusion._OFFSET - math.log(1e-4), rel=1e-12)
+    assert fused({"one": 0.1, "two": 1.0, "three": 1.0}) == pytest.approx(math.log(COMMON / 0.1), rel=1e-12)
+
+
+def test_no_model_vouches_for_more_than_it_has_seen():
+    assert fused({"one": 1e-12, "two": 1.0, "three": 1.0}) == pytest.approx(math.log(COMMON / RARE), rel=1e-12)
+
+
+def test_what_is_common_is_no_news():
+    """Row 1,500 of a day of ordinary rows of one model."""
+    silent = {"two": [1.0] * 1500, "three": [1.0] * 1500}
+    assert judged(model(), table({"one": [0.9] * 1500} | silent))["fused"][-1] == 0.0
 
 
 @given(st.fixed_dictionaries({name: st.floats(1e-12, 0.999) for name in INTEREST}), st.sampled_from(list(INTEREST)))
 def test_a_stranger_opinion_never_makes_a_row_less_strange(opinions, name):
-    assert fused(opinions | {name: opinions[name] / 10}) > fused(opinions)
+    now, before = fused(opinions | {name: opinions[name] / 10}), fused(opinions)
+    assert now >= before
+    parts = sum(INTEREST.values())[0]
+    seen = opinions[name] / 10 * parts / INTEREST[name][0] > RARE
+    assert not seen or now > before + math.log(9)
 
 
 def test_the_scale_of_interest_means_nothing():
@@ -216,14 +230,14 @@ def test_what_adds_nothing_to_its_case_is_judged_by_itself_and_not_learned():
     loud, quiet = model(), model()
     found = judged(loud, acts(first, strange, *tail))
     judged(quiet, acts(first, strange))
-    assert found["fused"][2:].max() < found["fused"][1] - 5
+    assert found["fused"][2:].max() < found["fused"][1] - 3
     assert loud.calibration.totals[0] == quiet.calibration.totals[0] == 1.0
 
 
 def test_what_the_plant_file_expects_has_to_be_so_much_rarer():
     silent = {"two": [1.0], "three": [1.0]}
-    plain = judged(model(), table({"one": [1e-4]} | silent))["fused"][0]
-    declared = judged(model(), table({"one": [1e-4]} | silent, expected=[True]))["fused"][0]
+    plain = judged(model(), table({"one": [0.1]} | silent))["fused"][0]
+    declared = judged(model(), table({"one": [0.1]} | silent, expected=[True]))["fused"][0]
     assert plain - declared == pytest.approx(math.log(fusion.EXPECTED_ODDS), rel=1e-9)
 
 
