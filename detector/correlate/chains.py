@@ -31,7 +31,8 @@ HOP_WINDOW_US: Final = HOUR_US
 REACH_US: Final = 7 * DAY_US
 GRAIN_US: Final = 5 * 60_000_000  # gaps below this say no more than this
 BEFORE_SHARE: Final = 0.2
-"""What came before the first sure hop must be stranger: nothing says yet that it was the intruder."""
+"""What came before a sure hop, or left the same host beside it, must be stranger: nothing says yet that it was the
+intruder."""
 MAX_LENGTH: Final = 6
 MAX_PREDECESSORS: Final = 256  # latest arrivals that are looked at; all count for how busy a host is
 MAX_HOPS: Final = 20_000  # that can still be extended; the oldest go first
@@ -228,6 +229,14 @@ class Chains:
         high = bisect.bisect_right(departures, (hop.ts + REACH_US, 1 << 62))
         return [self.hops[number] for _, number in departures[low : min(high, low + MAX_PREDECESSORS)]]
 
+    def _siblings(self, hop: Hop) -> list[Hop]:
+        """What else left the same host around then."""
+        departures = self._departures.get(hop.src, [])
+        low = bisect.bisect_left(departures, (hop.ts - REACH_US, -1))
+        high = bisect.bisect_right(departures, (hop.ts + REACH_US, 1 << 62))
+        hops = (self.hops[number] for _, number in departures[low:high][-MAX_PREDECESSORS:])
+        return [other for other in hops if other.dst != hop.dst]
+
     def _propagate(self, changed: Hop) -> None:
         """Recompute the changed hop and, in time order, what follows from it (records of long sessions come late)."""
         waiting = {(changed.ts, changed.number)}
@@ -239,7 +248,8 @@ class Chains:
             hop.best = self._chains_to(hop)
             if hop.chance <= self.false_per_day:
                 self._report(hop)
-            self._grow([hop, *(other for other in self._predecessors(hop) if other.incident >= 0)])
+            around = [*self._predecessors(hop), *self._siblings(hop)]
+            self._grow([hop, *(other for other in around if other.incident >= 0)])
             if hop.best != before:
                 waiting.update((other.ts, other.number) for other in self._successors(hop))
 
@@ -320,7 +330,8 @@ class Chains:
                 continue
             after = [(other, self._departures, hop.dst, 1.0) for other in self._successors(hop)]
             before = [(other, self._arrivals, hop.src, BEFORE_SHARE) for other in self._predecessors(hop)]
-            for other, index, host, share in after + before:
+            beside = [(other, self._departures, hop.src, BEFORE_SHARE) for other in self._siblings(hop)]
+            for other, index, host, share in after + before + beside:
                 if other.incident < 0 and self._expected(other, index, host, hop) <= share * self.false_per_day:
                     other.incident = hop.incident
                     self.incidents[hop.incident].add(other.number)

@@ -89,8 +89,8 @@ def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
 
 @kernel
 def _conclude(out: Any, stranger: Any, rarest: Any, counts: Any, now: Any, calibrated: Any) -> None:
-    """out <- p-value and rows a day; learns what began a case or made it stranger, from the second day on: before, rows a day are
-    not known and every rate is too small."""
+    """out <- p-value and rows a day; learns what began a case or made it stranger, from the second day on: before, rows
+    a day are not known and every rate is too small."""
     histograms, trees, totals, tails, since, clock = calibrated
     if totals[0] < FEW_CASES:
         out[2] = max(counts[1], 1.0)

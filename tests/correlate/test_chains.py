@@ -105,6 +105,17 @@ def test_an_incident_is_as_severe_as_it_is_rare_by_chance(commoner, severity):
     assert {"critical": 0.0, "high": 0.001, "medium": 0.05}[severity] < incident.p_value
 
 
+def test_what_else_left_a_host_of_the_intruder_belongs_if_chance_would_hardly_have_put_it_there():
+    """A look around from the foothold, in either order with the chain; not what comes often."""
+    look, common = ("a", "f", 100.5, 0.01), ("a", "g", 160.0, 90.0)
+    for place in (0, len(CAMPAIGN)):
+        moves = [*CAMPAIGN[:place], look, *CAMPAIGN[place:], common]
+        (incident,) = incidents(made([("x", "y", 0.0, 50.0), *moves]))
+        edges = {(step.src, step.dst) for step in incident.path}
+        assert ("a", "f") in edges
+        assert ("a", "g") not in edges
+
+
 def test_hops_that_do_not_follow_each_other_are_no_chain():
     backwards = [(src, dst, 210.0 - hours, rate) for src, dst, hours, rate in CAMPAIGN]
     assert incidents(made([("x", "y", 0.0, 50.0), *sorted(backwards, key=lambda move: move[2])])) == []
