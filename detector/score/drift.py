@@ -22,6 +22,7 @@ from detector.score.calibration import Calibration
 from detector.score.table import HOUR_US
 from detector.state.compiled import kernel
 
+MOST_FOUND: Final = 1000  # the newest are kept, for people to read
 LOOK_HOURS: Final = 6  # hours between two looks; rows are scored in pieces that end with them
 MIN_ROWS: Final = 32  # of a mean; hours with fewer rows are joined
 DELTA: Final = 0.002  # the paper's and River's; of a false alarm at each look
@@ -99,7 +100,7 @@ class Drift:
         add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy(), self._running)
 
     def drifts(self) -> list[dict[str, Any]]:
-        """All that was found, in order: when (µs, the end of six hours), which model, which stratum."""
+        """What was found, the newest `MOST_FOUND`, in order: when (µs, the end of six hours), which model, which stratum."""
         return [{"ts": ts, "model": self._names[model], "stratum": stratum} for ts, model, stratum in self.found]
 
     def _compare(self) -> None:
@@ -113,7 +114,7 @@ class Drift:
                 if rows < MIN_ROWS:
                     continue
                 if window.changed(total / rows):
-                    self.found.append((now, model, stratum))
+                    self.found = [*self.found, (now, model, stratum)][-MOST_FOUND:]
                     self._calibrations[model].halve(stratum, HALVINGS)
                 total, rows = 0.0, 0.0
             self._running[model, stratum] = 0.0

@@ -13,6 +13,7 @@ from river.drift import ADWIN
 
 from detector.score import calibration, drift
 from detector.score.calibration import Calibration
+from detector.score import drift
 from detector.score.drift import HALVINGS, LONGEST, LOOK_HOURS, MIN_ROWS, Drift, Window
 from tests.score.reference import HOUR_US
 
@@ -185,6 +186,15 @@ def test_only_the_stratum_that_changed_forgets():
     assert known["x"].totals.tolist() == [800.0, 100.0, 800.0, 800.0]
     assert known["x"].histograms[:, 3].tolist() == [800.0, 100.0, 800.0, 800.0]
     assert (one.drifts()[0]["ts"] - START) % (LOOK_HOURS * HOUR_US) == 0
+
+
+def test_the_list_of_drifts_is_bounded(monkeypatch):
+    """A stratum that changes its ways every ten days; the newest changes are kept."""
+    frames = [opinions([0.5 if hour // 240 % 2 else 0.2] * 40, 1, START + hour * HOUR_US) for hour in range(240 * 6)]
+    every = fed(watched(), pl.concat(frames)).found
+    monkeypatch.setattr(drift, "MOST_FOUND", 3)
+    assert len(every) >= 5
+    assert fed(watched(), pl.concat(frames)).found == every[-3:]
 
 
 def test_a_restored_one_goes_on():
