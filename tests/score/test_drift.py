@@ -13,7 +13,6 @@ from river.drift import ADWIN
 
 from detector.score import calibration, drift
 from detector.score.calibration import Calibration
-from detector.score import drift
 from detector.score.drift import HALVINGS, LONGEST, LOOK_HOURS, MIN_ROWS, Drift, Window
 from tests.score.reference import HOUR_US
 
