@@ -100,7 +100,7 @@ class Drift:
         add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy(), self._running)
 
     def drifts(self) -> list[dict[str, Any]]:
-        """What was found, the newest `MOST_FOUND`, in order: when (µs, the end of six hours), which model, which stratum."""
+        """What was found, the newest `MOST_FOUND`, in order: when (µs, the end of six hours), model, stratum."""
         return [{"ts": ts, "model": self._names[model], "stratum": stratum} for ts, model, stratum in self.found]
 
     def _compare(self) -> None:
