@@ -47,7 +47,7 @@ def ablate(trial: Trial, chosen: Sequence[int]) -> Ablation:
 
 
 def _variant(recording: Recording, name: str, models: tuple[ModelName, ...]) -> Variant:
-    campaigns = campaigns_of(recording.labels)
+    campaigns = campaigns_of(recording.labels, recording.operations)
     days = eastwest.judged_days(recording)
     watched = eastwest.watch(recording, Settings(models=models), BUDGETS)
     return Variant(

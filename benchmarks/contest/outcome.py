@@ -10,7 +10,7 @@ import polars as pl
 from detector.backtest.labels import Label
 
 from . import metrics
-from .truth import DAY_US, OT_ACTS, Campaign
+from .truth import DAY_US, Campaign
 from .units import is_attack, ranked_by_day
 
 BUDGETS: Final = (10, 25, 50)
@@ -28,7 +28,7 @@ class Fate:
         minutes: from the first hop to the first alert; None = never found.
         hops_before: hops that were over before the first alert.
         early: found before the third hop began (or at all, when there were fewer).
-        hops_found: hops that an alert covers; ``acts_found`` of ``acts``: hops that write to or command controllers.
+        hops_found: hops that an alert covers; ``acts_found`` of ``acts``: see `Campaign.firsts`.
         listed: an incident holds a hop of it.
         gathered: share of its hops in the incident that has most of them.
     """
@@ -63,7 +63,7 @@ def fate(campaign: Campaign, hits: Sequence[tuple[int, Label]], **more: bool | f
     """
     first = min((at for at, _ in hits), default=None)
     found = {id(hop) for _, hop in hits}
-    acts = [hop for hop in campaign.hops if hop.technique in OT_ACTS]
+    acts = [campaign.hops[place] for place in campaign.firsts]
     third = campaign.hops[_THIRD].start if len(campaign.hops) > _THIRD else None
     return Fate(
         campaign=campaign.name,

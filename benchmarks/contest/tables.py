@@ -72,7 +72,7 @@ def kinds_table(name: str, results: Sequence[Result]) -> Table:
     every = _pooled(result.live[READ].fates for result in results)
     for kind, belongs in KINDS.items():
         table.add_column(f"{kind}\n({sum(map(belongs, every))})", justify="right")
-    table.add_column("OT acts", justify="right")
+    table.add_column("first OT acts", justify="right")
     for budget in BUDGETS:
         fates = _pooled(result.live[budget].fates for result in results)
         table.add_row(f"{EASTWEST}, alerts sent @{budget}", *_by_kind(fates))
@@ -85,7 +85,7 @@ def live_table(pools: Sequence[tuple[str, list[Result]]]) -> Table:
     """What eastwest sent: budget and incidents."""
     table = _table("Alerts and incidents that eastwest sent", "plants")
     columns = ("budget", "alerts/day", "worst week", "false/day", "found", "found or in incident", "in one incident")
-    for column in (*columns, "purity", "campaigns/incident", "false incidents/day", "OT acts"):
+    for column in (*columns, "purity", "campaigns/incident", "false incidents/day", "first OT acts"):
         table.add_column(column, justify="right")
     for name, results in pools:
         for budget in BUDGETS:
@@ -149,7 +149,16 @@ def _capture_row(placements: Sequence[Placement]) -> list[str]:
 def ablation_table(ablations: Sequence[Ablation]) -> Table:
     """All variants of one plant, in their order."""
     table = _table(f"Ablation, {ablations[0].trial.name}", "models")
-    for column in ("AP", "ranked @10/25", "sent @10/25", "new @25", "operation @25", "quiet @25", "OT @25", "OT acts"):
+    for column in (
+        "AP",
+        "ranked @10/25",
+        "sent @10/25",
+        "new @25",
+        "operation @25",
+        "quiet @25",
+        "OT @25",
+        "first OT acts",
+    ):
         table.add_column(column, justify="right")
     for ablation in ablations:
         for variant in ablation.variants:

@@ -41,7 +41,7 @@ def judge(trial: Trial) -> Result:
     """Grow a plant and let every scorer judge it."""
     clock = Clock()
     recording = clock.timed("simulate and read", lambda: grow(trial))
-    campaigns = campaigns_of(recording.labels)
+    campaigns = campaigns_of(recording.labels, recording.operations)
     attacks = attack_units(campaigns)
     watched = clock.timed(EASTWEST, lambda: eastwest.watch(recording, Settings()))
     rankings = {EASTWEST: ranking(watched.units, campaigns, attacks)}

@@ -24,7 +24,33 @@ LABELS = [
     hop("new-01-ot", DAY_US + HOUR, "c", "plc", "T0843"),
     hop("quiet-02-credential-supplier", 5 * HOUR, "x", "y"),
 ]
-CAMPAIGNS = campaigns_of(LABELS)
+
+
+def acts(*told):
+    """Operations by (when, source, target, protocol, operation)."""
+    names = {"ts": pl.Int64, "orig_h": pl.String, "resp_h": pl.String, "protocol": pl.String, "operation": pl.String}
+    return pl.DataFrame(told, schema=names, orient="row")
+
+
+READ = (HOUR, "c", "other", "s7comm", "Read Variable")
+WRITE = (HOUR, "c", "other", "s7comm", "Write Variable")
+DOWNLOAD = (DAY_US + HOUR, "c", "plc", "s7comm", "Request Download")
+CAMPAIGNS = campaigns_of(LABELS, acts(READ, WRITE, DOWNLOAD))
+
+
+@pytest.mark.parametrize(
+    ("told", "firsts"),
+    [
+        ([DOWNLOAD], {2}),
+        ([READ, WRITE, DOWNLOAD], {2}),  # of its class
+        ([(HOUR, "c", "other", "s7comm", "Request Download"), DOWNLOAD], set()),
+        ([(HOUR, "d", "plc", "s7comm", "Request Download"), DOWNLOAD], {2}),  # somebody else's
+        ([(DAY_US + HOUR, "c", "plc", "s7comm", "Read Variable")], set()),
+        ([], set()),
+    ],
+)
+def test_a_first_act_is_of_a_class_that_its_source_never_did(told, firsts):
+    assert campaigns_of(LABELS, acts(*told))[0].firsts == firsts
 
 
 def test_campaigns_are_read_from_their_names():
