@@ -1,4 +1,4 @@
-"""What each model adds: the engine without it, and with the structure model and it alone."""
+"""What each model adds: the engine without it, and with the structure model alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +33,9 @@ class Ablation:
 
 
 def variants() -> list[tuple[str, tuple[ModelName, ...]]]:
-    """Names and models: all, all but one, structure alone, structure and one."""
+    """Names and models: all, all but one, structure alone."""
     without = [(f"without {name}", tuple(other for other in MODELS if other != name)) for name in MODELS]
-    alone: list[tuple[str, tuple[ModelName, ...]]] = [(f"structure + {name}", (name,)) for name in MODELS]
-    return [("all models", MODELS), *without, ("structure alone", ()), *alone]
+    return [("all models", MODELS), *without, ("structure alone", ())]
 
 
 def ablate(trial: Trial, chosen: Sequence[int]) -> Ablation:

@@ -47,6 +47,8 @@ class Size:
 
 SMALL: Final = Size("small", 1_000, 0.03)
 """About 0.3 million connections."""
+MIDDLE: Final = Size("middle", 600, 0.03)
+"""About 0.2 million connections, for the ablation, which judges a plant a dozen times."""
 LARGE: Final = Size("large", 5_500, 0.03)
 """About 2 million connections."""
 

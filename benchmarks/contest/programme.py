@@ -18,7 +18,7 @@ from .ablation import Ablation
 from .captures import Tried
 from .clock import Clock
 from .darpa import Darpa
-from .plants import ABLATION_SEED, LARGE, LARGE_SEEDS, SMALL, SMALL_SEEDS, TUNING_SEEDS, Pace, Trial
+from .plants import ABLATION_SEED, LARGE, LARGE_SEEDS, MIDDLE, SMALL, SMALL_SEEDS, TUNING_SEEDS, Pace, Trial
 from .recorded import Recorded, judge_lanl, judge_optc
 from .trials import Result
 
@@ -86,7 +86,7 @@ def tasks(parts: Sequence[str], *, quick: bool = False, tuning: bool = False) ->
         made += [_plant(Trial(LARGE, pace, seed)) for pace in PACES for seed in large]
     if "ablation" in parts:
         seed = TUNING_SEEDS[0] if tuning else ABLATION_SEED
-        made += _ablations([Trial(SMALL, pace, seed) for pace in PACES[: 1 if quick else 2]])
+        made += _ablations([Trial(MIDDLE, pace, seed) for pace in PACES[: 1 if quick else 2]])
     if data and "darpa" in parts:
         made.append(Task("DARPA", partial(darpa.contest, data), 40))
     if data and "captures" in parts:
