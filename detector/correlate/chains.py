@@ -71,6 +71,7 @@ class Hop:
     findings: list[Alert] = field(default_factory=list)
     best: list[Link] = field(default_factory=list)
     incident: int = -1
+    sure: bool = False  # in a chain that made an incident, not only around one
 
     def by_chance(self, length: int) -> float:
         """E of the best chain of this length: chains a day that chance makes."""
@@ -311,6 +312,8 @@ class Chains:
             members |= self.incidents.pop(other)
             del self.ids[other]
         members.update(member.number for member in trail)
+        for member in trail:
+            member.sure = True
         for number in members:
             self.hops[number].incident = name
 
@@ -330,7 +333,8 @@ class Chains:
                 continue
             after = [(other, self._departures, hop.dst, 1.0) for other in self._successors(hop)]
             before = [(other, self._arrivals, hop.src, BEFORE_SHARE) for other in self._predecessors(hop)]
-            beside = [(other, self._departures, hop.src, BEFORE_SHARE) for other in self._siblings(hop)]
+            siblings = self._siblings(hop) if hop.sure else []
+            beside = [(other, self._departures, hop.src, BEFORE_SHARE) for other in siblings]
             for other, index, host, share in after + before + beside:
                 if other.incident < 0 and self._expected(other, index, host, hop) <= share * self.false_per_day:
                     other.incident = hop.incident

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.features.units import ATTEMPT_KIND
+from detector.score.calibration import BELOW_ONE
 from detector.score.fanout import COLUMNS, WINDOW_US, Fanout
 from tests.score import reference_habits
 from tests.score.frames import (
@@ -213,11 +214,10 @@ def test_an_operation_on_many_hosts_is_a_sweep(trained):
 
 
 def test_what_a_monitor_does_each_hour_is_its_habit(trained):
-    assert set(sweep(trained, [row(NEXT + k / 100, server(30), server(k), "snmp") for k in range(30)])["p_fanout"]) == {
-        1
-    }
+    habit = sweep(trained, [row(NEXT + k / 100, server(30), server(k), "snmp") for k in range(30)])
+    assert habit["p_fanout"].min() >= BELOW_ONE
     desks = sweep(trained, [row(NEXT + k / 3600, desk(3), server(k), "snmp") for k in range(30)])
-    assert desks["p_fanout"].min() < 1.0, "and nobody else's"
+    assert desks["p_fanout"].min() < 0.5, "and nobody else's"
 
 
 def test_a_weekly_scan_is_news_three_times():

@@ -79,7 +79,7 @@ def grown(forest):
 def held(forest, stratum=0):
     """Numbers of the rows in the sample of a stratum, from the opinion that `numbered` hides them in."""
     arrays = forest.arrays()
-    kept = arrays["rows"][stratum][np.isfinite(arrays["keys"][stratum])]
+    kept = arrays["rows"][stratum][np.isfinite(arrays["draws"][stratum])]
     return np.floor(kept[:, 0] * 1e4).astype(int)
 
 
@@ -260,7 +260,7 @@ def test_what_looks_like_an_attack_seldom_enters():
         scored(forest, life(4000, seed=8, strata=1))
         told = scored(forest, frame([[1e-6] * WIDTH], [4.0], stratum=[1], teach=[teach]))
         assert told["p_forest"][0] < GUARD_P * GUARD_FLOOR
-        keys[teach] = forest.arrays()["keys"][1].min()
+        keys[teach] = forest.arrays()["draws"][1].min()
     assert keys[False] - keys[True] == pytest.approx(-np.log(GUARD_FLOOR))
 
 

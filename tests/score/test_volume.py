@@ -213,7 +213,7 @@ def test_an_hour_is_asked_once_a_doubling(trained):
     one.load(trained.learned)
     rows = [row(NEXT + k / 3600, desk(3), server(0), "smb", orig_bytes=None, resp_bytes=None) for k in range(1000)]
     judged = scored(one, rows).with_row_index().filter(pl.col("p_volume") < 1.0)
-    assert judged["index"].to_list() == [7, 15, 31, 63, 127, 255, 511]
+    assert judged["index"].to_list() == [3, 7, 15, 31, 63, 127, 255, 511]
 
 
 def test_many_connections_at_an_hour_in_which_this_role_is_busy_are_less_strange():
@@ -246,7 +246,7 @@ def test_ordinary_life_is_called_strange_as_often_as_it_says():
     p = p.filter(p < 1.0)
     assert p.len() > 2000
     for level in (0.1, 0.01):
-        assert (p <= level).mean() == pytest.approx(level, rel=0.5)
+        assert level / 3 < (p <= level).mean() < 1.5 * level, "the least strange half is tied"
 
 
 def test_hours_of_the_week_are_those_of_the_zone():
