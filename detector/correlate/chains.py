@@ -298,13 +298,18 @@ class Chains:
         return trail[::-1]
 
     def _report(self, hop: Hop) -> None:
-        """Make the chain one incident with whatever incidents it touches; the oldest keeps its name.
+        """Make the chain one incident with those it shares a sure hop with; the oldest keeps its name. A hop that was
+        only around another incident leaves it for its own chain.
 
         A hop that only hangs on to a chain, without making it less likely, is no part of it.
         """
         trail = self.path(hop)
         if trail[-2].chance <= hop.chance:
             return
+        for member in trail:
+            if member.incident >= 0 and not member.sure:
+                self.incidents[member.incident].remove(member.number)
+                member.incident = -1
         touched = sorted({member.incident for member in trail if member.incident >= 0})
         name = touched[0] if touched else self._open_incident(trail[0])
         members = self.incidents[name]
