@@ -306,10 +306,9 @@ class Chains:
         trail = self.path(hop)
         if trail[-2].chance <= hop.chance:
             return
-        for member in trail:
-            if member.incident >= 0 and not member.sure:
-                self.incidents[member.incident].remove(member.number)
-                member.incident = -1
+        left = sorted({member.incident for member in trail if member.incident >= 0 and not member.sure})
+        for other in left:
+            self._shed(other)
         touched = sorted({member.incident for member in trail if member.incident >= 0})
         name = touched[0] if touched else self._open_incident(trail[0])
         members = self.incidents[name]
@@ -321,6 +320,13 @@ class Chains:
             member.sure = True
         for number in members:
             self.hops[number].incident = name
+        self._grow([*trail, *(self.hops[number] for other in left for number in sorted(self.incidents.get(other, ())))])
+
+    def _shed(self, name: int) -> None:
+        """Let an incident lose all that is only around it: what hung on a hop that leaves it is looked at again."""
+        for number in [number for number in self.incidents[name] if not self.hops[number].sure]:
+            self.incidents[name].remove(number)
+            self.hops[number].incident = -1
 
     def incident_of(self, src: str, dst: str, ts: int) -> str | None:
         """Id of the incident that what happened between two hosts at a time (µs) belongs to."""
