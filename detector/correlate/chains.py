@@ -1,9 +1,8 @@
 """Time-respecting chains of unlikely moves, and the incidents they make.
 
-A *hop* is one pair of hosts within `HOP_WINDOW_US`, as strange as its strangest finding. Hop j can precede hop
-i when it
-ends where i begins and began before i, at most `REACH_US` = W earlier. A finding's strangeness is a rate: r = how many
-findings a day at least as strange are expected when nothing is wrong (p-value x rows a day), cut at L.
+A *hop* is one pair of hosts within `HOP_WINDOW_US`, as strange as its strangest finding. Hop j can precede hop i when
+it ends where i begins and began before i, at most `REACH_US` = W earlier. A finding's strangeness is a rate: r = how
+many findings a day at least as strange are expected when nothing is wrong (p-value x rows a day), cut at L.
 
 When nothing is wrong, findings are scattered over hosts and time. Then ln(L/r) of a hop and ln(W/gap) of a link are
 standard exponential, and a chain of k hops that chance made has evidence Erlang(2k - 1). So the number of chains a day
@@ -11,15 +10,15 @@ that chance makes with at least evidence S is ::
 
     E_k = L * prod(a_u W) * P(Erlang(2k - 1) >= S),   S = sum ln(L/r) + sum ln(W/gap)
 
-with a_u the findings a day that arrive at the host u of each link. This is the multiplicity correction: it
-pays for every
-path that could have been looked at, busy hosts pay more, and without it a scan over paths is miscalibrated
+with a_u the findings a day that arrive at the host u of each link. This is the multiplicity correction: it pays for
+every path that could have been looked at, busy hosts pay more, and without it a scan over paths is miscalibrated
 (arXiv:2206.12786; path scans: Neil et al., Technometrics 2013). A chain is an incident when E is small enough.
 """
 
 import bisect
 import math
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -72,6 +71,7 @@ class Hop:
     best: list[Link] = field(default_factory=list)
     incident: int = -1
     sure: bool = False  # in a chain that made an incident, not only around one
+    holder: int = -1  # the hop that it is around, if it is not sure
 
     def by_chance(self, length: int) -> float:
         """E of the best chain of this length: chains a day that chance makes."""
@@ -249,8 +249,7 @@ class Chains:
             hop.best = self._chains_to(hop)
             if hop.chance <= self.false_per_day:
                 self._report(hop)
-            around = [*self._predecessors(hop), *self._siblings(hop)]
-            self._grow([hop, *(other for other in around if other.incident >= 0)])
+            self._join(hop)
             if hop.best != before:
                 waiting.update((other.ts, other.number) for other in self._successors(hop))
 
@@ -299,34 +298,43 @@ class Chains:
 
     def _report(self, hop: Hop) -> None:
         """Make the chain one incident with those it shares a sure hop with; the oldest keeps its name. A hop that was
-        only around another incident leaves it for its own chain.
+        only around another incident leaves it for its own chain, and takes along what hung on it.
 
         A hop that only hangs on to a chain, without making it less likely, is no part of it.
         """
         trail = self.path(hop)
         if trail[-2].chance <= hop.chance:
             return
-        left = sorted({member.incident for member in trail if member.incident >= 0 and not member.sure})
-        for other in left:
-            self._shed(other)
+        for member in trail:
+            if member.incident >= 0 and not member.sure:
+                self._shed(member)
         touched = sorted({member.incident for member in trail if member.incident >= 0})
         name = touched[0] if touched else self._open_incident(trail[0])
-        members = self.incidents[name]
-        for other in touched[1:]:
-            members |= self.incidents.pop(other)
-            del self.ids[other]
-        members.update(member.number for member in trail)
         for member in trail:
+            self._enter(member, name, -1)
             member.sure = True
-        for number in members:
-            self.hops[number].incident = name
-        self._grow([*trail, *(self.hops[number] for other in left for number in sorted(self.incidents.get(other, ())))])
+        for other in touched[1:]:
+            for number in self.incidents.pop(other):
+                self._enter(self.hops[number], name, self.hops[number].holder)
+            del self.ids[other]
+        self._grow(trail)
 
-    def _shed(self, name: int) -> None:
-        """Let an incident lose all that is only around it: what hung on a hop that leaves it is looked at again."""
-        for number in [number for number in self.incidents[name] if not self.hops[number].sure]:
-            self.incidents[name].remove(number)
-            self.hops[number].incident = -1
+    def _enter(self, hop: Hop, name: int, holder: int) -> None:
+        hop.incident, hop.holder = name, holder
+        self.incidents[name].add(hop.number)
+
+    def _shed(self, hop: Hop) -> None:
+        """Let a hop leave the incident that it is only around, with all that hangs on it."""
+        members = self.incidents[hop.incident]
+        held = defaultdict(list)
+        for number in sorted(members):
+            held[self.hops[number].holder].append(number)
+        leaving = [hop.number]
+        for number in leaving:
+            leaving += held[number]
+        for number in leaving:
+            members.remove(number)
+            self.hops[number].incident = self.hops[number].holder = -1
 
     def incident_of(self, src: str, dst: str, ts: int) -> str | None:
         """Id of the incident that what happened between two hosts at a time (µs) belongs to."""
@@ -336,20 +344,38 @@ class Chains:
                     return self.ids[name]
         return None
 
+    def _join(self, hop: Hop) -> None:
+        """Let the incident nearby that chance would least have put the hop at take it in, and look around it again."""
+        if hop.incident < 0:
+            takers = [*self._takers(hop)]
+            if not takers:
+                return
+            _, number = min(takers)
+            self._enter(hop, self.hops[number].incident, number)
+        self._grow([hop])
+
+    def _takers(self, hop: Hop) -> Iterator[tuple[float, int]]:
+        """Hops of incidents that the hop is around, with how likely chance put it there."""
+        after = [(other, self._departures, hop.src, 1.0) for other in self._predecessors(hop)]
+        before = [(other, self._arrivals, hop.dst, BEFORE_SHARE) for other in self._successors(hop)]
+        beside = [(other, self._departures, hop.src, BEFORE_SHARE) for other in self._siblings(hop) if other.sure]
+        for other, index, host, share in after + before + beside:
+            if other.incident >= 0:
+                expected = self._expected(hop, index, host, other) / share
+                if expected <= self.false_per_day:
+                    yield expected, other.number
+
     def _grow(self, frontier: list[Hop]) -> None:
-        """Take the hops around an incident in that chance would hardly have put there."""
+        """Take the hops around those of an incident in that chance would hardly have put there."""
         while frontier:
             hop = frontier.pop()
-            if hop.incident < 0:
-                continue
             after = [(other, self._departures, hop.dst, 1.0) for other in self._successors(hop)]
             before = [(other, self._arrivals, hop.src, BEFORE_SHARE) for other in self._predecessors(hop)]
             siblings = self._siblings(hop) if hop.sure else []
             beside = [(other, self._departures, hop.src, BEFORE_SHARE) for other in siblings]
             for other, index, host, share in after + before + beside:
                 if other.incident < 0 and self._expected(other, index, host, hop) <= share * self.false_per_day:
-                    other.incident = hop.incident
-                    self.incidents[hop.incident].add(other.number)
+                    self._enter(other, hop.incident, hop.number)
                     frontier.append(other)
 
     def _expected(self, other: Hop, index: dict[str, list[tuple[int, int]]], host: str, hop: Hop) -> float:
@@ -379,6 +405,7 @@ class Chains:
             del self.ids[name]
             members = self.incidents.pop(name)
             for number in members.intersection(self._open):
-                self.hops[number].incident = -1
+                hop = self.hops[number]
+                hop.incident, hop.holder, hop.sure = -1, -1, False
             for number in members.difference(self._open):
                 del self.hops[number]

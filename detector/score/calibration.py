@@ -84,10 +84,13 @@ def halve_stratum(histograms: Any, trees: Any, totals: Any, tails: Any, stratum:
 
 @kernel
 def _fit_tail(histogram: Any, total: Any, tail: Any) -> None:
-    """tail <- start (nats), count above it, scale (nats); start = infinity when there is too little."""
+    """tail <- start (nats), count above it, scale (nats); start = infinity when there is too little.
+
+    The lowest bin, what is not strange at all, is no part of a tail: where it holds nearly everything, its zeros would
+    pass for excesses."""
     wanted = max(TAIL_MIN, TAIL_SHARE * total)
     above, weighted, index = 0.0, 0.0, BINS
-    while index > 0 and above < wanted:
+    while index > 1 and above < wanted:
         index -= 1
         above += histogram[index]
         weighted += histogram[index] * (index + 0.5)

@@ -116,6 +116,40 @@ def test_what_else_left_a_host_of_the_intruder_belongs_if_chance_would_hardly_ha
         assert ("a", "g") not in edges
 
 
+AROUND = [("v", "j", 102.0, 20.0), ("j", "c", 102.5, 20.0), ("j", "y", 102.7, 20.0)]
+"""What hangs on `CAMPAIGN` only because it ends there just before the intruder goes on; the last hangs on the first."""
+SECOND = [("j", "k", 110.0, 0.01), ("k", "z", 110.5, 20.0), ("k", "l", 111.0, 0.01), ("l", "m", 112.0, 0.01)]
+
+
+def edges(chains):
+    """Incidents as sets of pairs of hosts."""
+    return sorted(sorted({(step.src, step.dst) for step in one.path}) for one in incidents(chains))
+
+
+def test_a_hop_only_around_one_incident_leaves_it_for_its_own_chain_with_what_hangs_on_it():
+    quiet, pairs = [("x", "y", 0.0, 50.0)], lambda moves: sorted(move[:2] for move in moves)
+    first = sorted(CAMPAIGN + AROUND, key=lambda move: move[2])
+    assert edges(made(quiet + first)) == [pairs(CAMPAIGN + AROUND)]
+    assert edges(made(quiet + first + SECOND)) == [pairs([*CAMPAIGN, AROUND[1]]), pairs([*AROUND[::2], *SECOND])]
+
+
+def test_the_cost_of_a_finding_does_not_grow_with_the_incident_it_joins(monkeypatch):
+    """A flood of strange moves from a host of an intruder, each of which joins the incident."""
+    asked = 0
+
+    def counted(*args):
+        nonlocal asked
+        asked += 1
+        return expected(*args)
+
+    expected = Chains._expected
+    monkeypatch.setattr(Chains, "_expected", counted)
+    flood = [("b", f"t{n}", 105.0 + n / 1000, 20.0) for n in range(400)]
+    (incident,) = incidents(made([("x", "y", 0.0, 50.0), *CAMPAIGN, *flood]))
+    assert len(incident.path) == 404
+    assert asked < 4 * module.MAX_PREDECESSORS * 404
+
+
 def test_hops_that_do_not_follow_each_other_are_no_chain():
     backwards = [(src, dst, 210.0 - hours, rate) for src, dst, hours, rate in CAMPAIGN]
     assert incidents(made([("x", "y", 0.0, 50.0), *sorted(backwards, key=lambda move: move[2])])) == []
@@ -247,6 +281,7 @@ def test_incidents_are_bounded_and_what_is_left_of_old_ones_does_no_harm(monkeyp
     assert len(chains.incidents) == len(chains.ids) == len(incidents(chains)) == 3
     assert all(hop.incident in {-1, *chains.incidents} for hop in chains.hops.values())
     assert set(chains.hops) == set(chains._open)
+    assert all(hop.incident >= 0 or (not hop.sure and hop.holder == -1) for hop in chains.hops.values())
 
 
 @given(moves, st.integers(0, 40))

@@ -60,6 +60,19 @@ def test_ordinary_rows_have_no_small_p_values(shape, exact):
             assert np.mean(p <= level) >= 0.85 * level - noise, level
 
 
+@pytest.mark.parametrize("share", [0.05, 0.008, 0.001])
+def test_the_few_that_are_strange_at_all_make_the_tail(share):
+    """Where fewer than one in a hundred says anything, the silent ones must not pass for excesses of the tail: a
+    large network would call everything rare, and send half the alerts that were asked for."""
+    rng = np.random.default_rng(12)
+    times = START + np.sort(rng.integers(0, 30 * DAY, 1_000_000))
+    scores = np.where(rng.random(times.size) < share, rng.exponential(3.0, times.size), 0.0)
+    p = judged(Calibration(1), scores, times=times)[times > START + 2 * DAY]
+    for level in (share / 2, share / 10, share / 50):
+        noise = 4 * np.sqrt(level * (1 - level) / p.size)
+        assert 0.85 * level - noise <= np.mean(p <= level) <= 1.1 * level + noise, level
+
+
 def test_nothing_is_strange_while_there_is_too_little_history():
     p = judged(Calibration(2), [1.0] * (MIN_ROWS - 1) + [60.0, 60.0])
     assert set(p[:MIN_ROWS]) == {1.0}
