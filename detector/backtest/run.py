@@ -39,7 +39,6 @@ _TOP_EDGES: Final = 20
 _BINS: Final = 240  # of the report's time line
 _MINUTE_US: Final = 60_000_000
 _HISTORY_GAP_US: Final = _MINUTE_US  # between the end of a shifted history and the first record to judge
-_EVICTED: Final = (".evicted", ".forgotten")  # arrays with the number of entries or hosts dropped
 
 Progress = Callable[[str, int, int, int], None]
 """Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
@@ -354,9 +353,8 @@ def _summary(
 def _state(engine: Engine) -> dict[str, Any]:
     """How full the structure model's table is, and what went at the bound of any: each table counts it in an array of
     its own."""
-    arrays = engine.scorer.arrays()
-    evicted = {name.rpartition(".")[0]: int(array[0]) for name, array in arrays.items() if name.endswith(_EVICTED)}
-    evicted |= {"flow_twins": engine.flow_twins.seen.evicted, "operation_twins": engine.operation_twins.seen.evicted}
+    twins = {"flow_twins": engine.flow_twins.seen.evicted, "operation_twins": engine.operation_twins.seen.evicted}
+    evicted = engine.scorer.evicted() | twins
     return {
         "entries": int(engine.scorer.structure.memory.counts.used[0]),
         "evicted": sum(evicted.values()),

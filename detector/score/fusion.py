@@ -33,8 +33,10 @@ from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
 
-COMMON: Final = 1000.0  # a day
-RARE: Final = 0.05  # a day
+COMMON: Final = 1000.0
+"""A day; what comes that often is no news. Chosen on tuning plants (those of `scorer.ATTENTION`) among 30 to 3,000."""
+RARE: Final = 0.05
+"""A day; no model vouches for less. Chosen on the same plants: once a day to once in twenty days are alike there."""
 DAY_US: Final = 86_400e6
 CASE_US: Final = 3_600_000_000  # an hour, as long as a hop of a chain may take (`correlate.chains`)
 EXPECTED_ODDS: Final = 20.0
@@ -126,9 +128,8 @@ def walk(
 
     ``rates`` and ``interest`` have a row a model and a column a stratum; ``rates`` has one more row, of which cell 0
     counts the rows that began a case or made it stranger (only they are learned), cell 1 all that are judged.
-    ``asked`` counts rows like ``rates``, for
-    good; strata from ``newcomers`` on have to speak for themselves: a p-value borrowed from elsewhere is not believed
-    further than their own number of rows can bear out.
+    ``asked`` counts rows like ``rates``, for good; strata from ``newcomers`` on have to speak for themselves: a p-value
+    borrowed from elsewhere is not believed further than their own number of rows can bear out.
     """
     opinions, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, _, clock = calibrated

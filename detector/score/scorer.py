@@ -44,7 +44,9 @@ ATTENTION: Final = {
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter, act,
 move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an intruder
-needs; log-ons are few and say who; hours are many and say little."""
+needs; log-ons are few and say who; hours are many and say little. Chosen by coordinate search on four simulated plants (seeds 101 and 2) and real captures in a
+fifth (seed 411); the benchmark reports other seeds (`docs/detection.md`, section 9)."""
+_EVICTED: Final = ("evicted", "forgotten")  # names of the arrays that count what was dropped
 _ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so there may be no host to be new
 NEWCOMER_SHARE: Final = 0.125
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
@@ -113,6 +115,16 @@ class Scorer:
         """Everything learned, for a snapshot."""
         return {
             f"{part}.{name}": array for part, owner in self._parts().items() for name, array in owner.arrays().items()
+        }
+
+    def evicted(self) -> dict[str, int]:
+        """By table, how many entries or hosts went at its bound. One part's arrays are looked at at a time: together
+        they are as large as the state."""
+        return {
+            f"{part}.{name}".rpartition(".")[0]: int(array[0])
+            for part, owner in self._parts().items()
+            for name, array in owner.arrays().items()
+            if name.rpartition(".")[2] in _EVICTED
         }
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:

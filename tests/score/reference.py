@@ -65,10 +65,10 @@ class Scores:
             self.fit()
 
     def fit(self):
-        """The highest bins that hold a percent of the scores, at least `TAIL_MIN` of them."""
+        """The highest bins that hold a percent of the scores, at least `TAIL_MIN` of them; never the lowest bin."""
         wanted = max(calibration.TAIL_MIN, calibration.TAIL_SHARE * self.total)
         above, start = 0.0, calibration.BINS
-        while start > 0 and above < wanted:
+        while start > 1 and above < wanted:
             start -= 1
             above += self.bins[start]
         if above < calibration.TAIL_MIN:
