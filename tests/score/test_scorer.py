@@ -133,7 +133,7 @@ def test_p_values_are_probabilities_and_models_speak():
         assert column.is_finite().all(), name
         assert 0 < column.min() <= column.max() <= 1, name
     for name in ("structure", "operations", "credentials", "timing", "crossing", "provenance"):  # others need weeks
-        assert result[f"p_{name}"].n_unique() > 2, f"{name} has nothing to say in this test"
+        assert (result[f"p_{name}"] < 1).any(), f"{name} has nothing to say in this test"
     assert result.height == world().height
     assert result.select(world().columns).drop("stratum").equals(world().drop("stratum"))
 
