@@ -9,6 +9,7 @@ from detector.assets.plant import Plant, Window
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES: Final = 24 * 60
+_EPOCH_MINUTE: Final = 3 * _DAY_MINUTES  # 1970-01-01 was a Thursday
 
 DUTIES: Final[dict[str, tuple[str, ...]]] = {
     "domain_controllers": ("drsuapi::",),
@@ -41,17 +42,17 @@ class Declared:
         """``units`` plus ``expected`` (bool: the plant file says that this happens) and ``vendor`` (which of its
         vendors the row belongs to, from 0; null = none), ``outside`` (bool: outside the windows or ways agreed with
         that vendor)."""
-        minute = self._minute()
-        vendor = self._vendor()
-        return units.with_columns(expected=self._maintained(minute) | self._duty(), vendor=vendor).with_columns(
-            outside=self._outside(minute)
-        )
+        # A column of its own, as every window asks for it: worked out anew for each, it was the dearest step of all.
+        timed = units.with_columns(_minute=self._minute())
+        minute = pl.col("_minute")
+        known = timed.with_columns(expected=self._maintained(minute) | self._duty(), vendor=self._vendor())
+        return known.with_columns(outside=self._outside(minute)).drop("_minute")
 
     def _minute(self) -> pl.Expr:
         """Minute of the week, local time of the plant."""
         local = pl.from_epoch("ts", time_unit="us").dt.replace_time_zone("UTC").dt.convert_time_zone(self._zone)
-        day = (local.dt.weekday().cast(pl.Int32) - 1) * _DAY_MINUTES
-        return day + local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute().cast(pl.Int32)
+        wall = local.dt.replace_time_zone(None).dt.epoch("us") // 60_000_000
+        return ((wall + _EPOCH_MINUTE) % (7 * _DAY_MINUTES)).cast(pl.Int32)
 
     def _maintained(self, minute: pl.Expr) -> pl.Expr:
         """Work on a zone from its station, in its window."""

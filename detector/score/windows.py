@@ -23,6 +23,8 @@ import polars as pl
 from numpy.typing import NDArray
 from river.anomaly import HalfSpaceTrees
 
+from detector.score import halfspace
+from detector.score.halfspace import HalfSpaces
 from detector.score.memory import Memory
 from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
@@ -99,44 +101,17 @@ def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop
     return stop
 
 
-class Trees:
-    """River's half-space trees, whose content is arrays: what they split is drawn from the seed, only masses change."""
-
-    def __init__(self) -> None:
-        self._model = HalfSpaceTrees(n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
-        self._model.learn_one(dict.fromkeys(FEATURES, 0.0))  # the trees grow when the first vector comes
-        self.load({"masses": np.zeros_like(self.arrays()["masses"]), "progress": np.array([0, 1])})
-
-    def score(self, vector: Mapping[str, float]) -> float:
-        """-ln of the mass around a vector (scaled, 0 = as dense as can be); 0 in the first window."""
-        found: float = self._model.score_one(vector)
-        return -_STRETCH * math.log(1.0 - found)
-
-    def learn(self, vector: Mapping[str, float]) -> None:
-        """One more vector; features in [0, 1]."""
-        self._model.learn_one(vector)
-
-    @property
-    def ready(self) -> bool:
-        """Whether a first window is full."""
-        return not self._model._first_window
-
-    def _nodes(self) -> list[Any]:
-        return [node for tree in self._model.trees for node in tree.iter_dfs()]
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Masses of all nodes, shape (nodes, 2) = last and running window; rows of the running one, whether it is the
-        first."""
-        masses = [(node.r_mass, node.l_mass) for node in self._nodes()]
-        progress = [self._model.counter, self._model._first_window]
-        return {"masses": np.array(masses, dtype=np.int64), "progress": np.array(progress, dtype=np.int64)}
-
-    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Replace the content by what `arrays` returned."""
-        for node, (last, running) in zip(self._nodes(), arrays["masses"].tolist(), strict=True):
-            node.r_mass, node.l_mass = last, running
-        counter, first = arrays["progress"].tolist()
-        self._model.counter, self._model._first_window = counter, bool(first)
+@kernel
+def look(x: Any, times: Any, strata: Any, teach: Any, trees: Any, calibrated: Any, scores: Any, p: Any) -> None:
+    """Judge asked vectors one after another, and learn those that may teach: ``scores`` <- -ln of the mass around each
+    (scaled, 0 = as dense as can be), ``p`` <- their p-values; untouched in the first window of the trees."""
+    for row in range(x.shape[0]):
+        if halfspace.ready(trees):
+            scores[row] = -_STRETCH * math.log(1.0 - halfspace.score(trees, x[row]))
+            fade(calibrated, times[row])
+            p[row] = judge(calibrated, strata[row], scores[row])
+        if teach[row] or p[row] >= GUARD_P:
+            halfspace.learn(trees, x[row])
 
 
 class Windows:
@@ -154,7 +129,8 @@ class Windows:
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
-        self.trees = Trees()
+        river = HalfSpaceTrees(n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
+        self.trees = HalfSpaces(river, FEATURES)
 
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual: ``window_feature``
@@ -167,16 +143,12 @@ class Windows:
             lambda start, stop, table: walk(columns, table, counts.used, counts.max_entries, start, stop, asked, above),
         )
         scores, p = np.zeros(units.height), np.ones(units.height)
-        strata, teach = units["stratum"].cast(pl.Int64).to_numpy(), units["teach"].to_numpy()
-        scaled = np.clip(above[:, : len(FEATURES)] / DOUBLINGS, 0.0, 1.0)
-        for row in np.flatnonzero(asked):
-            vector = dict(zip(FEATURES, scaled[row].tolist(), strict=True))
-            if self.trees.ready:
-                scores[row] = self.trees.score(vector)
-                fade(self.memory.calibrated, columns[-1][row])
-                p[row] = judge(self.memory.calibrated, strata[row], scores[row])
-            if teach[row] or p[row] >= GUARD_P:
-                self.trees.learn(vector)
+        rows = np.flatnonzero(asked)
+        x = np.clip(above[rows, : len(FEATURES)] / DOUBLINGS, 0.0, 1.0)
+        strata, teach = units["stratum"].cast(pl.Int64).to_numpy()[rows], units["teach"].to_numpy()[rows]
+        opinions = scores[rows], p[rows]
+        look(x, columns[-1][rows], strata, teach, self.trees.kept, self.memory.calibrated, *opinions)
+        scores[rows], p[rows] = opinions
         told = {name: above[:, place] for name, place in (("feature", -3), ("count", -2), ("usual", -1))}
         return pl.DataFrame(
             {"p_windows": p, "windows": scores, **{f"window_{name}": column for name, column in told.items()}}
