@@ -102,12 +102,19 @@ def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop
 
 
 @kernel
+def stretched(found: Any) -> Any:
+    """-ln of the mass that trees find around a vector, scaled; 0 = as dense as can be."""
+    # C's logarithm, as Python's is; NumPy's of many numbers at once is another one in the last bit.
+    return -_STRETCH * math.log(1.0 - found)
+
+
+@kernel
 def look(x: Any, times: Any, strata: Any, teach: Any, trees: Any, calibrated: Any, scores: Any, p: Any) -> None:
-    """Judge asked vectors one after another, and learn those that may teach: ``scores`` <- -ln of the mass around each
-    (scaled, 0 = as dense as can be), ``p`` <- their p-values; untouched in the first window of the trees."""
+    """Judge asked vectors one after another and learn those that may teach: ``scores`` <- how sparse the surroundings
+    of each are, ``p`` <- how rare that is. Both stay as they were in the first window of the trees."""
     for row in range(x.shape[0]):
         if halfspace.ready(trees):
-            scores[row] = -_STRETCH * math.log(1.0 - halfspace.score(trees, x[row]))
+            scores[row] = stretched(halfspace.score(trees, x[row]))
             fade(calibrated, times[row])
             p[row] = judge(calibrated, strata[row], scores[row])
         if teach[row] or p[row] >= GUARD_P:
