@@ -9,9 +9,9 @@ it; when the window is full its counts become the masses ``r`` by which the next
 over the nodes on the way of ``x``, at depth ``d``, down to the first with less than a tenth of a window.
 
 The way goes by River's own splits, and sums run in River's order, so ``score_one`` and ``learn_one`` of
-`river.anomaly.HalfSpaceTrees` give the same to the last bit; only that they take a hundred times as long, node objects
-and dictionaries being slow to walk. All trees are perfect and lie one after another, depth first. So what is below a
-node needs no table: one half follows it, the other comes after as many nodes as that half has.
+`river.anomaly.HalfSpaceTrees` give the same to the last bit; only that they take forty times as long, node objects and
+dictionaries being slow to walk. All trees are perfect and lie one after another, depth first. So what is below a node
+needs no table: one half follows it, the other comes after as many nodes as that half has.
 """
 
 from collections.abc import Mapping, Sequence
