@@ -14,7 +14,7 @@ from detector.config import Settings
 from detector.features.units import CROSSING_BONUS, PLACE_INTEREST, Enrich, flow_units, operation_units, outside_key
 from detector.judge import Judge
 from detector.normalize.direction import Direction
-from detector.normalize.order import Order, Released
+from detector.normalize.order import Order, Released, in_order
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded, merge
 from detector.score.scorer import Scorer
@@ -167,7 +167,7 @@ class Engine:
             paired = frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
             self._account(frame["late"].to_numpy(), twin, paired)
             parts.append(build(frame.filter(pl.Series(~twin, dtype=pl.Boolean))))
-        return pl.concat(parts).sort(_UNIT_ORDER, nulls_last=True)
+        return in_order(pl.concat(parts), _UNIT_ORDER, nulls_last=True)
 
     def _account(self, late: NDArray[np.bool_], twin: NDArray[np.bool_], paired: NDArray[np.bool_]) -> None:
         """A pair is two input rows; a late row that is no twin is scored too, but counts as late."""

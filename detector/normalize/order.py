@@ -7,7 +7,7 @@ time has been released is handed on at once and marked late.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,7 +75,7 @@ class Order:
             self.released = self.watermark
         else:
             self.released = max(self.released, cut)
-        operations = self.operations.filter(pl.col("obs_ts") <= cut).sort(_OPERATION_ORDER)
+        operations = in_order(self.operations.filter(pl.col("obs_ts") <= cut), _OPERATION_ORDER)
         self.operations = self.operations.filter(pl.col("obs_ts") > cut)
         return Released(self._release_flows(cut), operations)
 
@@ -98,7 +98,7 @@ class Order:
         self.watermark, self.released = state["watermark"], state["released"]
 
     def _release_flows(self, cut: int) -> pl.DataFrame:
-        flows = self.flows.sort(_FLOW_ORDER)
+        flows = in_order(self.flows, _FLOW_ORDER)
         partner, original = partners(flows, self.window_us)
         row = np.arange(flows.height)
         half = np.where(original >= 0, original, row)
@@ -109,7 +109,20 @@ class Order:
         singles = row[go & (mate < 0)]
         pairs = row[go & (mate >= 0) & ((original >= 0) | (mate > row))]
         joined = join_halves(flows, np.minimum(half, mate)[pairs], last[pairs], pairs)
-        return _in_order(flows[singles], joined)
+        return _with_halves(flows[singles], joined)
+
+
+def in_order(frame: pl.DataFrame, by: Sequence[str], *, nulls_last: bool = False) -> pl.DataFrame:
+    """``frame.sort(by)``, for a first column of times (int, no nulls). The other columns only matter among rows of one
+    instant, which are few: sorting by all of them costs several times as much."""
+    times = frame[by[0]].to_numpy()
+    order = np.argsort(times, kind="stable")
+    same = np.diff(times[order]) == 0
+    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    if tied.size:
+        ties = frame.select(by)[order[tied]].with_columns(_row=pl.Series(order[tied]))
+        order[tied] = ties.sort(by, nulls_last=nulls_last, maintain_order=True)["_row"].to_numpy()
+    return frame[order]
 
 
 def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
@@ -119,11 +132,11 @@ def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 
-def _in_order(alone: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+def _with_halves(alone: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
     columns = [*FLOW, *_HALVES]
     alone = alone.with_columns(
         orig_ts=pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64),
         resp_ts=pl.lit(None, pl.Int64),
         paired=pl.lit(False),
     ).select(columns)
-    return pl.concat([alone, joined.select(columns)]).sort(_FLOW_ORDER) if joined.height else alone
+    return in_order(pl.concat([alone, joined.select(columns)]), _FLOW_ORDER) if joined.height else alone
