@@ -15,7 +15,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-detection lock clean
+.PHONY: help demo test check lint bench bench-detection bench-speed lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(DEV) ## Run every benchmark; each prints a table.
 
 bench-detection: $(DEV) ## Measure detection on plants, DARPA and captures; numbers go to out/detection.json too.
 	$(BIN)/python benchmarks/detection.py --out out/detection.json
+
+bench-speed: $(DEV) ## Measure speed beside parsers, group-bys, MIDAS-R and River; numbers go to out/speed.json too.
+	$(BIN)/python benchmarks/speed.py --out out/speed.json
 
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }
