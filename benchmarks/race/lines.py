@@ -7,6 +7,7 @@ import orjson
 import polars as pl
 
 _MICRO: Final = 1e6
+_ANALYZERS: Final = {"smb": "gssapi,smb"}  # as Zeek lists those that agreed
 _FROM_FLOW: Final = (
     "ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "proto", "service", "duration", "orig_bytes", "resp_bytes",
     "conn_state", "orig_pkts", "resp_pkts", "exporter", "obs_ts", "position",
@@ -40,9 +41,9 @@ def records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
         local = True if number % 3 else None  # `Site::local_nets` is not always set
         yield {
             "ts": ts / _MICRO, "uid": uid, "id.orig_h": src, "id.orig_p": sport, "id.resp_h": dst, "id.resp_p": dport,
-            "proto": proto, "service": service, "duration": duration, "orig_bytes": sent, "resp_bytes": got,
-            "conn_state": state, "local_orig": local, "local_resp": local, "missed_bytes": 0,
-            "history": "S" if state == "S0" else "ShADadFf", "orig_pkts": out,
+            "proto": proto, "service": _ANALYZERS.get(service, service), "duration": duration,
+            "orig_bytes": sent, "resp_bytes": got, "conn_state": state, "local_orig": local, "local_resp": local,
+            "missed_bytes": 0, "history": "S" if state == "S0" else "ShADadFf", "orig_pkts": out,
             "orig_ip_bytes": (sent or 0) + 40 * out, "resp_pkts": back, "resp_ip_bytes": (got or 0) + 40 * back,
             "_system_name": sensor,
         }  # fmt: skip

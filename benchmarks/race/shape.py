@@ -24,7 +24,7 @@ SERVICES: Final = (
     ("tcp", 443), ("tcp", 445), ("udp", 53), ("tcp", 80), ("tcp", 389), ("tcp", 88), ("tcp", 135), ("tcp", 3389),
     ("udp", 123), ("tcp", 1433), ("tcp", 22), ("tcp", 8080), ("udp", 161), ("tcp", 9100), ("tcp", 502), ("tcp", 102),
 )  # fmt: skip
-NAMES: Final = {53: "dns", 80: "http", 88: "krb_tcp", 135: "dce_rpc", 389: "ldap_tcp", 443: "ssl", 445: "gssapi,smb"}
+NAMES: Final = {53: "dns", 80: "http", 88: "krb_tcp", 135: "dce_rpc", 389: "ldap_tcp", 443: "ssl", 445: "smb"}
 """What Zeek's analyzers call some of the services."""
 IPV6_SHARE: Final = 0.05
 OUTSIDE_SHARE: Final = 0.02
