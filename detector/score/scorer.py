@@ -1,7 +1,10 @@
 """All models over the rows, in the order they build on each other, and one p-value from them."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -15,6 +18,7 @@ from detector.score.drip import Drip
 from detector.score.fanout import Fanout
 from detector.score.forest import Forest
 from detector.score.fusion import Fusion
+from detector.score.model import Model
 from detector.score.operations import Operations
 from detector.score.phases import PHASES, Phases
 from detector.score.provenance import Provenance
@@ -24,9 +28,6 @@ from detector.score.vendors import Vendors
 from detector.score.volume import Volume
 from detector.score.windows import Windows
 from detector.score.zones import Zones
-
-if TYPE_CHECKING:
-    from detector.score.model import Model
 
 ATTENTION: Final = {
     "structure": (2.0, 1.0, 1.0, 4.0, 8.0),
@@ -47,6 +48,7 @@ act, move; `features.units.CLASSES`), any scale; and the order in which models s
 intruder needs; log-ons are few and say who; hours are many and say little. Chosen by coordinate search on four
 simulated plants (seeds 101 and 2) and real captures in a fifth (seed 411); the benchmark reports other seeds
 (`docs/detection.md`, section 9)."""
+_THREADS: Final = ThreadPoolExecutor(os.cpu_count(), "models")  # kernels run without Python's lock
 _EVICTED: Final = ("evicted", "forgotten")  # names of the arrays that count what was dropped
 _ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so there may be no host to be new
 NEWCOMER_SHARE: Final = 0.125
@@ -107,10 +109,16 @@ class Scorer:
         known = pl.when(pl.col("kind") == _ATTEMPT).then("orig_phase").otherwise("resp_phase")
         newcomer = pl.min_horizontal("orig_phase", known) < PHASES.index("protecting")
         scored = scored.with_columns(stratum=pl.col("stratum") + pl.when(newcomer).then(self._strata).otherwise(0))
-        for model in self.models:
-            scored = scored.hstack(model.score(scored))
+        for step in self._steps():
+            said = list(_THREADS.map(methodcaller("score", scored), step))
+            scored = pl.concat([scored, *said], how="horizontal")
         self.drift.note(scored)
         return scored.hstack(self.fusion.judge(scored))
+
+    def _steps(self) -> tuple[list[Model], ...]:
+        """Models that do not look at each other work side by side: none shares what it learns."""
+        joining = [model for model in self.models if model.name == Forest.name]
+        return [self.structure], [model for model in self.models[1:] if model not in joining], joining
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

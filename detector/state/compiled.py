@@ -52,6 +52,7 @@ if _FOLDER is not None:
 
 
 def kernel(function: Function) -> Function:
-    """Compile ``function`` when first called; ``function.py_func`` stays the plain Python it was."""
-    compiled: Any = numba.njit(cache=_FOLDER is not None)(function)
+    """Compile ``function`` when first called; ``function.py_func`` stays the plain Python it was. It runs without
+    Python's lock, so that models work side by side (`score.scorer`)."""
+    compiled: Any = numba.njit(cache=_FOLDER is not None, nogil=True)(function)
     return cast("Function", compiled)
