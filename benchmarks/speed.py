@@ -4,7 +4,7 @@
     python benchmarks/speed.py --rows 1000000         # smaller files for the fast ones
     python benchmarks/speed.py --out out/speed.json
 
-All take turns in the same run and have one thread each: quote ratios, not rates. The rows are the same in every run;
+All take turns in the same run and have one core each: quote ratios, not rates. The rows are the same in every run;
 how many of them eastwest reads in a pass follows from a trial and stands in the table. The exit status is 1 when a
 gate does not hold, so that the times mean nothing; unmet targets are no failure.
 """

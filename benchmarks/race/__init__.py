@@ -3,9 +3,9 @@
 ::
 
     shape, lines, folder                  what is read          -> flows of a stated shape, as sensors write them
-    laps                                  how it is timed       -> rounds in which all take turns
+    laps, cores                           how it is timed       -> rounds in which all take turns, on one core
     parsers, rivals, eastwest             who runs              -> contestants
-    stages, latency, state, growth, forest                      -> where the time and the memory of eastwest go
+    stages, latency, state, growth, pair, forest                -> where the time and the memory of eastwest go
     targets, tables                       what people read
-    programme                             one fresh process of one thread a part
+    programme                             one fresh process a part
 """

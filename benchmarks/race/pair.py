@@ -1,46 +1,57 @@
-"""What a second process adds: two shards that know nothing of each other, against one alone.
+"""What a second core adds: threads of one process, or two shards that know nothing of each other.
 
-Both read the same rows from their own copy; rows a second of both together are taken from the first start to the last
-end. Alone and together take turns.
+All read the same rows from their own copy; rows a second of both shards together are taken from the first start to the
+last end. A shard is held to a core of its own. All take turns.
 """
 
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from . import eastwest
+from . import cores, eastwest
 from .eastwest import Sources
 from .folder import Folder
 from .laps import Laps
 
-ALONE: Final = "1 process"
-TOGETHER: Final = "2 processes"
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+ALONE: Final = "1 process, 1 core"
+TOGETHER: Final = "2 processes, 1 core each"
+THREADS: Final = "1 process, all cores"
 _WAIT_S: Final = 300.0
-_own: dict[str, Any] = {}  # of a worker: its sources and the barrier
+_own: dict[str, Any] = {}  # of a worker: its sources, the barrier, its core and all of them
 
 
 def measure(folder: Folder, rounds: int) -> list[Laps]:
-    """Seconds of one and of two processes, over the same rows of Zeek JSON each."""
+    """Seconds of each, over the same rows of Zeek JSON."""
     context = get_context("spawn")
-    barrier = context.Barrier(2)
+    every = cores.available()
+    taken: SimpleQueue[list[int]] = context.SimpleQueue()
+    for worker in range(2):
+        taken.put(every[worker % len(every) :][:1] if every else [])
     rows = eastwest.sized(eastwest.JSON, Sources(folder))
-    alone, together = [], []
-    with ProcessPoolExecutor(2, mp_context=context, initializer=_begin, initargs=(folder, barrier)) as pool:
-        list(pool.map(_pass, [rows] * 2, [True] * 2))  # warms up
-        for _ in range(rounds):
-            alone.append(_span([pool.submit(_pass, rows, False).result()]))
-            together.append(_span(list(pool.map(_pass, [rows] * 2, [True] * 2))))
-    return [Laps(ALONE, rows, alone), Laps(TOGETHER, 2 * rows, together)]
+    laps: dict[str, list[float]] = {ALONE: [], TOGETHER: [], THREADS: []}
+    given = (folder, context.Barrier(2), taken, every)
+    with ProcessPoolExecutor(2, mp_context=context, initializer=_begin, initargs=given) as pool:
+        for lap in range(rounds + 1):
+            for name, found in laps.items():
+                workers = 2 if name == TOGETHER or lap == 0 else 1  # the first lap warms both up
+                seconds = _span(list(pool.map(_pass, [rows] * workers, [workers == 2] * workers, [name] * workers)))
+                if lap:
+                    found.append(seconds)
+    return [Laps(name, rows * (2 if name == TOGETHER else 1), found) for name, found in laps.items()]
 
 
-def _begin(folder: Folder, barrier: Barrier) -> None:
-    _own.update(sources=Sources(folder), barrier=barrier)
+def _begin(folder: Folder, barrier: Barrier, taken: "SimpleQueue[list[int]]", every: list[int]) -> None:
+    _own.update(sources=Sources(folder), barrier=barrier, core=taken.get(), every=every)
 
 
-def _pass(rows: int, together: bool) -> tuple[float, float]:
+def _pass(rows: int, together: bool, name: str) -> tuple[float, float]:
     """Begin and end; the clock is that of the machine (CLOCK_MONOTONIC, the same in all its processes)."""
+    cores.hold_to(_own["every"] if name == THREADS else _own["core"])
     work = _own["sources"].run(eastwest.JSON, rows)
     if together:  # so that each worker takes one
         _own["barrier"].wait(_WAIT_S)

@@ -11,6 +11,7 @@ import duckdb
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
@@ -49,7 +50,8 @@ def contestants(text: Text) -> list[Contestant]:
     """Everybody who reads such lines; names begin with that of the file."""
     kinds = GOFLOW2 if text.path.name.startswith("goflow2") else ZEEK
     buffer = text.buffer()
-    runs: dict[str, Callable[[], Pass]] = {COUNT: lambda: lambda: _newlines(buffer)}
+    mask = np.empty(len(buffer), dtype=np.bool_)
+    runs: dict[str, Callable[[], Pass]] = {COUNT: lambda: lambda: _newlines(buffer, mask)}
     if text.path.suffix == ".json":
         schema = {name: _TYPES[kind][0] for name, kind in kinds.items()}
         runs[READ_NDJSON] = lambda: lambda: pl.read_ndjson(io.BytesIO(buffer), schema=schema).height
@@ -74,8 +76,10 @@ def _ours(text: Text) -> Pass:
     return lambda: sum(made.decode(block).flows.height for block in blocks)
 
 
-def _newlines(buffer: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(buffer, dtype=np.uint8) == ord("\n")))
+def _newlines(buffer: bytes, mask: NDArray[np.bool_]) -> int:
+    """Room for the result is given: it would take as long to get from the system."""
+    np.equal(np.frombuffer(buffer, dtype=np.uint8), ord("\n"), out=mask)
+    return int(np.count_nonzero(mask))
 
 
 def _read_csv(buffer: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The parts of the race, each in a fresh process of one thread, one after the other; and everything that came of it."""
+"""The parts of the race, each in a fresh process, one after the other; and everything that came of it."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ from rich.console import Console
 
 import detector
 
-from . import eastwest, forest, growth, latency, pair, parsers, rivals, stages, state
+from . import cores, eastwest, forest, growth, latency, pair, parsers, rivals, stages, state
 from .folder import Folder
 from .forest import Forests
 from .growth import Growth
@@ -31,6 +31,8 @@ from .targets import Target, targets
 
 ONE_THREAD: Final = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 PACKAGES: Final = ("polars", "duckdb", "msgspec", "river", "numba", "numpy", "pyarrow", "scikit-learn")
+ONE_CORE: Final = frozenset({"laps", "life", "growth", "forest"})
+"""Parts in which eastwest is compared with others, or stages with each other: nobody may use a second core."""
 READY_TRIES: Final = 3
 
 Made = TypeVar("Made")
@@ -140,7 +142,8 @@ def enter(report: Report, name: str, made: Any) -> None:
 def _part(name: str, work: Callable[[], Made], plan: Plan, report: Report, console: Console) -> Made:
     began = time.perf_counter()
     if plan.apart:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        held = cores.available()[:1] if name in ONE_CORE else []
+        with _process(held) as pool:
             made = pool.submit(work).result()
     else:
         made = work()
@@ -149,10 +152,15 @@ def _part(name: str, work: Callable[[], Made], plan: Plan, report: Report, conso
     return made
 
 
+def _process(held: list[int]) -> ProcessPoolExecutor:
+    """One new process, held to some cores."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=cores.hold_to, initargs=(held,))
+
+
 def _start(folder: Folder) -> float:
     """Seconds from nothing to an engine that has scored something: a new interpreter, imports, kernels, state."""
     began = time.perf_counter()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _process([]) as pool:
         pool.submit(state.ready, folder).result()
         return time.perf_counter() - began
 
@@ -174,5 +182,10 @@ def _one_thread() -> Iterator[None]:
 
 def machine() -> dict[str, str]:
     """Where and with what it was measured."""
-    names = {"eastwest": detector.__version__, "python": platform.python_version(), "cores": str(os.cpu_count())}
+    names = {
+        "eastwest": detector.__version__,
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.2f}",
+    }
     return names | {name: version(name) for name in PACKAGES} | {"system": platform.platform(terse=True)}

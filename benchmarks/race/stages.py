@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from threading import Lock
 from typing import Any, Final
 
 from detector.engine import Engine
@@ -29,10 +30,12 @@ _PARTS: Final = (
 
 
 class Stopwatch:
-    """Charges time to the stage that runs, innermost first."""
+    """Charges time to the stage that runs, innermost first. Models that would run side by side take turns, so that
+    each is charged its own time."""
 
     def __init__(self) -> None:
         self.ns: Counter[str] = Counter()
+        self._turn = Lock()
         self._stack: list[str] = []
         self._since = 0
 
@@ -50,6 +53,16 @@ class Stopwatch:
         """From now on the method of this object is timed."""
         work = getattr(owner, method)
         setattr(owner, method, lambda *given, **named: self.run(name, work, *given, **named))
+
+    def wrap_model(self, model: Any) -> None:
+        """The same for a model, which may be called by a thread of its own."""
+        work, name = model.score, f"model {model.name}"
+
+        def score(*given: Any, **named: Any) -> Any:
+            with self._turn:
+                return self.run(name, work, *given, **named)
+
+        model.score = score
 
     def _charge(self) -> None:
         now = time.perf_counter_ns()
@@ -78,7 +91,7 @@ def watched(engine: Engine) -> Stopwatch:
         if hasattr(owner, method):
             watch.wrap(owner, method, name)
     for model in getattr(engine.scorer, "models", ()):
-        watch.wrap(model, "score", f"model {model.name}")
+        watch.wrap_model(model)
     return watch
 
 

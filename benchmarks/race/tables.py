@@ -26,7 +26,7 @@ def tables(report: "Report") -> Iterable[Table]:
 
 def parser_table(report: "Report") -> Table:
     """Parsers alone: rows a second, and against the newline count and Polars of the same lines."""
-    table = _table("Parsers alone, same lines, one thread", "lines", "parser")
+    table = _table("Parsers alone, same lines, one core", "lines", "parser")
     for column in ("rows", "bytes/row", "rows/s", "ns/row", "x newline count's time", "x Polars' rate"):
         table.add_column(column, justify="right")
     for name, bytes_a_row in report.bytes_a_row.items():
@@ -43,12 +43,12 @@ def parser_table(report: "Report") -> Table:
 def race_table(report: "Report") -> Table:
     """Everybody who scores or counts flows."""
     shape = report.shape
-    title = f"{shape.hosts:,} hosts, {shape.edges:,} known edges, {shape.novel:.1%} of the rows a new pair, one thread"
+    title = f"{shape.hosts:,} hosts, {shape.edges:,} known edges, {shape.novel:.1%} of the rows a new pair, one core"
     table = _table(title, "who")
     for column in ("rows", "rows/s", "ns/row", "x DuckDB", "x MIDAS-R", "x River", "x read_ndjson"):
         table.add_column(column, justify="right")
     names = (rivals.POLARS, rivals.DUCKDB, rivals.MIDAS, rivals.RIVER, eastwest.JSON, eastwest.TSV, eastwest.GOFLOW2,
-             eastwest.KAFKA, eastwest.PARQUET, eastwest.FRAMES, pair.ALONE, pair.TOGETHER)  # fmt: skip
+             eastwest.KAFKA, eastwest.PARQUET, eastwest.FRAMES, pair.ALONE, pair.TOGETHER, pair.THREADS)  # fmt: skip
     others = (rivals.DUCKDB, rivals.MIDAS, rivals.RIVER, f"zeek.json: {parsers.READ_NDJSON}")
     for name in names:
         laps = report.laps.get(name)
@@ -57,7 +57,7 @@ def race_table(report: "Report") -> Table:
         if not laps.seconds:
             table.add_row(name, laps.note)
             continue
-        apart = name in {pair.ALONE, pair.TOGETHER}  # timed in a race of their own
+        apart = name in {pair.ALONE, pair.TOGETHER, pair.THREADS}  # timed in a race of their own
         ratios = [None if apart or other not in report.laps else laps.against(report.laps[other]) for other in others]
         table.add_row(name, f"{laps.rows:,}", _rate(laps), _ns(laps), *map(_number, ratios))
     return table
@@ -69,7 +69,7 @@ def life_table(report: "Report") -> Table:
     for column in ("ns/row", "share"):
         table.add_column(column, justify="right")
     for life in report.life:
-        table.title = f"Life of a flow: {life.source}, {life.rows:,} rows"
+        table.title = f"Life of a flow: {life.source}, {life.rows:,} rows, one core"
         total = sum(life.ns.values())
         for stage, ns in life.ns.items():
             table.add_row(stage, f"{ns:,.0f}", f"{ns / total:.1%}")
@@ -80,7 +80,7 @@ def life_table(report: "Report") -> Table:
 
 def latency_table(report: "Report") -> Table:
     """p50 and p99."""
-    table = _table("A batch of Zeek JSON, lines to alerts", "rows")
+    table = _table("A batch of Zeek JSON, lines to alerts, all cores", "rows")
     for column in ("batches", "p50 ms", "p99 ms", "p99/p50"):
         table.add_column(column, justify="right")
     for latency in report.latency:
@@ -115,7 +115,7 @@ def state_table(report: "Report") -> Table:
 
 def growth_table(report: "Report") -> Table:
     """Cost as edges grow."""
-    table = _table("Growth, decoded frames", "known edges")
+    table = _table("Growth, decoded frames, one core", "known edges")
     for column in ("entries", "tables at their bound", "MB", "rows", "ns/row", "x fewest", "snapshot s", "note"):
         table.add_column(column, justify="right")
     for growth in report.growth:
@@ -132,7 +132,7 @@ def growth_table(report: "Report") -> Table:
 
 def forest_table(report: "Report") -> Table:
     """Against scikit-learn."""
-    table = _table("Isolation forest, score of rows", "rows")
+    table = _table("Isolation forest, score of rows, one core", "rows")
     for column in ("ours ms", "scikit-learn ms", "times as fast", "largest difference"):
         table.add_column(column, justify="right")
     for one in report.forest:

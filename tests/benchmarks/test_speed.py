@@ -1,14 +1,32 @@
 """The race: what is made has the stated shape, everybody accounts for every row, unmet targets are flagged."""
 
 import importlib.util
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
 import polars as pl
 import pytest
-from race import eastwest, forest, growth, laps, lines, pair, parsers, programme, rivals, shape, stages, state, tables
+from race import (
+    cores,
+    eastwest,
+    forest,
+    growth,
+    laps,
+    lines,
+    pair,
+    parsers,
+    programme,
+    rivals,
+    shape,
+    stages,
+    state,
+    tables,
+)
 from race.folder import Folder
 from race.forest import Forests
 from race.growth import Growth
@@ -173,6 +191,24 @@ def test_a_stage_is_not_charged_for_the_stages_it_calls(monkeypatch):
     watch = stages.Stopwatch()
     assert watch.run("outer", lambda: watch.run("inner", lambda: "made")) == "made"
     assert watch.ns == {"outer": 35, "inner": 5}
+
+
+def test_models_in_threads_of_their_own_are_charged_one_at_a_time():
+    """Two that would overlap: together they cannot be charged more than has passed."""
+    watch, models = stages.Stopwatch(), [SimpleNamespace(name=name, score=lambda: time.sleep(0.05)) for name in "ab"]
+    for model in models:
+        watch.wrap_model(model)
+    began = time.perf_counter_ns()
+    with ThreadPoolExecutor(2) as threads:
+        watch.run("outer", lambda: list(threads.map(lambda model: model.score(), models)))
+    assert sum(watch.ns.values()) <= time.perf_counter_ns() - began
+    assert set(watch.ns) == {"outer", "model a", "model b"}
+
+
+@pytest.mark.skipif(not cores.available(), reason="processes cannot be held to cores here")
+def test_a_process_is_held_to_its_cores():
+    with programme._process(cores.available()[:1]) as pool:
+        assert pool.submit(cores.available).result() == cores.available()[:1]
 
 
 def test_the_life_of_a_flow_has_every_model_and_changes_no_score(folder):
