@@ -5,6 +5,8 @@
     DetectorError
     ├── ConfigError      a setting, plant or labels file is wrong: names file and key (exit code 2)
     ├── UnreadableInput  nothing of the input could be read at all (exit code 3)
+    ├── UnreadableBatch  a record batch of a topic is damaged or too large: names its offset
+    ├── MissingLibrary   a library that is not always installed is needed: says which
     └── StateMismatch    a snapshot is damaged or belongs to another configuration
 
 A malformed *record* is not an exception: it is a `records.Reject`, counted and kept.
@@ -31,6 +33,25 @@ class ConfigError(DetectorError):
 
 class UnreadableInput(DetectorError):
     """No record of the input could be read."""
+
+
+class UnreadableBatch(DetectorError):
+    """A record batch of a topic cannot be read.
+
+    Args:
+        offset: of its first record, as its header says.
+        problem: what is wrong with it.
+        next_offset: where to go on when the batch is given up; None when its header cannot be believed, as it
+            may have been damaged on its way and come whole when asked for again.
+    """
+
+    def __init__(self, offset: int, problem: str, next_offset: int | None = None) -> None:
+        super().__init__(f"record batch at offset {offset}: {problem}")
+        self.offset, self.problem, self.next_offset = offset, problem, next_offset
+
+
+class MissingLibrary(DetectorError):
+    """Something needs a library that is not installed; the message says how to install it."""
 
 
 class StateMismatch(DetectorError):

@@ -1,0 +1,457 @@
+"""Kafka record batches into the values of their records, without a Python object a record.
+
+What a fetch response holds of one partition is whole batches one after the other, the last one perhaps cut off
+(https://kafka.apache.org/documentation/#recordbatch). Here their bytes become one buffer and, in NumPy arrays, where in
+it each value stands. Which records count follows kafka-python's consumer: control batches and aborted transactions are
+left out, records below the offset that was asked for too, and the position moves past all of them.
+
+Only the body of a batch is under its checksum. An offset changed on the way is not seen unless it runs backwards.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from kafka.record import MemoryRecords
+from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from kafka.record.legacy_records import LegacyRecord
+from kafka.record.util import calc_crc32c
+from numpy.typing import NDArray
+
+from detector.errors import MissingLibrary, UnreadableBatch
+from detector.records import Block
+from detector.sources.compression import plain
+from detector.sources.files import BLOCK_LINES
+from detector.state.compiled import kernel
+
+LIMIT: Final = 1 << 28
+"""Bytes that the records of one response may take in memory: 256 times Kafka's largest batch by default (1 MiB)."""
+
+NO_TIMESTAMP: Final = -1
+"""Of a record written before Kafka 0.10, as in Kafka's own Java."""
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_PREFIX: Final = struct.Struct(">qi")  # offset and length, of every batch format
+_EPOCH: Final = struct.Struct(">i")  # behind the prefix
+_MAGIC_AT: Final = 16
+_ATTRIBUTES_AT: Final = 21  # the checksum covers all from here
+_CODEC: Final = 0x07  # bits of the attributes
+_APPEND_TIME: Final = 0x08
+_TRANSACTIONAL: Final = 0x10
+_CONTROL: Final = 0x20
+_RECORD_MIN: Final = 7  # bytes: seven varints, of which the attributes are one byte anyway
+_ROW_BYTES: Final = 32  # of a record in the arrays
+_OFFSET_MAX: Final = (1 << 63) - 2  # the next one is an int64 still
+_OLD_MIN: Final = (14, 22)  # bytes behind the prefix of an empty message, by magic
+_OLD_KEY_AT: Final = (18, 26)
+_OLD_CODEC_AT: Final = 17
+
+
+class AbortedTransaction(Protocol):
+    """An entry of a fetch response's ``aborted_transactions``."""
+
+    producer_id: int
+    first_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a response, by ascending offset.
+
+    Record ``i`` is ``buffer[starts[i] : starts[i] + lengths[i]]``; ``lengths[i]`` is -1 for null and 0 for empty. The
+    arrays are int64, of shape (records,). ``timestamps`` are milliseconds since the Unix epoch, or `NO_TIMESTAMP`.
+    ``next_offset`` is where to fetch next, ``leader_epoch`` that of the last batch (-1: none).
+    """
+
+    buffer: bytes
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    next_offset: int
+    leader_epoch: int
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def nulls(self) -> NDArray[np.int64]:
+        """Offsets of the records without a value, which become no lines."""
+        return self.offsets[self.lengths < 0]
+
+    def blocks(self, source: str) -> Iterator[Block]:
+        """The values that are there as lines, at most `BLOCK_LINES` in a block, each at its offset."""
+        there = np.flatnonzero(self.lengths >= 0)
+        for first in range(0, len(there), BLOCK_LINES):
+            part = there[first : first + BLOCK_LINES]
+            starts, offsets = self.starts[part], self.offsets[part]
+            ends = starts + self.lengths[part]
+            lines = [self.buffer[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+            gapless = offsets[-1] - offsets[0] == len(part) - 1
+            yield Block(source, int(offsets[0]), lines, None if gapless else offsets.tolist())
+
+
+def read_records(
+    response: bytes, offset: int, aborted: Iterable[AbortedTransaction] | None = None, limit: int = LIMIT
+) -> Records:
+    """The records of one partition's part of a fetch response, from ``offset`` on.
+
+    Where a batch cannot be read, or would take more than is left of ``limit``, the records end before it, and it is
+    the first of the next fetch. So an error names the first batch and nothing readable is lost.
+
+    Args:
+        response: whole batches of magic 0, 1 and 2, the last perhaps cut off.
+        offset: that was asked for; a batch is sent whole if one of its records is wanted.
+        aborted: the response's aborted transactions, for isolation level read_committed.
+        limit: bytes that the records may take in memory.
+
+    Raises:
+        UnreadableBatch: the first batch is damaged, malformed, larger than ``limit``, or not whole.
+        MissingLibrary: it is compressed, and the library for that is not installed.
+    """
+    walk = _Batches(bytes(response), offset, limit, _Transactions(aborted or ()))
+    try:
+        walk.run()
+    except (UnreadableBatch, MissingLibrary):
+        if walk.next_offset == offset:
+            raise
+    return walk.records()
+
+
+# --- batches ---
+
+
+class _Header(NamedTuple):
+    """The fields of a batch of magic 2 before its records."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    records: int
+
+    @property
+    def last_offset(self) -> int:
+        return self.base_offset + self.last_delta
+
+
+class _Section(NamedTuple):
+    """The records of a batch, decompressed, and what the kernel needs to know of them."""
+
+    data: bytes | None  # None: they stand in the response
+    start: int  # in the response, or 0
+    end: int
+    base_offset: int
+    last_delta: int
+    timestamp: int
+    timestamp_scale: int  # 1: records add their own delta; 0: the broker's time stands for all
+    records: int
+    before: int  # where to fetch next if this batch turns out to be malformed
+    epoch_before: int
+
+
+class _Transactions:
+    """Which batches belong to aborted transactions, told as the batches pass by in order."""
+
+    def __init__(self, aborted: Iterable[AbortedTransaction]) -> None:
+        self._waiting = deque(sorted(aborted, key=attrgetter("first_offset")))
+        self._open: set[int] = set()
+
+    def drop(self, header: _Header, batch: memoryview) -> bool:
+        """Whether no record of the batch counts: it is of an aborted transaction, or a control batch."""
+        control = bool(header.attributes & _CONTROL)
+        if header.producer_id >= 0:
+            while self._waiting and self._waiting[0].first_offset <= header.last_offset:
+                self._open.add(self._waiting.popleft().producer_id)
+            if control and header.producer_id in self._open and _is_abort(header, batch):
+                self._open.discard(header.producer_id)
+        return control or bool(header.attributes & _TRANSACTIONAL and header.producer_id in self._open)
+
+
+def _is_abort(header: _Header, batch: memoryview) -> bool:
+    """Whether a control batch ends a transaction by taking it back. Compaction may have emptied it."""
+    return header.records > 0 and bool(next(DefaultRecordBatch(batch)).abort)
+
+
+class _Batches:
+    """The walk from batch to batch."""
+
+    def __init__(self, response: bytes, offset: int, limit: int, transactions: _Transactions) -> None:
+        self.next_offset = offset
+        self._response = response
+        self._offset = offset
+        self._room = limit
+        self._transactions = transactions
+        self._epoch = -1
+        self._last_offset = -1  # of the batch before
+        self._sections: list[_Section] = []
+
+    def run(self) -> None:
+        """Take all whole batches.
+
+        Raises:
+            UnreadableBatch: of the first that cannot be taken; those before it are.
+        """
+        ends = 0
+        for start, end in _slices(self._response):
+            self._take(start, end)
+            ends = end
+        if self._response and not ends:
+            raise UnreadableBatch(self._offset, f"not whole in the {len(self._response)} bytes that were fetched")
+
+    def _take(self, start: int, end: int) -> None:
+        base_offset, _ = _PREFIX.unpack_from(self._response, start)
+        magic = self._response[start + _MAGIC_AT]
+        batch = memoryview(self._response)[start:end]
+        if magic < 2:
+            data: bytes | None = _modernised(bytes(batch), magic, self._room)
+            start, end, batch = 0, len(data or b""), memoryview(data or b"")
+        elif magic == 2:
+            data = None
+        else:
+            raise UnreadableBatch(base_offset, f"format {magic} is not known")
+        header = _checked(batch)
+        if header.base_offset <= self._last_offset:
+            raise UnreadableBatch(header.base_offset, f"stands behind offset {self._last_offset}")
+        if not self._dropped(header, batch) and header.last_offset >= self._offset:
+            self._sections.append(self._section(header, batch, data, start + _HEADER.size, end))
+        self._last_offset, self._epoch = header.last_offset, header.leader_epoch
+        self.next_offset = max(self.next_offset, header.last_offset + 1)
+
+    def _dropped(self, header: _Header, batch: memoryview) -> bool:
+        try:
+            return self._transactions.drop(header, batch)
+        except Exception as problem:  # noqa: BLE001 - whatever kafka-python's reader trips over
+            raise _malformed(header, f"control record: {problem!r}") from None
+
+    def _section(self, header: _Header, batch: memoryview, data: bytes | None, start: int, end: int) -> _Section:
+        codec = header.attributes & _CODEC
+        if codec:
+            try:
+                data = plain(codec, bytes(batch[_HEADER.size :]), self._room)
+            except ValueError as problem:
+                raise _malformed(header, str(problem)) from None
+            start, end = 0, len(data)
+        if not 0 <= header.records <= (end - start) // _RECORD_MIN:
+            raise _malformed(header, f"{header.records} records in {end - start} bytes")
+        needed = end - start + header.records * _ROW_BYTES
+        if needed > self._room:
+            raise _malformed(header, f"takes {needed} bytes in memory, {self._room} are left")
+        self._room -= needed
+        append_time = header.attributes & _APPEND_TIME
+        return _Section(
+            data, start, end, header.base_offset, header.last_delta,
+            header.max_timestamp if append_time else header.first_timestamp, 0 if append_time else 1,
+            header.records, self.next_offset, self._epoch,
+        )  # fmt: skip
+
+    def records(self) -> Records:
+        """What the taken batches hold.
+
+        Raises:
+            UnreadableBatch: the first of them is malformed.
+        """
+        buffer, batches = _joined(self._response, self._sections)
+        total = sum(section.records for section in self._sections)
+        columns = [np.empty(total, np.int64) for _ in range(4)]
+        bad, rows = _walk(np.frombuffer(buffer, np.uint8), batches, self._offset, *columns)
+        next_offset, epoch = self.next_offset, self._epoch
+        if bad < len(self._sections):
+            section = self._sections[bad]
+            next_offset, epoch = section.before, section.epoch_before
+            if next_offset == self._offset:
+                problem = "a record is malformed"
+                raise UnreadableBatch(section.base_offset, problem, section.base_offset + section.last_delta + 1)
+        starts, lengths, offsets, timestamps = (column[:rows] for column in columns)
+        return Records(buffer, starts, lengths, offsets, timestamps, next_offset, epoch)
+
+
+def _slices(response: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of each whole batch."""
+    at = 0
+    while len(response) - at >= _PREFIX.size:
+        offset, length = _PREFIX.unpack_from(response, at)
+        if length < min(_OLD_MIN):
+            raise UnreadableBatch(offset, f"length {length}")
+        end = at + _PREFIX.size + length
+        if end > len(response):
+            return
+        yield at, end
+        at = end
+
+
+def _checked(batch: memoryview) -> _Header:
+    """The header of a batch of magic 2 that is as it was written."""
+    if len(batch) < _HEADER.size:
+        raise UnreadableBatch(_PREFIX.unpack_from(batch)[0], f"{len(batch)} bytes are less than a header")
+    header = _Header._make(_HEADER.unpack_from(batch))
+    if calc_crc32c(batch[_ATTRIBUTES_AT:]) != header.crc:
+        raise UnreadableBatch(header.base_offset, "checksum does not match, damaged")
+    if header.base_offset < 0 or header.last_delta < 0 or header.last_offset > _OFFSET_MAX:
+        raise UnreadableBatch(header.base_offset, f"ends at offset {header.last_offset}")
+    return header
+
+
+def _malformed(header: _Header, problem: str) -> UnreadableBatch:
+    return UnreadableBatch(header.base_offset, problem, header.last_offset + 1)
+
+
+def _joined(response: bytes, sections: list[_Section]) -> tuple[bytes, NDArray[np.int64]]:
+    """One buffer with all sections, and what `_walk` needs of each; the response itself if nothing was compressed."""
+    rows = [section[1:8] for section in sections]
+    if any(section.data is not None for section in sections):
+        parts = [section.data if section.data is not None else response for section in sections]
+        pieces = [part[section.start : section.end] for part, section in zip(parts, sections, strict=True)]
+        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+        rows = [(end - len(piece), end, *row[2:]) for end, piece, row in zip(ends, pieces, rows, strict=True)]
+        response = b"".join(pieces)
+    return response, np.array(rows, np.int64).reshape(len(rows), 7)
+
+
+# --- magic 0 and 1 ---
+
+
+def _modernised(batch: bytes, magic: int, room: int) -> bytes:
+    """A message of an older format, or a compressed set of them, read by kafka-python and written as magic 2.
+
+    Slow; no broker since 0.11 writes them. Without the library xxhash, which brokers before 0.10 need for lz4, those
+    are an error.
+    """
+    offset, _ = _PREFIX.unpack_from(batch)
+    try:
+        _guard(batch, magic, room)
+        old = MemoryRecords(batch).next_batch()
+        whole = old.validate_crc()
+        messages = list(old)
+        if not (whole and all(message.validate_crc() for message in messages)):
+            raise ValueError("checksum does not match, damaged")
+        return _written(messages, room)
+    except MissingLibrary:
+        raise
+    except Exception as problem:  # noqa: BLE001 - whatever kafka-python trips over
+        raise UnreadableBatch(offset, f"format {magic}: {problem!r}") from None
+
+
+def _written(messages: list[LegacyRecord], room: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, room)
+    first = messages[0].offset
+    for message in messages:
+        timestamp = NO_TIMESTAMP if message.timestamp is None else message.timestamp
+        if builder.append(message.offset - first, timestamp, None, message.value, []) is None:
+            raise ValueError(f"more than {room} bytes, too many")
+    batch = builder.build()
+    _PREFIX.pack_into(batch, 0, first, len(batch) - _PREFIX.size)
+    _EPOCH.pack_into(batch, _PREFIX.size, -1)
+    return bytes(batch)
+
+
+def _guard(batch: bytes, magic: int, room: int) -> None:
+    """kafka-python has no bound on what it decompresses, and goes in circles where a length is negative."""
+    codec = batch[_OLD_CODEC_AT] & _CODEC
+    if not codec:
+        return
+    at = _OLD_KEY_AT[magic]
+    for _ in ("key", "value"):
+        (size,) = struct.unpack_from(">i", batch, at)
+        start, at = at + 4, at + 4 + max(size, 0)
+    inner = plain(codec, batch[start:at], room)
+    at = 0
+    while at < len(inner):
+        _, length = _PREFIX.unpack_from(inner, at)
+        if length < _OLD_MIN[magic]:
+            raise ValueError(f"length {length} of a message")
+        at += _PREFIX.size + length
+
+
+# --- records ---
+
+
+@kernel
+def _varint(data: Any, at: Any, end: Any) -> Any:
+    """(zigzag number of at most 64 bits, position behind it); position -1 when there is none."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while 0 <= at < end:
+        byte = np.uint64(data[at])
+        at += 1
+        if shift == np.uint64(63) and byte > np.uint64(1):
+            break
+        value |= (byte & np.uint64(0x7F)) << shift
+        if byte < np.uint64(0x80):
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), at
+        shift += np.uint64(7)
+    return np.int64(0), -1
+
+
+@kernel
+def _bytes(data: Any, at: Any, end: Any) -> Any:
+    """(length or -1 for null, position of the first byte, position behind them); the last -1 if they do not fit."""
+    length, at = _varint(data, at, end)
+    if at < 0 or length > end - at:
+        return -1, 0, -1
+    if length < 0:
+        return -1, at, at
+    return length, at, at + length
+
+
+@kernel
+def _record(data: Any, at: Any, end: Any) -> Any:
+    """(position behind the record or -1, timestamp delta, offset delta, position and length of the value)."""
+    length, at = _varint(data, at, end)
+    if at < 0 or length < 1 or length > end - at:
+        return -1, 0, 0, 0, 0
+    stop = at + length
+    time, at = _varint(data, at + 1, stop)  # behind the attributes, one byte that means nothing yet
+    delta, at = _varint(data, at, stop)
+    _, _, at = _bytes(data, at, stop)  # key
+    size, start, at = _bytes(data, at, stop)
+    headers, at = _varint(data, at, stop)
+    if headers < 0:
+        at = -1
+    while headers > 0 and at >= 0:
+        name, _, at = _bytes(data, at, stop)
+        _, _, at = _bytes(data, at, stop)
+        if name < 0:
+            at = -1
+        headers -= 1
+    return (at if at == stop else -1), time, delta, start, size
+
+
+@kernel
+def _walk(data: Any, batches: Any, asked: Any, starts: Any, lengths: Any, offsets: Any, timestamps: Any) -> Any:
+    """Fill the columns with the records at ``asked`` and above.
+
+    Args:
+        batches: a row each: start, end, base offset, largest offset delta, timestamp, its scale, records.
+
+    Returns:
+        (index of the first malformed batch or number of batches, rows filled before it).
+    """
+    row = 0
+    for index in range(batches.shape[0]):
+        at, end, base, last = batches[index, 0], batches[index, 1], batches[index, 2], batches[index, 3]
+        first, before = row, -1
+        for _ in range(batches[index, 6]):
+            at, delta_time, delta, start, size = _record(data, at, end)
+            time = batches[index, 4] + batches[index, 5] * delta_time
+            overflow = batches[index, 5] * ((batches[index, 4] ^ time) & (delta_time ^ time)) < 0
+            if at < 0 or overflow or delta <= before or delta > last:
+                return index, first
+            before = delta
+            if base + delta >= asked:
+                starts[row], lengths[row], offsets[row], timestamps[row] = start, size, base + delta, time
+                row += 1
+        if at != end:
+            return index, first
+    return batches.shape[0], row
