@@ -1,17 +1,18 @@
 """Units: one row a conversation or a protocol act, with the keys, the stratum and the prior bonus its score needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.features.declared import Declared
-from detector.state.keys import text_keys
+from detector.state.keys import Keys, coded, distinct_keys, text_keys
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
 KINDS: Final = ("connection", "attempt", "operation")
@@ -138,7 +139,6 @@ class Enrich:
         self.hosts = Hosts(plant)
         self._plant = plant
         self._declared = Declared(plant)
-        self._acts: dict[tuple[str, str | None], tuple[float, int, str | None]] = {}
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
@@ -152,7 +152,7 @@ class Enrich:
         units = self._with_crossing(units)
         units = self._declared(units)
         crossing = pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
-        return _with_ids(units).with_columns(
+        return _with_user_id(units).with_columns(
             bonus=pl.col("bonus") + crossing,
             stratum=_class() * len(PLACES) + _place(),
             moves=((_class() >= 3) | ((pl.col("kind") == FLOW_KIND) & (pl.col("service") == "tcp/high")))
@@ -162,11 +162,10 @@ class Enrich:
         )
 
     def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:
-        distinct = units[f"{side}_h"].unique(maintain_order=True)
-        known = [self.hosts[address] for address in distinct]
+        codes, distinct = coded(units[f"{side}_h"])
+        known = [self.hosts[address] for address in distinct[:-1]]
         table = pl.DataFrame(
             {
-                f"{side}_h": distinct,
                 f"{side}_key": pl.Series([host.key for host in known], dtype=pl.String),
                 f"{side}_zone": pl.Series([host.zone for host in known], dtype=pl.String),
                 f"{side}_level": pl.Series([host.level for host in known], dtype=pl.Float64),
@@ -174,17 +173,29 @@ class Enrich:
                 f"{side}_group": pl.Series([host.group for host in known], dtype=pl.Boolean),
             }
         )
-        return units.join(table, on=f"{side}_h", how="left", maintain_order="left")
+        ids = {
+            f"{side}_id": distinct_keys(table[f"{side}_key"]),
+            f"{side}_zone_id": distinct_keys(table[f"{side}_zone"]),
+        }
+        return units.hstack(table.with_columns(**_unsigned(ids))[codes])
 
     def _with_act(self, units: pl.DataFrame) -> pl.DataFrame:
-        distinct = units.select("service", "operation").unique(maintain_order=True)
-        acts = [self._act(service, operation) for service, operation in distinct.iter_rows()]
-        table = distinct.with_columns(
-            bonus=pl.Series([act[0] for act in acts], dtype=pl.Float64),
-            consequence=pl.Series([act[1] for act in acts], dtype=pl.Int64),
-            technique=pl.Series([act[2] for act in acts], dtype=pl.String),
+        token = pl.concat_str(
+            pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
         )
-        return units.join(table, on=["service", "operation"], how="left", nulls_equal=True, maintain_order="left")
+        codes, distinct = coded(units.select(token=token)["token"])
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1) > 0)
+        kinds = units[first].select("service", "operation")
+        acts = [self._act(service, operation) for service, operation in kinds.iter_rows()]
+        table = pl.DataFrame(
+            {
+                "bonus": pl.Series([act[0] for act in acts], dtype=pl.Float64),
+                "consequence": pl.Series([act[1] for act in acts], dtype=pl.Int64),
+                "technique": pl.Series([act[2] for act in acts], dtype=pl.String),
+            }
+        )
+        ids = {"token_id": distinct_keys(distinct[:-1]), "service_id": distinct_keys(kinds["service"])}
+        return units.hstack(table.with_columns(**_unsigned(ids))[codes])
 
     def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:
         """Bonus in nats, consequence class (0 for IT), technique."""
@@ -198,36 +209,32 @@ class Enrich:
 
     def _with_crossing(self, units: pl.DataFrame) -> pl.DataFrame:
         """Far jumps that no conduit permits; an operation is judged by the service that carries it."""
-        far = ((pl.col("orig_level") - pl.col("resp_level")).abs() > 1).fill_null(False)
+        far = ((units["orig_level"] - units["resp_level"]).abs() > 1).fill_null(False).arg_true()
+        crossing = np.zeros(units.height, dtype=np.bool_)
+        if len(far):
+            crossing[far.to_numpy()] = self._forbidden(units[far])
+        return units.with_columns(crossing=pl.Series(crossing))
+
+    def _forbidden(self, jumps: pl.DataFrame) -> NDArray[np.bool_]:
         routes = ["orig_zone", "resp_zone", "kind", "service", "resp_p"]
-        jumps = units.filter(far).select(routes).unique(maintain_order=True)
-        if jumps.is_empty():
-            return units.with_columns(crossing=pl.lit(False))
-        crossing = [
+        distinct = jumps.select(routes).unique(maintain_order=True)
+        forbidden = [
             not self._plant.permits(here, there, services.carrier(port) if kind == OPERATION_KIND else service)
-            for here, there, kind, service, port in jumps.iter_rows()
+            for here, there, kind, service, port in distinct.iter_rows()
         ]
-        forbidden = jumps.with_columns(crossing=pl.Series(crossing, dtype=pl.Boolean))
-        joined = units.join(forbidden, on=routes, how="left", nulls_equal=True, maintain_order="left")
-        return joined.with_columns(pl.col("crossing").fill_null(False))
+        table = distinct.with_columns(forbidden=pl.Series(forbidden, dtype=pl.Boolean))
+        joined = jumps.select(routes).join(table, on=routes, how="left", nulls_equal=True, maintain_order="left")
+        return joined["forbidden"].to_numpy()
 
 
-def _with_ids(units: pl.DataFrame) -> pl.DataFrame:
-    token = pl.concat_str(
-        pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
-    )
-    texts = units.select(
-        orig_id="orig_key",
-        resp_id="resp_key",
-        orig_zone_id="orig_zone",
-        resp_zone_id="resp_zone",
-        service_id="service",
-        token_id=token,
-        user_id=pl.col("user").str.to_lowercase(),
-    )
-    ids = {name: pl.Series(name, text_keys(texts[name]), pl.UInt64) for name in texts.columns}
-    ids["user_id"] = ids["user_id"].set(texts["user_id"].is_null(), None)
-    return units.with_columns(**ids)
+def _with_user_id(units: pl.DataFrame) -> pl.DataFrame:
+    codes, distinct = coded(units["user"])
+    ids = pl.Series(distinct_keys(distinct.str.to_lowercase())).set(distinct.is_null(), None)
+    return units.with_columns(user_id=ids[codes])
+
+
+def _unsigned(ids: Mapping[str, Keys]) -> dict[str, pl.Series]:
+    return {name: pl.Series(keys, dtype=pl.UInt64) for name, keys in ids.items()}
 
 
 def _class() -> pl.Expr:

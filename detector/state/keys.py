@@ -51,19 +51,31 @@ def _hash_texts(offsets: Any, data: Any, out: Any) -> None:
         out[row] = finalize(key)
 
 
+def coded(column: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
+    """A String column as places in its distinct values, in order of first appearance; the last of them is null, whether
+    it appears or not. What is worked out once a distinct value is spread over the rows by these."""
+    encoded = column.to_arrow().cast(pa.large_string()).dictionary_encode()
+    distinct = pl.Series(column.name, encoded.dictionary, pl.String)
+    codes = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, distinct.append(pl.Series([None], dtype=pl.String))
+
+
 def text_keys(column: pl.Series) -> Keys:
     """One key a value of a String column; null has `NULL_KEY`. Cost follows distinct values."""
-    encoded = column.to_arrow().cast(pa.large_string()).dictionary_encode()
-    distinct = encoded.dictionary
-    keys = np.empty(len(distinct), dtype=np.uint64)
-    if len(distinct):
-        _, offsets, data = distinct.buffers()
-        bounds = np.frombuffer(offsets, dtype=np.int64)[distinct.offset : distinct.offset + len(distinct) + 1]
-        content = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-        _hash_texts(bounds, content, keys)
-    keys = np.append(keys, NULL_KEY)
-    codes: NDArray[np.int64] = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
-    return keys[codes]
+    codes, distinct = coded(column)
+    return distinct_keys(distinct)[codes]
+
+
+def distinct_keys(texts: pl.Series) -> Keys:
+    """One key a value of a short String column; null has `NULL_KEY`."""
+    content = texts.to_arrow().cast(pa.large_string())
+    keys = np.empty(len(content), dtype=np.uint64)
+    if len(content):
+        _, offsets, data = content.buffers()
+        bounds = np.frombuffer(offsets, dtype=np.int64)[content.offset : content.offset + len(content) + 1]
+        _hash_texts(bounds, np.frombuffer(data, dtype=np.uint8) if data else np.zeros(1, np.uint8), keys)
+    keys[texts.is_null().to_numpy()] = NULL_KEY
+    return keys
 
 
 def integer_keys(column: pl.Series) -> Keys:
