@@ -80,10 +80,12 @@ class Direction:
             verdict, fallback, flows["obs_ts"].to_numpy(), first, second, self.endpoints.keys, self.endpoints.used,
             MAX_ENDPOINTS, guessed,
         )  # fmt: skip
+        flows = flows.with_columns(guessed=pl.Series(guessed)).drop("_verdict", "_fallback")
         swap = pl.Series(verdict == _SWAP)
+        if not swap.any():  # sensors that follow conversations, such as Zeek, know who began
+            return flows
         exchanged = [pl.when(swap).then(b).otherwise(a).alias(a) for a, b in _SWAPPED]
-        exchanged += [pl.when(swap).then(a).otherwise(b).alias(b) for a, b in _SWAPPED]
-        return flows.with_columns(exchanged).with_columns(guessed=pl.Series(guessed)).drop("_verdict", "_fallback")
+        return flows.with_columns(exchanged + [pl.when(swap).then(a).otherwise(b).alias(b) for a, b in _SWAPPED])
 
 
 def _rank(side: str) -> pl.Expr:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.state import keys as module
-from detector.state.keys import NULL_KEY, finalize, integer_keys, mix, mix_all, text_keys
+from detector.state.keys import NULL_KEY, coded, finalize, integer_keys, mix, mix_all, text_keys
 
 MASK = (1 << 64) - 1
 U64 = st.integers(0, MASK)
@@ -53,6 +53,14 @@ def test_text_keys_are_fnv_of_the_bytes(texts, begin):
     assert text_keys(column).tolist() == expected
     assert text_keys(column[begin:]).tolist() == expected[begin:]
     assert text_keys(pl.concat([column, column])).tolist() == expected * 2
+
+
+@given(st.lists(st.none() | st.sampled_from("abcé"), max_size=20), st.integers(0, 5))
+def test_codes_are_places_in_the_distinct_values(texts, begin):
+    """In order of first appearance, null last."""
+    codes, distinct = coded(pl.Series(texts, dtype=pl.String)[begin:])
+    assert distinct.to_list() == [*dict.fromkeys(text for text in texts[begin:] if text is not None), None]
+    assert distinct[codes].to_list() == texts[begin:]
 
 
 @given(st.lists(st.tuples(U64, U64), min_size=1, max_size=20))
