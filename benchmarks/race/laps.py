@@ -23,13 +23,15 @@ class Contestant:
     Args:
         rows: that a pass accounts for.
         prepare: everything that is not timed, before each pass.
+        once: a pass changes what it runs on, so that it may not run twice.
+        warm: it has run before, so that its first turn counts.
     """
 
     name: str
     rows: int
     prepare: Callable[[], Pass]
     once: bool = False
-    """A pass changes what it runs on, so that it may not run twice."""
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,12 @@ class Laps:
 
 
 def race(contestants: Sequence[Contestant], rounds: int) -> dict[str, Laps]:
-    """All contestants in turn, ``rounds`` times; the first of all is a pass that warms up and is not counted."""
+    """All contestants in turn, ``rounds`` times, after a turn that warms up and is not counted."""
     taken: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
     for lap in range(rounds + 1):
         for contestant in contestants:
+            if contestant.warm and not lap:
+                continue
             seconds = once(contestant)
             if lap:
                 taken[contestant.name].append(seconds)

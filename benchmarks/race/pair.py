@@ -37,11 +37,10 @@ def measure(folder: Folder, rounds: int) -> list[Laps]:
     given = (folder, context.Barrier(2), taken, every)
     with ProcessPoolExecutor(2, mp_context=context, initializer=_begin, initargs=given) as pool:
         for lap in range(rounds + 1):
-            for name, found in laps.items():
-                workers = 2 if name == TOGETHER or lap == 0 else 1  # the first lap warms both up
+            for name, found in laps.items() if lap else [(TOGETHER, [])]:  # both warm up
+                workers = 2 if name == TOGETHER else 1
                 seconds = _span(list(pool.map(_pass, [rows] * workers, [workers == 2] * workers, [name] * workers)))
-                if lap:
-                    found.append(seconds)
+                found.append(seconds)
     return [Laps(name, rows * (2 if name == TOGETHER else 1), found) for name, found in laps.items()]
 
 

@@ -99,8 +99,13 @@ def _struct(kinds: dict[str, str]) -> Any:
 
 def _duckdb(query: str) -> Pass:
     """One thread, into Arrow: a count alone would not parse the fields."""
-    connection = duckdb.connect(config={"threads": 1})
+    connection = connect()
     return lambda: int(connection.sql(query).to_arrow_table().num_rows)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory that uses one thread and draws nothing."""
+    return duckdb.connect(config={"threads": 1, "enable_progress_bar": False})
 
 
 def _json_query(text: Text, kinds: dict[str, str]) -> str:

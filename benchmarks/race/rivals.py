@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import polars as pl
 from contest.comparators import midas
@@ -12,6 +11,7 @@ from river.stats import EWMean
 
 from .folder import Folder
 from .laps import Contestant, Pass
+from .parsers import connect
 from .shape import Network
 
 RIVER: Final = "River, per flow"
@@ -43,7 +43,7 @@ def _polars(folder: Folder) -> int:
 
 
 def _duckdb(folder: Folder) -> Pass:
-    connection = duckdb.connect(config={"threads": 1})
+    connection = connect()
     query = f"SELECT orig_h, resp_h, count(*) AS len, sum(orig_bytes) FROM '{folder.parquet}' GROUP BY orig_h, resp_h"  # noqa: S608
     return lambda: int(np.sum(connection.sql(query).to_arrow_table().column("len").to_numpy()))
 
@@ -55,7 +55,7 @@ def sums_agree(folder: Folder) -> bool:
     ours = flows.group_by(by).agg(pl.col("orig_bytes").sum().cast(pl.Int64)).collect().sort(by)
     size = "coalesce(sum(orig_bytes), 0)::BIGINT AS orig_bytes"
     query = f"SELECT orig_h, resp_h, {size} FROM '{folder.parquet}' GROUP BY orig_h, resp_h"  # noqa: S608
-    theirs = pl.DataFrame(duckdb.connect(config={"threads": 1}).sql(query).to_arrow_table()).sort(by)
+    theirs = pl.DataFrame(connect().sql(query).to_arrow_table()).sort(by)
     return ours.equals(theirs)
 
 

@@ -169,6 +169,10 @@ def test_all_take_turns_and_the_first_turn_does_not_count():
     found = race([runner("a"), runner("b")], 2)
     assert turns == ["a", "b"] * 3
     assert [len(one.seconds) for one in found.values()] == [2, 2]
+    turns.clear()
+    found = race([runner("a"), replace(runner("b"), warm=True)], 1)
+    assert turns == ["a", "a", "b"]
+    assert [len(one.seconds) for one in found.values()] == [1, 1]
 
 
 def test_a_ratio_is_the_median_of_the_rounds():
