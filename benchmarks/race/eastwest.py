@@ -31,7 +31,7 @@ GOFLOW2: Final = "eastwest, goflow2 JSON"
 KAFKA: Final = "eastwest, Kafka record batches"
 PARQUET: Final = "eastwest, Parquet"
 FRAMES: Final = "eastwest, decoded frames"
-NO_KAFKA: Final = "not built yet (issue 5)"
+NO_KAFKA: Final = "not built yet"
 PASS_S: Final = 3.0
 """What a pass should take: its rows are chosen by a trial, in steps of 1, 2, 5."""
 TRIAL_ROWS: Final = 20_000

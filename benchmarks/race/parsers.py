@@ -105,7 +105,9 @@ def _duckdb(query: str) -> Pass:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A database in memory that uses one thread and draws nothing."""
-    return duckdb.connect(config={"threads": 1, "enable_progress_bar": False})
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def _json_query(text: Text, kinds: dict[str, str]) -> str:
