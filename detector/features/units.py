@@ -35,6 +35,7 @@ ACT_BONUS: Final = 5.0  # times the operation's weight, see assets.operations
 ACT_WEIGHT: Final = 0.2  # operations from this weight on (log-ons, admin shares) are acts, the rest is chatter
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
+MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, some 300 MB; no result depends on it
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
 )  # fmt: skip
@@ -139,6 +140,8 @@ class Enrich:
         self.hosts = Hosts(plant)
         self._plant = plant
         self._declared = Declared(plant)
+        self._place: dict[str, int] = {}  # of an address in the table of hosts
+        self._known = self._table([])
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
@@ -163,21 +166,33 @@ class Enrich:
 
     def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:
         codes, distinct = coded(units[f"{side}_h"])
-        known = [self.hosts[address] for address in distinct[:-1]]
-        table = pl.DataFrame(
+        places = self._places(distinct[:-1].to_list())[codes]
+        return units.hstack(self._known[places].rename(lambda name: f"{side}_{name}"))
+
+    def _places(self, addresses: list[str]) -> NDArray[np.int64]:
+        """Rows of the table of hosts; those met for the first time are added. A full table begins anew."""
+        new = [address for address in addresses if address not in self._place]
+        if len(self._place) + len(new) > MOST_KNOWN:
+            self._place, self._known, new = {}, self._table([]), addresses
+        if new:
+            self._place.update(zip(new, range(len(self._place), len(self._place) + len(new)), strict=True))
+            self._known.extend(self._table(new))
+        return np.array([self._place[address] for address in addresses], dtype=np.int64)
+
+    def _table(self, addresses: Sequence[str]) -> pl.DataFrame:
+        hosts = [self.hosts[address] for address in addresses]
+        key = pl.Series([host.key for host in hosts], dtype=pl.String)
+        zone = pl.Series([host.zone for host in hosts], dtype=pl.String)
+        return pl.DataFrame(
             {
-                f"{side}_key": pl.Series([host.key for host in known], dtype=pl.String),
-                f"{side}_zone": pl.Series([host.zone for host in known], dtype=pl.String),
-                f"{side}_level": pl.Series([host.level for host in known], dtype=pl.Float64),
-                f"{side}_inside": pl.Series([host.inside for host in known], dtype=pl.Boolean),
-                f"{side}_group": pl.Series([host.group for host in known], dtype=pl.Boolean),
+                "key": key,
+                "zone": zone,
+                "level": pl.Series([host.level for host in hosts], dtype=pl.Float64),
+                "inside": pl.Series([host.inside for host in hosts], dtype=pl.Boolean),
+                "group": pl.Series([host.group for host in hosts], dtype=pl.Boolean),
+                **_unsigned({"id": distinct_keys(key), "zone_id": distinct_keys(zone)}),
             }
         )
-        ids = {
-            f"{side}_id": distinct_keys(table[f"{side}_key"]),
-            f"{side}_zone_id": distinct_keys(table[f"{side}_zone"]),
-        }
-        return units.hstack(table.with_columns(**_unsigned(ids))[codes])
 
     def _with_act(self, units: pl.DataFrame) -> pl.DataFrame:
         token = pl.concat_str(

@@ -122,7 +122,10 @@ def in_order(frame: pl.DataFrame, by: Sequence[str], *, nulls_last: bool = False
     if tied.size:
         ties = frame.select(by)[order[tied]].with_columns(_row=pl.Series(order[tied]))
         order[tied] = ties.sort(by, nulls_last=nulls_last, maintain_order=True)["_row"].to_numpy()
-    return frame[order]
+    moved = np.flatnonzero(order != np.arange(frame.height))
+    if not moved.size:
+        return frame
+    return pl.concat([frame[: moved[0]], frame[order[moved[0] :]]])  # what waited is in order: copy what is not
 
 
 def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:

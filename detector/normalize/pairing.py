@@ -57,21 +57,31 @@ def _match(
 def partners(flows: pl.DataFrame, window_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each row of ``flows`` (in time order of ``obs_ts``) the row of its other half, and the row it repeats, or -1.
 
-    Only rows with ``oriented`` False take part. A row repeats another when it is the same half with the same times: one
-    exporter on two interfaces; it is no half of its own. Whether two rows match depends on earlier rows alone,
-    so cutting
-    the stream elsewhere changes nothing as long as both halves are in the frame.
+    Only rows with ``oriented`` False take part, and cost anything. A row repeats another when it is the same half with
+    the same times: one exporter on two interfaces; it is no half of its own. Whether two rows match depends on earlier
+    rows alone, so cutting the stream elsewhere changes nothing as long as both halves are in the frame.
     """
-    first, second = endpoint_keys(flows)
-    keys = mix_all(np.minimum(first, second), np.maximum(first, second))
-    partner, original, waiting = (np.full(flows.height, -1, dtype=np.int64) for _ in range(3))
+    found = np.full((2, flows.height), -1, dtype=np.int64)
     single = np.flatnonzero(~flows["oriented"].to_numpy())
-    order = single[np.argsort(keys[single], kind="stable")]
+    if single.size:
+        matched = _matched(
+            flows.select("proto", "orig_h", "orig_p", "resp_h", "resp_p", "ts", "obs_ts")[single], window_us
+        )
+        found[:, single] = np.where(matched >= 0, single[matched], -1)
+    return found[0], found[1]
+
+
+def _matched(halves: pl.DataFrame, window_us: int) -> NDArray[np.int64]:
+    """`partners` where all rows take part, shape (2, rows)."""
+    first, second = endpoint_keys(halves)
+    keys = mix_all(np.minimum(first, second), np.maximum(first, second))
+    partner, original, waiting = np.full((3, halves.height), -1, dtype=np.int64)
     # Without ports two equal records may be two conversations.
-    start = np.where(flows["orig_p"].is_not_null(), flows["ts"].to_numpy(), -1 - np.arange(flows.height))
-    end = flows["obs_ts"].to_numpy()
+    start = np.where(halves["orig_p"].is_not_null(), halves["ts"].to_numpy(), -1 - np.arange(halves.height))
+    end = halves["obs_ts"].to_numpy()
+    order = np.argsort(keys, kind="stable")
     _match(order, keys, first <= second, start, end, window_us, partner, original, waiting)
-    return partner, original
+    return np.stack([partner, original])
 
 
 def join_halves(

@@ -198,3 +198,17 @@ def test_keys_are_those_of_the_names_they_stand_for():
     for side in ("orig", "resp"):
         assert units[f"{side}_id"][0] == text_keys(units[f"{side}_key"])[0]
         assert units[f"{side}_zone_id"][0] == text_keys(units[f"{side}_zone"])[0]
+
+
+def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
+    """Whatever was met before, and whether the table of hosts had to begin anew."""
+    batches = [
+        flow_units(oriented(*(conn(f"10.4.{n % 3}.{n}:50000", f"8.{n}.8.8:443") for n in range(start, start + 5))))
+        for start in (1, 3, 1, 20)
+    ]
+    expected = [Enrich(PLANT)(batch) for batch in batches]
+    for most in (1, 12, 1000):
+        monkeypatch.setattr(module, "MOST_KNOWN", most)
+        enrich = Enrich(PLANT)
+        assert [enrich(batch).equals(known) for batch, known in zip(batches, expected, strict=True)] == [True] * 4
+        assert len(enrich._place) == enrich._known.height <= max(most, 5)
