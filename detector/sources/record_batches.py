@@ -12,6 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -147,21 +148,6 @@ class _Header(NamedTuple):
         return self.base_offset + self.last_delta
 
 
-class _Section(NamedTuple):
-    """The records of a batch, decompressed, and what the kernel needs to know of them."""
-
-    data: bytes | None  # None: they stand in the response
-    start: int  # in the response, or 0
-    end: int
-    base_offset: int
-    last_delta: int
-    timestamp: int
-    timestamp_scale: int  # 1: records add their own delta; 0: the broker's time stands for all
-    records: int
-    before: int  # where to fetch next if this batch turns out to be malformed
-    epoch_before: int
-
-
 class _Transactions:
     """Which batches belong to aborted transactions, told as the batches pass by in order."""
 
@@ -186,7 +172,7 @@ def _is_abort(header: _Header, batch: memoryview) -> bool:
 
 
 class _Batches:
-    """The walk from batch to batch."""
+    """The walk from batch to batch. Each is taken at once, while its bytes are in the processor's cache."""
 
     def __init__(self, response: bytes, offset: int, limit: int, transactions: _Transactions) -> None:
         self.next_offset = offset
@@ -194,9 +180,11 @@ class _Batches:
         self._offset = offset
         self._room = limit
         self._transactions = transactions
+        self._taken = 0  # bytes of the response
         self._epoch = -1
         self._last_offset = -1  # of the batch before
-        self._sections: list[_Section] = []
+        self._parts: list[NDArray[np.int64]] = []
+        self._moved: BytesIO | None = None
 
     def run(self) -> None:
         """Take all whole batches.
@@ -204,29 +192,27 @@ class _Batches:
         Raises:
             UnreadableBatch: of the first that cannot be taken; those before it are.
         """
-        ends = 0
         for start, end in _slices(self._response):
             self._take(start, end)
-            ends = end
-        if self._response and not ends:
+            self._taken = end
+        if self._response and not self._taken:
             raise UnreadableBatch(self._offset, f"not whole in the {len(self._response)} bytes that were fetched")
 
     def _take(self, start: int, end: int) -> None:
         base_offset, _ = _PREFIX.unpack_from(self._response, start)
         magic = self._response[start + _MAGIC_AT]
-        batch = memoryview(self._response)[start:end]
-        if magic < 2:
-            data: bytes | None = _modernised(bytes(batch), magic, self._room)
-            start, end, batch = 0, len(data or b""), memoryview(data or b"")
-        elif magic == 2:
-            data = None
-        else:
+        data = self._response
+        if magic > 2:
             raise UnreadableBatch(base_offset, f"format {magic} is not known")
+        if magic < 2:
+            data = _modernised(data[start:end], magic, self._room)
+            start, end = 0, len(data)
+        batch = memoryview(data)[start:end]
         header = _checked(batch)
         if header.base_offset <= self._last_offset:
             raise UnreadableBatch(header.base_offset, f"stands behind offset {self._last_offset}")
         if not self._dropped(header, batch) and header.last_offset >= self._offset:
-            self._sections.append(self._section(header, batch, data, start + _HEADER.size, end))
+            self._parts.append(self._rows(header, data, start + _HEADER.size, end))
         self._last_offset, self._epoch = header.last_offset, header.leader_epoch
         self.next_offset = max(self.next_offset, header.last_offset + 1)
 
@@ -236,11 +222,12 @@ class _Batches:
         except Exception as problem:  # noqa: BLE001 - whatever kafka-python's reader trips over
             raise _malformed(header, f"control record: {problem!r}") from None
 
-    def _section(self, header: _Header, batch: memoryview, data: bytes | None, start: int, end: int) -> _Section:
+    def _rows(self, header: _Header, data: bytes, start: int, end: int) -> NDArray[np.int64]:
+        """(starts, lengths, offsets, timestamps) of the records in this part of ``data``."""
         codec = header.attributes & _CODEC
         if codec:
             try:
-                data = plain(codec, bytes(batch[_HEADER.size :]), self._room)
+                data = plain(codec, data[start:end], self._room)
             except ValueError as problem:
                 raise _malformed(header, str(problem)) from None
             start, end = 0, len(data)
@@ -250,32 +237,32 @@ class _Batches:
         if needed > self._room:
             raise _malformed(header, f"takes {needed} bytes in memory, {self._room} are left")
         self._room -= needed
-        append_time = header.attributes & _APPEND_TIME
-        return _Section(
-            data, start, end, header.base_offset, header.last_delta,
-            header.max_timestamp if append_time else header.first_timestamp, 0 if append_time else 1,
-            header.records, self.next_offset, self._epoch,
-        )  # fmt: skip
+        rows = np.empty((4, header.records), np.int64)
+        time = (header.max_timestamp, 0) if header.attributes & _APPEND_TIME else (header.first_timestamp, 1)
+        offsets = header.base_offset, header.last_delta, self._offset
+        found = _walk(np.frombuffer(data, np.uint8), start, end, header.records, offsets, time, rows)
+        if found < 0:
+            raise _malformed(header, "a record is malformed")
+        rows[0] += self._moved_by(data, start, end)
+        return rows[:, :found]
+
+    def _moved_by(self, data: bytes, start: int, end: int) -> int:
+        """How far the records move to their place in the buffer. That is the response itself until something else
+        comes; then so much of it is copied as was taken, and earlier records stay where they are."""
+        if self._moved is None:
+            if data is self._response:
+                return 0
+            self._moved = BytesIO()
+            self._moved.write(memoryview(self._response)[: self._taken])
+        place = self._moved.tell()
+        self._moved.write(memoryview(data)[start:end])
+        return place - start
 
     def records(self) -> Records:
-        """What the taken batches hold.
-
-        Raises:
-            UnreadableBatch: the first of them is malformed.
-        """
-        buffer, batches = _joined(self._response, self._sections)
-        total = sum(section.records for section in self._sections)
-        columns = [np.empty(total, np.int64) for _ in range(4)]
-        bad, rows = _walk(np.frombuffer(buffer, np.uint8), batches, self._offset, *columns)
-        next_offset, epoch = self.next_offset, self._epoch
-        if bad < len(self._sections):
-            section = self._sections[bad]
-            next_offset, epoch = section.before, section.epoch_before
-            if next_offset == self._offset:
-                problem = "a record is malformed"
-                raise UnreadableBatch(section.base_offset, problem, section.base_offset + section.last_delta + 1)
-        starts, lengths, offsets, timestamps = (column[:rows] for column in columns)
-        return Records(buffer, starts, lengths, offsets, timestamps, next_offset, epoch)
+        """What the taken batches hold."""
+        buffer = self._response if self._moved is None else self._moved.getvalue()
+        starts, lengths, offsets, timestamps = np.concatenate([np.empty((4, 0), np.int64), *self._parts], axis=1)
+        return Records(buffer, starts, lengths, offsets, timestamps, self.next_offset, self._epoch)
 
 
 def _slices(response: bytes) -> Iterator[tuple[int, int]]:
@@ -306,18 +293,6 @@ def _checked(batch: memoryview) -> _Header:
 
 def _malformed(header: _Header, problem: str) -> UnreadableBatch:
     return UnreadableBatch(header.base_offset, problem, header.last_offset + 1)
-
-
-def _joined(response: bytes, sections: list[_Section]) -> tuple[bytes, NDArray[np.int64]]:
-    """One buffer with all sections, and what `_walk` needs of each; the response itself if nothing was compressed."""
-    rows = [section[1:8] for section in sections]
-    if any(section.data is not None for section in sections):
-        parts = [section.data if section.data is not None else response for section in sections]
-        pieces = [part[section.start : section.end] for part, section in zip(parts, sections, strict=True)]
-        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-        rows = [(end - len(piece), end, *row[2:]) for end, piece, row in zip(ends, pieces, rows, strict=True)]
-        response = b"".join(pieces)
-    return response, np.array(rows, np.int64).reshape(len(rows), 7)
 
 
 # --- magic 0 and 1 ---
@@ -377,81 +352,76 @@ def _guard(batch: bytes, magic: int, room: int) -> None:
 
 # --- records ---
 
-
-@kernel
-def _varint(data: Any, at: Any, end: Any) -> Any:
-    """(zigzag number of at most 64 bits, position behind it); position -1 when there is none."""
-    value, shift = np.uint64(0), np.uint64(0)
-    while 0 <= at < end:
-        byte = np.uint64(data[at])
-        at += 1
-        if shift == np.uint64(63) and byte > np.uint64(1):
-            break
-        value |= (byte & np.uint64(0x7F)) << shift
-        if byte < np.uint64(0x80):
-            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), at
-        shift += np.uint64(7)
-    return np.int64(0), -1
+_LENGTH, _TIME, _DELTA, _KEY, _VALUE, _HEADERS, _NAMES = range(7)  # of a record; then names and values in turn
+_SEVEN: Final = np.uint64(0x7F)  # bits of a number that a byte holds; the eighth says that more follow
+_SHIFT_MAX: Final = np.uint64(63)  # of the last bit of 64, in a tenth byte
 
 
 @kernel
-def _bytes(data: Any, at: Any, end: Any) -> Any:
-    """(length or -1 for null, position of the first byte, position behind them); the last -1 if they do not fit."""
-    length, at = _varint(data, at, end)
-    if at < 0 or length > end - at:
-        return -1, 0, -1
-    if length < 0:
-        return -1, at, at
-    return length, at, at + length
+def _walk(  # noqa: C901, PLR0911, PLR0912 - with functions for its parts, each given the bytes, it is 7 times slower
+    data: Any, at: Any, end: Any, records: Any, offset: Any, time: Any, rows: Any
+) -> Any:
+    """Fill the rows (starts, lengths, offsets, timestamps) with the records that were asked for.
 
-
-@kernel
-def _record(data: Any, at: Any, end: Any) -> Any:
-    """(position behind the record or -1, timestamp delta, offset delta, position and length of the value)."""
-    length, at = _varint(data, at, end)
-    if at < 0 or length < 1 or length > end - at:
-        return -1, 0, 0, 0, 0
-    stop = at + length
-    time, at = _varint(data, at + 1, stop)  # behind the attributes, one byte that means nothing yet
-    delta, at = _varint(data, at, stop)
-    _, _, at = _bytes(data, at, stop)  # key
-    size, start, at = _bytes(data, at, stop)
-    headers, at = _varint(data, at, stop)
-    if headers < 0:
-        at = -1
-    while headers > 0 and at >= 0:
-        name, _, at = _bytes(data, at, stop)
-        _, _, at = _bytes(data, at, stop)
-        if name < 0:
-            at = -1
-        headers -= 1
-    return (at if at == stop else -1), time, delta, start, size
-
-
-@kernel
-def _walk(data: Any, batches: Any, asked: Any, starts: Any, lengths: Any, offsets: Any, timestamps: Any) -> Any:
-    """Fill the columns with the records at ``asked`` and above.
+    A record is numbers (zigzag varints of at most 64 bits), some of them lengths of bytes that follow; see `_LENGTH`
+    and below. A negative length of key or value means null.
 
     Args:
-        batches: a row each: start, end, base offset, largest offset delta, timestamp, its scale, records.
+        offset: (of the batch, largest delta, asked for).
+        time: (timestamp, scale): records add their own delta (1), or the broker's time stands for all (0).
 
     Returns:
-        (index of the first malformed batch or number of batches, rows filled before it).
+        How many there are; -1 if a record is malformed or they do not end with the batch.
     """
-    row = 0
-    for index in range(batches.shape[0]):
-        at, end, base, last = batches[index, 0], batches[index, 1], batches[index, 2], batches[index, 3]
-        first, before = row, -1
-        for _ in range(batches[index, 6]):
-            at, delta_time, delta, start, size = _record(data, at, end)
-            time = batches[index, 4] + batches[index, 5] * delta_time
-            overflow = batches[index, 5] * ((batches[index, 4] ^ time) & (delta_time ^ time)) < 0
-            if at < 0 or overflow or delta <= before or delta > last:
-                return index, first
-            before = delta
-            if base + delta >= asked:
-                starts[row], lengths[row], offsets[row], timestamps[row] = start, size, base + delta, time
-                row += 1
-        if at != end:
-            return index, first
-    return batches.shape[0], row
+    base, last, asked = offset
+    first_time, scale = time
+    row, before = 0, -1
+    for _ in range(records):
+        delta = timestamp = start = size = 0
+        field, fields, stop = _LENGTH, _NAMES, end
+        while field < fields:
+            bits, shift = np.uint64(0), np.uint64(0)
+            while True:
+                if at >= stop or shift > _SHIFT_MAX:
+                    return -1
+                byte = np.uint64(data[at])
+                at += 1
+                bits |= (byte & _SEVEN) << shift
+                if byte <= _SEVEN:
+                    break
+                shift += np.uint64(7)
+            if shift == _SHIFT_MAX and byte > 1:
+                return -1
+            number: Any = np.int64(bits >> np.uint64(1)) ^ -np.int64(bits & np.uint64(1))
+            if field == _LENGTH:
+                if number < 1 or number > stop - at:
+                    return -1
+                stop = at + number
+                at += 1  # the attributes, which mean nothing yet
+            elif field == _TIME:
+                timestamp = first_time + scale * number
+                if scale * ((first_time ^ timestamp) & (number ^ timestamp)) < 0:  # beyond 64 bits
+                    return -1
+            elif field == _DELTA:
+                if number <= before or number > last:
+                    return -1
+                delta = before = number
+            elif number > stop - at:
+                return -1
+            elif field == _HEADERS:
+                if number < 0:
+                    return -1
+                fields += 2 * number
+            else:
+                if field == _VALUE:
+                    start, size = at, max(number, -1)
+                elif number < 0 and field >= _NAMES and (field - _NAMES) % 2 == 0:
+                    return -1
+                at += max(number, 0)
+            field += 1
+        if at != stop:
+            return -1
+        if base + delta >= asked:
+            rows[0, row], rows[1, row], rows[2, row], rows[3, row] = start, size, base + delta, timestamp
+            row += 1
+    return row if at == end else -1
