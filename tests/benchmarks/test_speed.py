@@ -176,12 +176,13 @@ def test_all_take_turns_and_the_first_turn_does_not_count():
 
 
 def test_a_ratio_is_the_median_of_the_rounds():
-    busy = Laps("a", 100, [1.0, 10.0, 2.0])
-    other = Laps("b", 200, [1.0, 10.0, 8.0])
-    assert busy.against(other) == 0.5  # of 0.5, 0.5, 2
-    assert busy.rate == 50
-    assert busy.ns == pytest.approx(2e7)
-    assert busy.against(Laps("c", 0, [])) is None
+    own = Laps("a", 100, [1.0, 10.0, 2.0])
+    other = Laps("b", 200, [4.0, 40.0, 1.0])
+    assert own.against(other) == 2  # of 2, 2, 0.25
+    assert other.against(own) == 0.5
+    assert own.rate == 50
+    assert own.ns == pytest.approx(2e7)
+    assert own.against(Laps("c", 0, [])) is None
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0.3, 1), (1, 1), (4.9, 2), (50_000, 50_000), (99_999, 50_000)])
@@ -197,15 +198,21 @@ def test_a_stage_is_not_charged_for_the_stages_it_calls(monkeypatch):
     assert watch.ns == {"outer": 35, "inner": 5}
 
 
-def test_models_in_threads_of_their_own_are_charged_one_at_a_time():
-    """Two that would overlap: together they cannot be charged more than has passed."""
-    watch, models = stages.Stopwatch(), [SimpleNamespace(name=name, score=lambda: time.sleep(0.05)) for name in "ab"]
+def test_models_with_threads_of_their_own_take_turns():
+    inside, together = [], []
+
+    def score():
+        inside.append(1)
+        time.sleep(0.05)  # long enough for the other one to come in
+        together.append(len(inside))
+        inside.pop()
+
+    watch, models = stages.Stopwatch(), [SimpleNamespace(name=name, score=score) for name in "ab"]
     for model in models:
         watch.wrap_model(model)
-    began = time.perf_counter_ns()
     with ThreadPoolExecutor(2) as threads:
         watch.run("outer", lambda: list(threads.map(lambda model: model.score(), models)))
-    assert sum(watch.ns.values()) <= time.perf_counter_ns() - began
+    assert together == [1, 1]
     assert set(watch.ns) == {"outer", "model a", "model b"}
 
 
