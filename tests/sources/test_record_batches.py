@@ -422,6 +422,15 @@ def test_mutated_records_are_walked_like_the_reference(records, data):
     matches_the_reference(bytes(body[: data.draw(st.integers(0, len(body)))]), len(records))
 
 
+@pytest.mark.parametrize("more", [-2, -1, 1, 2, 5])
+def test_a_record_ends_where_its_length_says(more):
+    """Even where the fields and the next record are in order."""
+    body = bytearray(values(b"first", b"second")[HEADER:])
+    assert matches_the_reference(bytes(body), 2)
+    body[0] += 2 * more
+    assert not matches_the_reference(bytes(body), 2)
+
+
 def varint(value):
     made = bytearray()
     encode_varint(value, made.append)
