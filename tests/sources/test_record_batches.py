@@ -453,6 +453,12 @@ def test_extreme_numbers_in_every_field(field, number):
     matches_the_reference((number if field == 5 else varint(len(content))) + content, 1)
 
 
+@pytest.mark.parametrize(("name", "content", "whole"), [(0, -1, True), (0, 0, True), (-1, 0, False), (-2, -1, False)])
+def test_a_header_without_a_name_is_refused(name, content, whole):
+    record = b"\x00\x00\x00" + varint(-1) + varint(0) + varint(2) + (varint(name) + varint(content)) * 2
+    assert matches_the_reference(varint(len(record)) + record, 1) == whole
+
+
 def test_more_records_than_bytes_are_refused_before_memory_is_taken():
     for count in (2, 1 << 30, (1 << 31) - 1, -1):
         with pytest.raises(UnreadableBatch, match="records in"):
