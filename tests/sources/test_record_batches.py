@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -474,9 +475,13 @@ BOMB = bytes(1 << 22)
 def test_a_bomb_is_refused(codec):
     response = values(BOMB, BOMB, codec=codec)
     assert len(read_records(response, 0)) == 2
+    tracemalloc.start()
     with pytest.raises(UnreadableBatch, match="too many") as caught:
         read_records(response, 0, limit=1 << 20)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert caught.value.next_offset == 2
+    assert most < 3 << 20  # pieces, and the pieces joined
 
 
 @pytest.mark.parametrize("magic", [0, 1])
