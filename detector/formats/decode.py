@@ -5,14 +5,16 @@ of what no model reads. Blank lines and header lines are no records.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import numpy as np
 import orjson
 
 from detector.errors import ConfigError
-from detector.formats import csv_header, goflow2_protobuf, tsv
+from detector.formats import conn_lines, csv_header, goflow2_protobuf, tsv
 from detector.formats.batch import Batch, Context, LogType, Row
+from detector.formats.conn_lines import ConnLines
 from detector.formats.detect import detect, log_of_hint, log_of_stream
 from detector.formats.fields import RAW_LIMIT, BadValue, evidence
 from detector.formats.registry import LOG_TYPES
@@ -50,12 +52,16 @@ class Decoder:
         self._hinted = self._forced or log_of_hint(source if hint is None else hint)
         self._header = tsv.Header()
         self._table: csv_header.CsvReader | None = None
+        self._conns = ConnLines(source, self._hinted) if self._forced in (None, conn_lines.LOG) else None
 
     def decode(self, block: Block) -> Decoded:
         """The records of the next block of the source, each accounted for."""
         task = _Task(self.source)
         positions = block.positions or range(block.first_position, block.first_position + len(block.lines))
-        for position, line in zip(positions, block.lines, strict=True):
+        records: Iterator[tuple[int, bytes]] = zip(positions, block.lines, strict=True)
+        if self.branches and not self._header.columns and self._conns is not None:
+            records = self._conn_lines(task, self._conns, positions, block.lines)
+        for position, line in records:
             first = line[:1]
             if first == b"{" and not self._is_row(line):
                 self._json(task, position, line)
@@ -65,6 +71,28 @@ class Decoder:
                 self._other(task, position, line)
         self._flush(task)
         return task.finish(self.context)
+
+    def _conn_lines(
+        self, task: "_Task", conns: ConnLines, positions: Sequence[int], lines: list[bytes]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Take the usual lines of conn.log at once, and hand out the others one by one.
+
+        Only behind the first record of a source, since until then a line may be a header, and only up to a header:
+        behind it a brace may begin a row.
+        """
+        numbers = np.asarray(positions, dtype=np.int64)
+        if (np.diff(numbers) <= 0).any():  # what is sorted by position later must have an order
+            yield from zip(positions, lines, strict=True)
+            return
+        taken = conns.read(lines, numbers)
+        for index in taken.rest.tolist():
+            yield positions[index], lines[index]
+            if self._header.columns:
+                taken = taken.before(index)
+                yield from zip(positions[index + 1 :], lines[index + 1 :], strict=True)
+                break
+        self.branches += conns.branches(taken)
+        task.taken = Decoded(flows=taken.flows)
 
     def _is_row(self, line: bytes) -> bool:
         """Whether a brace begins a row of the current table; the separator never stands bare in Zeek's JSON."""
@@ -196,6 +224,7 @@ class _Task:
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.taken: Decoded | None = None
         self.tab_lines: list[bytes] = []
         self.tab_positions: list[int] = []
         self._rows: dict[str, tuple[list[int], list[Row]]] = {}
@@ -218,6 +247,8 @@ class _Task:
             _convert(LOG_TYPES.get(log), Batch(log, self.source, positions, rows), context)
             for log, (positions, rows) in self._rows.items()
         ]
+        if self.taken is not None and self.taken.rows:
+            parts.append(self.taken)
         decoded = merge([*parts, Decoded(rejects=self._rejects)]) if self._rejects else merge(parts)
         if len(parts) > 1:
             decoded.flows = decoded.flows.sort("position", maintain_order=True)

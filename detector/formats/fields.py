@@ -21,7 +21,7 @@ RAW_LIMIT: Final = 1024  # bytes of a rejected record that are kept as evidence
 TEXT_LIMIT: Final = 1024  # characters of one text field that are kept; log strings are the attacker's
 _TIME_LIMIT_S: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the end of four-digit years
 _INT64_MAX: Final = 2**63 - 1
-_SECONDS_BELOW: Final = 1e11  # as numbers, times from here on are milliseconds and finer
+SECONDS_BELOW: Final = 1e11  # as numbers, times from here on are milliseconds and finer
 _MILLISECONDS_BELOW: Final = 1e14
 _MICROSECONDS_BELOW: Final = 1e17
 _NO_TIME_FROM: Final = 1e19
@@ -29,7 +29,7 @@ _WORD_BITS: Final = 64
 _DIGITS: Final = 20  # of a 64-bit integer with its sign
 _SENSOR_NAMES: Final = ("_system_name", "@system", "_node_name")
 """Where Zeek records carry the name of the sensor: Corelight's streaming logs, its older exporter, RITA's."""
-_NO_VALUE: Final = frozenset({"", "-", "(empty)"})
+NO_VALUE: Final = frozenset({"", "-", "(empty)"})
 
 Converter = Callable[[Any], Any]
 
@@ -90,7 +90,7 @@ class Fields:
     def text(self, *names: str, required: bool = False) -> list[str | None]:
         """Text, cut at `TEXT_LIMIT` characters; numbers and sets are printed."""
         values = self.raw(*names)
-        odd = [i for i, v in enumerate(values) if type(v) is not str or len(v) > TEXT_LIMIT or v in _NO_VALUE]
+        odd = [i for i, v in enumerate(values) if type(v) is not str or len(v) > TEXT_LIMIT or v in NO_VALUE]
         return self._mend(names, values, odd, _text, required) if odd else values
 
     def integer(self, *names: str, low: int = 0, high: int = _INT64_MAX, required: bool = False) -> list[int | None]:
@@ -129,7 +129,7 @@ class Fields:
         values = self.raw(*names)
         here = ZoneInfo(zone)
         # Rounding the same product to even as `micros` does, only without a call for each value.
-        out = [round(v * 1e6) if type(v) is float and 0.0 <= v < _SECONDS_BELOW else None for v in values]
+        out = [round(v * 1e6) if type(v) is float and 0.0 <= v < SECONDS_BELOW else None for v in values]
         if None not in out:
             return out
         odd = [index for index, value in enumerate(out) if value is None]
@@ -198,7 +198,7 @@ def _series(name: str, dtype: pl.DataType, values: Any, count: int, keep: list[i
 
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
-        if value in _NO_VALUE:
+        if value in NO_VALUE:
             return None
         return value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT]
     if isinstance(value, bool):
@@ -261,7 +261,7 @@ def micros(value: Any, zone: ZoneInfo) -> int:
     size = abs(value)
     if not size < _NO_TIME_FROM:  # NaN, infinity, and integers that no float holds
         raise BadValue(f"{shown(value)} is not a time")
-    if size < _SECONDS_BELOW:
+    if size < SECONDS_BELOW:
         return _bounded(round(value * 1e6))
     if size < _MILLISECONDS_BELOW:
         return _bounded(round(value * 1_000))

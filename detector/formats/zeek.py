@@ -20,7 +20,7 @@ CONN_STATES: Final = frozenset(
 )
 """The thirteen states of conn.log (Zeek, ``scripts/base/protocols/conn/main.zeek``)."""
 
-_SPAN_MAX: Final = 1e9  # s; a conversation of thirty years is rubbish, not a duration
+SPAN_MAX: Final = 1e9  # s; a conversation of thirty years is rubbish, not a duration
 _LONGEST_SERVICE: Final = 256  # characters of a comma list that are looked at
 _WRAPPERS: Final = frozenset({"gssapi", "ntlm", "spnego", "krb", "krb_tcp"})
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
@@ -68,7 +68,7 @@ def service(value: str | None) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _transport(name: str | None, number: int | None) -> str | None:
+def transport(name: str | None, number: int | None) -> str | None:
     """Lower-case transport: Zeek's ``proto``, or since 8.0 ``ip_proto`` where Zeek tells none."""
     if name is not None and name != "unknown_transport":
         lowered = name.lower()
@@ -80,14 +80,14 @@ def _durations(fields: Fields) -> list[float | None]:
     """Seconds; a negative or absurd one rejects its row."""
     durations = fields.number("duration")
     for index, duration in enumerate(durations):
-        if duration is not None and not 0.0 <= duration <= _SPAN_MAX:
+        if duration is not None and not 0.0 <= duration <= SPAN_MAX:
             fields.reject(index, f"duration: {duration!r} s is no duration")
             durations[index] = None
     return durations
 
 
 def _protos(fields: Fields) -> list[str | None]:
-    protos = list(map(_transport, fields.text("proto"), fields.integer("ip_proto", high=255)))
+    protos = list(map(transport, fields.text("proto"), fields.integer("ip_proto", high=255)))
     for index, proto in enumerate(protos):
         if proto is None:
             fields.reject(index, "proto: missing, or no protocol name")
