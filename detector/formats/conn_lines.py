@@ -93,7 +93,7 @@ class _Meanings:
 
     def column(self, meaning: Meaning, numbers: NDArray[np.int64]) -> pl.Series:
         """The texts of these numbers as ``meaning`` understands them."""
-        return self._known[meaning].gather(numbers)
+        return self._known[meaning][pl.Series(numbers.astype(np.uint32))]
 
 
 @dataclass(slots=True)
@@ -160,29 +160,32 @@ class ConnLines:
             written = json_lines.copy_texts(cells[json_lines.UID, before:rows], written, uids)
         self._hosts.learn()
         self._words.learn()
-        return self._taken(cells[:, :rows], durations[:rows], uids, len(lines), positions, room)
+        cells = cells[:, :rows]
+        found = np.ones(rows, dtype=np.bool_)
+        if not room:
+            texts = [*_HOSTS, *_WORDS]
+            found = np.asarray(cells[texts].min(axis=0) >= 0)
+            cells[texts] = np.maximum(cells[texts], 0)
+        return self._taken(cells, durations[:rows], uids, positions, found)
 
     def _taken(
         self,
         cells: Cells,
         durations: NDArray[np.float64],
         uids: NDArray[np.uint8],
-        lines: int,
         positions: Positions,
-        room: bool,
+        found: NDArray[np.bool_],
     ) -> Taken:
         read = cells[json_lines.LINE]
         flows = self._flows(cells, durations, uids, positions[read])
         told = cells[json_lines.PATH] > 0
-        usable = self._is_conn(cells, told)
-        if not room:
-            usable &= (cells[[*_HOSTS, *_WORDS]] >= 0).all(axis=0)
+        usable = self._is_conn(cells, told) & found
         for name in ("orig_h", "resp_h", "proto"):
             if flows[name].null_count():
                 usable &= flows[name].is_not_null().to_numpy()
         if not usable.all():
             flows, read, told = flows.filter(usable), read[usable], told[usable]
-        rest = np.ones(lines, dtype=np.bool_)
+        rest = np.ones(len(positions), dtype=np.bool_)
         rest[read] = False
         return Taken(flows, read, told, np.flatnonzero(rest))
 
@@ -194,7 +197,8 @@ class ConnLines:
             named = ~told & (cells[json_lines.STATE] > 0)
         else:
             named = np.zeros_like(told)
-        named |= self._words.column(_log, cells[json_lines.PATH]).is_not_null().to_numpy()
+        if told.any():
+            named |= self._words.column(_log, cells[json_lines.PATH]).is_not_null().to_numpy()
         return named
 
     def _flows(

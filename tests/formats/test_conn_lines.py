@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.parsers import damaged, zeek
-from detector.formats import conn_lines
+from detector.formats import conn_lines, json_lines
 from detector.formats.batch import Context
 from detector.formats.conn_lines import ConnLines
 from detector.formats.decode import LINE_LIMIT, Decoder
@@ -199,6 +199,17 @@ def test_floats_have_the_same_bits(value: float) -> None:
     (found,) = same(lines)
     assert found.flows["duration"].to_list() == [value]
     assert found.flows["ts"].to_list() == [round(value * 1e6)]
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(-45, 25))
+def test_a_rounding_is_right_or_not_told(number: int, power: int) -> None:
+    found = json_lines._rounded(np.uint64(number), power)
+    assert np.isnan(found) or found == float(f"{number}e{power}")
+
+
+def test_ties_are_not_told() -> None:
+    assert np.isnan(json_lines._rounded(np.uint64(2**53 + 1), 0))
+    assert np.isnan(json_lines._rounded(np.uint64(2**54 + 6), 0))
 
 
 def test_most_floats_are_read_by_the_kernels() -> None:
