@@ -35,7 +35,8 @@ ACT_BONUS: Final = 5.0  # times the operation's weight, see assets.operations
 ACT_WEIGHT: Final = 0.2  # operations from this weight on (log-ons, admin shares) are acts, the rest is chatter
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
-MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, some 300 MB; no result depends on it
+MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
+_NO_OPERATION: Final = "\0"  # tells none from an empty one while acts are looked up; no operation holds controls
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
 )  # fmt: skip
@@ -195,9 +196,8 @@ class Enrich:
         )
 
     def _with_act(self, units: pl.DataFrame) -> pl.DataFrame:
-        token = pl.concat_str(
-            pl.col("kind").cast(pl.String), pl.col("service"), pl.col("operation").fill_null(""), separator=" "
-        )
+        operation = pl.col("operation").fill_null(_NO_OPERATION)
+        token = pl.concat_str(pl.col("kind").cast(pl.String), pl.col("service"), operation, separator=" ")
         codes, distinct = coded(units.select(token=token)["token"])
         first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1) > 0)
         kinds = units[first].select("service", "operation")
@@ -209,7 +209,8 @@ class Enrich:
                 "technique": pl.Series([act[2] for act in acts], dtype=pl.String),
             }
         )
-        ids = {"token_id": distinct_keys(distinct[:-1]), "service_id": distinct_keys(kinds["service"])}
+        texts = distinct[:-1].str.strip_suffix(_NO_OPERATION)
+        ids = {"token_id": distinct_keys(texts), "service_id": distinct_keys(kinds["service"])}
         return units.hstack(table.with_columns(**_unsigned(ids))[codes])
 
     def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:

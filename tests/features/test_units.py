@@ -212,3 +212,15 @@ def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
         enrich = Enrich(PLANT)
         assert [enrich(batch).equals(known) for batch, known in zip(batches, expected, strict=True)] == [True] * 4
         assert len(enrich._place) == enrich._known.height <= max(most, 5)
+
+
+def test_an_empty_operation_is_looked_up_apart_from_none():
+    """In either order; they are counted under one key."""
+    schema = {**OPERATION, "late": pl.Boolean()}
+    frame = operation_units(pl.DataFrame({name: [None, None] for name in schema}, schema=schema))
+    rows = frame.with_columns(orig_h=pl.lit("10.4.0.1"), resp_h=pl.lit("10.4.0.2"), service=pl.lit("modbus"))
+    rows = rows.with_columns(operation=pl.Series([None, ""], dtype=pl.String), kind=pl.lit(module.OPERATION_KIND))
+    there, back = Enrich(PLANT)(rows), Enrich(PLANT)(rows.reverse())
+    assert there["technique"].to_list() == back["technique"].reverse().to_list()
+    assert there["technique"].n_unique() == 2
+    assert there["token_id"].n_unique() == 1
