@@ -1,6 +1,6 @@
 """How fast eastwest is, beside parsers, group-bys, MIDAS-R and River, on made flows of a stated shape.
 
-    python benchmarks/speed.py                        # everything, less than 15 minutes on two cores
+    python benchmarks/speed.py                        # everything, some 20 minutes on two busy cores
     python benchmarks/speed.py --rows 1000000         # smaller files for the fast ones
     python benchmarks/speed.py --out out/speed.json
 
