@@ -4,7 +4,7 @@
 
     shape, lines, folder                  what is read          -> flows of a stated shape, as sensors write them
     laps, cores                           how it is timed       -> rounds in which all take turns, on one core
-    parsers, rivals, eastwest             who runs              -> contestants
+    parsers, batches, rivals, eastwest    who runs              -> contestants
     stages, latency, state, growth, pair, forest                -> where the time and the memory of eastwest go
     targets, tables                       what people read
     programme                             one fresh process a part

@@ -18,9 +18,11 @@ from detector.config import Settings
 from detector.engine import Engine
 from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
-from detector.records import Decoded
+from detector.records import Block, Decoded
+from detector.sources.record_batches import read_records
 
-from . import parsers
+from . import batches, parsers
+from .batches import Response
 from .folder import BATCH, Folder, Text
 from .laps import Contestant, Pass, some
 from .shape import START_US, Network
@@ -31,11 +33,11 @@ GOFLOW2: Final = "eastwest, goflow2 JSON"
 KAFKA: Final = "eastwest, Kafka record batches"
 PARQUET: Final = "eastwest, Parquet"
 FRAMES: Final = "eastwest, decoded frames"
-NO_KAFKA: Final = "not built yet"
 PASS_S: Final = 3.0
 """What a pass should take: its rows are chosen by a trial, in steps of 1, 2, 5."""
 TRIAL_ROWS: Final = 20_000
-_TEXTS: Final = {JSON: "zeek.json", TSV: "zeek.tsv", GOFLOW2: "goflow2.json"}
+_TEXTS: Final = {JSON: "zeek.json", TSV: "zeek.tsv", GOFLOW2: "goflow2.json", KAFKA: "zeek.json"}
+_CODEC: Final = "lz4"
 _SCORES: Final = ("obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "p_value", "finding")
 
 
@@ -67,6 +69,7 @@ class Sources:
         self.folder = folder
         self._texts: dict[str, Text] = {}
         self._frames: dict[tuple[int, int], list[Decoded]] = {}
+        self._responses: dict[tuple[int, int], list[Response]] = {}
 
     def available(self, source: str) -> int:
         """Rows there are."""
@@ -85,7 +88,12 @@ class Sources:
                 self._frames[rows, size] = self.folder.frames(rows, size)
             return iter(self._frames[rows, size])
         text = self._text(source)
-        return map(parsers.decoder(text).decode, text.blocks(rows, size))
+        decoder = parsers.decoder(text)
+        if source == KAFKA:
+            if (rows, size) not in self._responses:
+                self._responses[rows, size] = batches.responses(text.rows[:rows], _CODEC, size)
+            return map(decoder.decode, _blocks(self._responses[rows, size]))
+        return map(decoder.decode, text.blocks(rows, size))
 
     def _text(self, source: str) -> Text:
         if source not in self._texts:
@@ -96,6 +104,11 @@ class Sources:
         """A pass over the first rows, ready to go."""
         engine, decoded = taught(self.folder), self.read(source, rows)
         return lambda: push(engine, decoded)
+
+
+def _blocks(responses: list[Response]) -> Iterator[Block]:
+    for response in responses:
+        yield from read_records(response.batches, response.offset).blocks("flows:0")
 
 
 def push(engine: Engine, pieces: Iterator[Decoded]) -> int:
@@ -145,7 +158,7 @@ def gates(folder: Folder) -> tuple[dict[str, bool], str]:
     units, alerts = scored(sources, JSON, rows)
     found = {
         f"{source}: scored as from Zeek JSON": units.equals(scored(sources, source, rows)[0])
-        for source in (TSV, PARQUET, FRAMES)
+        for source in (TSV, KAFKA, PARQUET, FRAMES)
     }
     small = scored(sources, JSON, rows, BATCH // 10)
     found["batches of 1,000 rows: same scores, same alerts"] = small[0].equals(units) and small[1] == alerts

@@ -36,32 +36,24 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Laps:
-    """What the passes of a contestant took, one entry a round.
-
-    Attributes:
-        seconds: of one pass; empty when there is no such contestant yet.
-        note: what else has to be known.
-    """
+    """What the passes of a contestant took: seconds of one pass, one entry a round."""
 
     name: str
     rows: int
     seconds: list[float]
-    note: str = ""
 
     @property
-    def rate(self) -> float | None:
+    def rate(self) -> float:
         """Rows a second."""
-        return median(self.rows / taken for taken in self.seconds) if self.seconds else None
+        return median(self.rows / taken for taken in self.seconds)
 
     @property
-    def ns(self) -> float | None:
+    def ns(self) -> float:
         """Nanoseconds a row."""
-        return median(taken / self.rows * 1e9 for taken in self.seconds) if self.seconds else None
+        return median(taken / self.rows * 1e9 for taken in self.seconds)
 
-    def against(self, other: "Laps") -> float | None:
+    def against(self, other: "Laps") -> float:
         """Rate over the rate of ``other``, median of the rounds."""
-        if not self.seconds or not other.seconds:
-            return None
         pairs = zip(self.seconds, other.seconds, strict=True)
         return median((self.rows / own) / (other.rows / theirs) for own, theirs in pairs)
 

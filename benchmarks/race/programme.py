@@ -18,7 +18,7 @@ from rich.console import Console
 
 import detector
 
-from . import cores, eastwest, forest, growth, latency, pair, parsers, rivals, stages, state
+from . import batches, cores, eastwest, forest, growth, latency, pair, parsers, rivals, stages, state
 from .folder import Folder
 from .forest import Forests
 from .growth import Growth
@@ -77,7 +77,6 @@ def run(plan: Plan, console: Console) -> Report:
         for name, work in _parts(folder, plan).items():
             enter(report, name, _part(name, work, plan, report, console))
         report.ready_s = min(_start(folder) for _ in range(READY_TRIES))
-    report.laps[eastwest.KAFKA] = Laps(eastwest.KAFKA, 0, [], eastwest.NO_KAFKA)
     report.targets = targets(report)
     return report
 
@@ -118,7 +117,8 @@ def laps(folder: Folder, rounds: int) -> dict[str, Laps]:
     """Everybody who is compared with somebody takes turns."""
     texts = [contestant for name in ("zeek.json", "zeek.tsv", "goflow2.json")
              for contestant in parsers.contestants(folder.text(name))]  # fmt: skip
-    return race([*texts, *rivals.contestants(folder), *eastwest.contestants(folder)], rounds)
+    sent = batches.contestants(folder.text("zeek.json"))
+    return race([*texts, *sent, *rivals.contestants(folder), *eastwest.contestants(folder)], rounds)
 
 
 def gates(folder: Folder) -> tuple[dict[str, bool], str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
-from . import eastwest, pair, parsers, rivals
+from . import batches, eastwest, pair, parsers, rivals
 
 if TYPE_CHECKING:
     from .laps import Laps
@@ -17,8 +17,8 @@ _MARKS: Final = {True: "met", False: "NOT MET", None: "not measured"}
 def tables(report: "Report") -> Iterable[Table]:
     """All of them, in the order they are explained in ``docs/performance.md``."""
     makers: tuple[Callable[[Report], Table], ...] = (
-        parser_table, race_table, life_table, latency_table, state_table, growth_table, forest_table, gate_table,
-        target_table,
+        parser_table, batch_table, race_table, life_table, latency_table, state_table, growth_table, forest_table,
+        gate_table, target_table,
     )  # fmt: skip
     for make in makers:
         yield make(report)
@@ -40,6 +40,20 @@ def parser_table(report: "Report") -> Table:
     return table
 
 
+def batch_table(report: "Report") -> Table:
+    """Kafka record batches alone."""
+    table = _table(f"Record batches of {batches.RECORDS} Zeek JSON lines, one a record, one core", "compression", "who")
+    for column in ("rows", "rows/s", "ns/row", "x kafka-python"):
+        table.add_column(column, justify="right")
+    for codec in batches.CODECS:
+        for who in (batches.KAFKA_PYTHON, batches.OURS):
+            laps = report.laps.get(batches.name(codec, who))
+            if laps is not None:
+                ratio = laps.against(report.laps[batches.name(codec, batches.KAFKA_PYTHON)])
+                table.add_row(codec, who, f"{laps.rows:,}", _rate(laps), _ns(laps), _number(ratio))
+    return table
+
+
 def race_table(report: "Report") -> Table:
     """Everybody who scores or counts flows."""
     shape = report.shape
@@ -53,9 +67,6 @@ def race_table(report: "Report") -> Table:
     for name in names:
         laps = report.laps.get(name)
         if laps is None:
-            continue
-        if not laps.seconds:
-            table.add_row(name, laps.note)
             continue
         apart = name in {pair.ALONE, pair.TOGETHER, pair.THREADS}  # timed in a race of their own
         ratios = [None if apart or other not in report.laps else laps.against(report.laps[other]) for other in others]
@@ -169,11 +180,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _rate(laps: "Laps") -> str:
-    return "" if laps.rate is None else f"{laps.rate:,.0f}"
+    return f"{laps.rate:,.0f}"
 
 
 def _ns(laps: "Laps") -> str:
-    return "" if laps.ns is None else f"{laps.ns:,.0f}"
+    return f"{laps.ns:,.0f}"
 
 
 def _number(value: float | None) -> str:
