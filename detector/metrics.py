@@ -1,0 +1,247 @@
+"""What the service shows of itself to Prometheus. The only module that knows its client.
+
+Label values are of sets that the program knows, or names that the operator chose (topics, sinks); never text of a
+record. Each label has a bound all the same: what comes beyond it is counted as ``other``.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.parser import text_string_to_metric_families
+
+OUTCOMES: Final = ("scored", "rejected", "duplicate", "late", "filtered")
+STAGES: Final = ("poll", "decode", "score", "judge", "outbox", "checkpoint")
+SEVERITIES: Final = ("low", "medium", "high", "critical")
+OTHER: Final = "other"
+
+_STAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ALERT_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 60, 300, 3600)
+"""Seconds from produce to alert; close around the reorder buffer's 2 s and the second that may come on top."""
+
+_MOST_VALUES: Final = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "reason": 16}
+"""Values of a label that are shown, where the set is not fixed by the program. Topics count with their partitions."""
+
+_REASONS: Final = (
+    ("batch", re.compile(r"^record batch|^batch")),
+    ("too_long", re.compile("longer than")),
+    ("not_json", re.compile("not JSON")),
+    ("not_text", re.compile("not UTF-8")),
+    ("unknown_format", re.compile("neither a JSON object|neither text nor|without a flow in it|no reader for")),
+    ("reader", re.compile("while reading it")),
+    ("columns", re.compile("the header has|quoting")),
+    ("missing", re.compile("missing")),
+    ("time", re.compile("not a time|this time|not a duration|no duration")),
+    ("address", re.compile("not an address")),
+    ("range", re.compile("is outside|is more than")),
+    ("value", re.compile("expected|is not |are not |is neither|no protocol")),
+)
+REASONS: Final = (*(name for name, _ in _REASONS), OTHER)
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+def reason_class(reason: str) -> str:
+    """Which of `REASONS` a reason is. What it quotes of the record has no say."""
+    bare = _QUOTED.sub("", reason)
+    return next((name for name, pattern in _REASONS if pattern.search(bare)), OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One metric, as docs/metrics.md has it."""
+
+    name: str
+    kind: str  # counter, gauge, histogram
+    labels: tuple[str, ...]
+    help: str
+
+
+NAMES: Final = tuple(
+    Named(f"eastwest_{name}", kind, labels, text)
+    for name, kind, labels, text in (
+        ("build_info", "gauge", ("version", "config"), "1; which version runs, with which settings"),
+        ("rows_total", "counter", ("outcome",), "Records by what became of them"),
+        ("rows_waiting", "gauge", (), "Records in the reorder buffer"),
+        ("rejected_rows_total", "counter", ("reason",), "Records that could not be used, by class of reason"),
+        ("lag_rows", "gauge", ("topic", "partition"), "Records of a partition not yet handed to the engine"),
+        ("behind_seconds", "gauge", ("topic", "partition"), "Age of the last record handed over; 0 at the end"),
+        ("gaps_total", "counter", (), "Times that records were gone from the brokers before they were read"),
+        ("gap_rows_total", "counter", (), "Records that were gone"),
+        ("stalls_total", "counter", (), "Partitions that gave nothing though they had more"),
+        ("out_of_order_rows_total", "counter", (), "Records handed over after a later one of another partition"),
+        ("unreadable_batches_total", "counter", (), "Record batches that could not be read"),
+        ("stage_seconds", "histogram", ("stage",), "Time of one pass through a stage"),
+        ("produce_to_alert_seconds", "histogram", (), "From a record's time at the broker to its alert in the outbox"),
+        ("alerts_total", "counter", ("severity",), "Alerts raised"),
+        ("incidents", "gauge", (), "Incidents that are open"),
+        ("budget_error_ratio", "gauge", (), "Alerts of the last day over those asked for, minus 1"),
+        ("drift_changes_total", "counter", ("model",), "Times that what is ordinary for a model became something else"),
+        ("state_entries", "gauge", ("table",), "Entries of a table of the state"),
+        ("state_evicted_total", "counter", ("table",), "Entries that went because a table was full"),
+        ("checkpoint_timestamp_seconds", "gauge", (), "When the last checkpoint was complete"),
+        ("checkpoint_duration_seconds", "gauge", (), "How long the last checkpoint took"),
+        ("checkpoint_bytes", "gauge", (), "Size of the last checkpoint"),
+        ("checkpoint_failures_total", "counter", (), "Checkpoints that could not be written"),
+        ("checkpoint_corrupt_total", "counter", (), "Checkpoints found damaged"),
+        ("checkpoint_refused_total", "counter", (), "Checkpoints that are whole, and of another key, topic or setting"),
+        ("replay_skipped_total", "counter", (), "Records made again after a restart, as the outbox has them"),
+        ("replay_mismatch_total", "counter", (), "Records made again otherwise than the outbox has them"),
+        ("outbox_bytes", "gauge", (), "Size of the outbox on disk"),
+        ("outbox_fill_ratio", "gauge", (), "Size of the outbox over its limit; reading pauses at 1"),
+        ("sink_waiting", "gauge", ("sink",), "Records of the outbox that a sink has not taken"),
+        ("sink_delivered_total", "counter", ("sink",), "Records that a sink has taken"),
+        ("sink_retries_total", "counter", ("sink",), "Tries that failed"),
+        ("sink_success_timestamp_seconds", "gauge", ("sink",), "When a sink last took something"),
+        ("sink_blocked", "gauge", ("sink",), "1 while a sink holds up reading"),
+        ("paused", "gauge", (), "1 while reading pauses"),
+        ("degraded", "gauge", (), "1 while memory is short and nothing new is learned"),
+        ("memory_limit_bytes", "gauge", (), "Memory the service may take; 0 when there is no limit"),
+    )
+)
+"""All metrics of ours. ``process_*`` of the client's `ProcessCollector` come with them."""
+
+
+class Metrics:
+    """All metrics of one service, in a registry of their own.
+
+    Totals that the engine keeps (and a checkpoint brings back) are given as they are, by `rows`, `rejected`, `evicted`;
+    events are counted by `count`. One thread writes; any may read.
+
+    Args:
+        version: of the program.
+        config: fingerprint of the settings.
+    """
+
+    def __init__(self, version: str, config: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._all: dict[str, Any] = {metric.name: self._made(metric) for metric in NAMES}
+        self._seen: dict[str, set[str]] = {}
+        self._totals: dict[tuple[str, ...], float] = {}
+        self._all["eastwest_build_info"].labels(version, config).set(1)
+        for name, label, values in (
+            ("rows_total", "outcome", OUTCOMES),
+            ("rejected_rows_total", "reason", REASONS),
+            ("stage_seconds", "stage", STAGES),
+            ("alerts_total", "severity", SEVERITIES),
+        ):  # from the start, so that a rate is there before the first
+            self._seen[label] = set(values)
+            for value in values:
+                self._all[f"eastwest_{name}"].labels(value)
+
+    def _made(self, metric: Named) -> Any:
+        if metric.kind == "histogram":
+            buckets = _STAGE_BUCKETS if metric.labels else _ALERT_BUCKETS
+            return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=buckets)
+        kind: type[Counter | Gauge] = Counter if metric.kind == "counter" else Gauge
+        return kind(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    # --- events and levels ---
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter, named without ``eastwest_`` and ``_total``."""
+        self._child(f"{name}_total", labels).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge, named without ``eastwest_``."""
+        self._child(name, labels).set(value)
+
+    def stage(self, stage: str) -> AbstractContextManager[Any]:
+        """Times what happens inside, as one pass through ``stage``."""
+        timer: AbstractContextManager[Any] = self._child("stage_seconds", {"stage": stage}).time()
+        return timer
+
+    def alert(self, severity: str, seconds: float) -> None:
+        """An alert was stored, so many seconds after the broker got the record that made it."""
+        self.count("alerts", severity=severity)
+        self._all["eastwest_produce_to_alert_seconds"].observe(max(seconds, 0.0))
+
+    # --- totals that somebody else keeps ---
+
+    def rows(self, totals: Mapping[str, int]) -> None:
+        """Records by outcome, from the beginning of the stream."""
+        for outcome, total in totals.items():
+            self._raise("rows", total, outcome=outcome)
+
+    def rejected(self, totals: Mapping[tuple[str, str], int]) -> None:
+        """Rejected records by (source, reason), from the beginning of the stream."""
+        classes = dict.fromkeys(REASONS, 0)
+        for (_, reason), total in totals.items():
+            classes[reason_class(reason)] += total
+        for name, total in classes.items():
+            self._raise("rejected_rows", total, reason=name)
+
+    def evicted(self, totals: Mapping[str, int]) -> None:
+        """Entries evicted by table, from the beginning of the stream."""
+        for table, total in totals.items():
+            self._raise("state_evicted", total, table=table)
+
+    def _raise(self, name: str, total: float, **labels: str) -> None:
+        """Counters only go up: what is less than before (an older checkpoint was restored) waits until it is more."""
+        key = (name, *labels.values())
+        if total > self._totals.get(key, 0):
+            self.count(name, total - self._totals.get(key, 0), **labels)
+            self._totals[key] = total
+
+    # --- partitions ---
+
+    def partition(self, topic: str, partition: int, lag_rows: int, behind_seconds: float) -> None:
+        """How far behind a partition is."""
+        labels = {"topic": topic, "partition": str(partition)}
+        self.set("lag_rows", lag_rows, **labels)
+        self.set("behind_seconds", max(behind_seconds, 0.0), **labels)
+
+    def forget(self, topic: str, partition: int) -> None:
+        """A partition is no longer ours."""
+        for name in ("eastwest_lag_rows", "eastwest_behind_seconds"):
+            self._all[name].remove(topic, str(partition))
+        self._seen.get("topic", set()).discard(f"{topic}:{partition}")
+
+    # --- labels ---
+
+    def _child(self, name: str, labels: Mapping[str, str]) -> Any:
+        metric = self._all[f"eastwest_{name}"]
+        return metric.labels(**self._bounded(labels)) if labels else metric
+
+    def _bounded(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """The labels, or ``other`` for what their set does not hold."""
+        label = next(iter(labels))
+        value = ":".join(labels.values())
+        seen = self._seen.setdefault(label, set())
+        if value not in seen:
+            if len(seen) >= _MOST_VALUES.get(label, 0):
+                return dict.fromkeys(labels, OTHER)
+            seen.add(value)
+        return dict(labels)
+
+    # --- shown ---
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything as text, and its content type, in the format of Prometheus that ``accept`` asks for."""
+        encode: Callable[[CollectorRegistry], bytes]
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One number of an exposition."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def read_exposition(text: str) -> Iterable[Sample]:
+    """The numbers of an exposition in Prometheus' text format.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield Sample(sample.name, sample.labels, sample.value)

@@ -1,0 +1,111 @@
+"""What must be true of the machine for settings to work, and what is allowed but rarely meant."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from detector.assets.plant import load_plant, unknown_keys
+from detector.errors import ConfigError
+from detector.service.kafka_options import SecretFile, SecretVariable
+from detector.service.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a key; ``fatal`` when the service would not start or not connect."""
+
+    key: str
+    text: str
+    fatal: bool
+
+
+def check(settings: ServiceSettings) -> Iterator[Finding]:
+    """All there is to say, worst first within each part. Reads files, opens no connection."""
+    yield from _plant(settings.plant)
+    yield from _files(settings)
+    yield from _security(settings)
+    yield from _places(settings)
+
+
+def _plant(path: Path | None) -> Iterator[Finding]:
+    if path is None:
+        return
+    try:
+        ignored = list(unknown_keys(load_plant(path)))
+    except ConfigError as problem:
+        yield Finding("plant", str(problem), fatal=True)
+        return
+    if ignored:
+        yield Finding("plant", f"{path}: not read by this version: {', '.join(ignored[:5])}", fatal=False)
+
+
+def _files(settings: ServiceSettings) -> Iterator[Finding]:
+    """Files that are named ``..._file`` are there, and secrets are one line that only we can read."""
+    security = settings.kafka.security
+    for section, name in (
+        (security, "kafka.security"),
+        (security.sasl, "kafka.security.sasl"),
+        (settings.state, "state"),
+    ):
+        for key, path in _named(section):
+            yield from _file(f"{name}.{key}", path, secret=key not in {"ca_file", "cert_file"})
+    if security.sasl is not None and security.sasl.password_env is not None:
+        try:
+            SecretVariable(security.sasl.password_env)()
+        except ConfigError as problem:
+            yield Finding("kafka.security.sasl.password_env", str(problem), fatal=True)
+
+
+def _named(section: BaseModel | None) -> Iterator[tuple[str, Path]]:
+    values: dict[str, Any] = {} if section is None else dict(section)
+    yield from ((key, value) for key, value in values.items() if key.endswith("_file") and value is not None)
+
+
+def _file(key: str, path: Path, *, secret: bool) -> Iterator[Finding]:
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as problem:
+        yield Finding(key, f"{path}: cannot be read: {problem.strerror}", fatal=True)
+        return
+    if secret and mode & stat.S_IROTH:
+        yield Finding(key, f"{path}: everybody on this machine can read it", fatal=False)
+    if key.endswith(("username_file", "password_file", "token_file")):
+        try:
+            SecretFile(path)()
+        except ConfigError as problem:
+            yield Finding(key, str(problem), fatal=True)
+
+
+def _security(settings: ServiceSettings) -> Iterator[Finding]:
+    protocol, sasl = settings.kafka.security.protocol, settings.kafka.security.sasl
+    if protocol == "SASL_PLAINTEXT" and sasl is not None:
+        open_secret = sasl.mechanism in {"PLAIN", "OAUTHBEARER"}
+        what = "the secret and all records go" if open_secret else "all records go"
+        yield Finding("kafka.security.protocol", f"SASL without TLS: {what} over the network unencrypted", fatal=False)
+    if settings.http.host not in {"127.0.0.1", "::1", "localhost"}:
+        yield Finding("http.host", "metrics are shown to whoever reaches this address; there is no log-on", fatal=False)
+
+
+def _places(settings: ServiceSettings) -> Iterator[Finding]:
+    folders = {"outbox.folder": settings.outbox.folder}
+    if settings.state.folder is not None:
+        folders["state.url"] = settings.state.folder
+    for key, folder in folders.items():
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            yield Finding(key, f"{folder}: {there} is no folder that can be written to", fatal=True)
+    if settings.state.allow_cold_start:
+        yield Finding(
+            "state.allow_cold_start", "damaged checkpoints would be replaced by an empty memory; unset it", fatal=False
+        )
+    if not settings.alerts.sinks:
+        yield Finding("alerts.sinks", "nobody is told of alerts; they stay in the outbox", fatal=False)
+    if settings.dead_letters is None:
+        yield Finding("dead_letters", "unusable records are counted and not kept", fatal=False)
