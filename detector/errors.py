@@ -7,7 +7,11 @@
     ├── UnreadableInput  nothing of the input could be read at all (exit code 3)
     ├── UnreadableBatch  a record batch of a topic is damaged or too large: names its offset
     ├── MissingLibrary   a library that is not always installed is needed: says which
+    ├── StorageFailed    a folder or bucket could not be read or written: full, broken, away, not permitted
+    ├── FolderInUse      another process writes in the folder
     └── StateMismatch    a snapshot is damaged or belongs to another configuration
+        ├── ForeignCheckpoint   checkpoints belong to another cluster, topic, configuration or version
+        └── NoValidCheckpoint   there are checkpoints, and not one of them can be used
 
 A malformed *record* is not an exception: it is a `records.Reject`, counted and kept.
 """
@@ -56,3 +60,22 @@ class MissingLibrary(DetectorError):
 
 class StateMismatch(DetectorError):
     """A snapshot cannot be restored here: damaged, or written by another format or configuration."""
+
+
+class ForeignCheckpoint(StateMismatch):
+    """The newest checkpoint is whole and belongs to something else; the message says to what, and what to do."""
+
+
+class NoValidCheckpoint(StateMismatch):
+    """Checkpoints exist and all are damaged; the message says why, one by one."""
+
+
+class StorageFailed(DetectorError):
+    """A folder or bucket could not be read or written.
+
+    What was there before is whole, and the same call may succeed later: when there is space, or the network is back.
+    """
+
+
+class FolderInUse(DetectorError):
+    """Another process holds the folder; two writers would spoil what is in it."""
