@@ -31,12 +31,6 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         fields = {name: value for name, value in kwargs.items() if name not in known}
         return msg, {**known, "extra": {"fields": fields}}
 
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """As `logging.LoggerAdapter.log`, with any keyword as a field."""
-        if self.isEnabledFor(level):
-            said, known = self.process(msg, kwargs)
-            self.logger.log(level, said, *args, **known)
-
 
 def get(name: str) -> Log:
     """The log of a part of the program, such as ``loop``."""
@@ -77,7 +71,7 @@ class Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        fields = "".join(f" {name}={_text(value)}" for name, value in _fields(record).items())
+        fields = "".join(f" {escaped(name)}={_text(value)}" for name, value in _fields(record).items())
         time = _time(record).strftime("%H:%M:%S.%f")[:-3]
         name = record.name.removeprefix(f"{_ROOT}.")
         said = f"{time} {record.levelname:<7} {escaped(name)}: {escaped(_cut(_event(record)))}{fields}"

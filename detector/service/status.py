@@ -81,11 +81,16 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def _add(table: Table, *cells: str) -> None:
+    """A row of plain text: what looks like markup in a name is none."""
+    table.add_row(*map(Text, cells))
+
+
 def _rows(numbers: Numbers) -> Table:
     table = _table("Records", *OUTCOMES, "waiting")
     table.columns[0].justify = "right"
     counts = [numbers.one("rows_total", outcome=outcome) for outcome in OUTCOMES]
-    table.add_row(*(f"{count:,.0f}" for count in (*counts, numbers.one("rows_waiting"))))
+    _add(table, *(f"{count:,.0f}" for count in (*counts, numbers.one("rows_waiting"))))
     return table
 
 
@@ -95,32 +100,34 @@ def _partitions(numbers: Numbers) -> Table:
     worst = sorted(lags, key=lambda place: (-behind.get(place, 0.0), -lags[place], place))
     table = _table("Partitions", "topic", "partition", "lag, records", "behind, s")
     for place in worst[:MOST_PARTITIONS]:
-        table.add_row(*place, f"{lags[place]:,.0f}", f"{behind.get(place, 0.0):,.1f}")
+        _add(table, *place, f"{lags[place]:,.0f}", f"{behind.get(place, 0.0):,.1f}")
     if len(worst) > MOST_PARTITIONS:
         rest = worst[MOST_PARTITIONS:]
         most = max(behind.get(place, 0.0) for place in rest)
-        table.add_row(f"{len(rest)} more", "", f"{sum(lags[place] for place in rest):,.0f}", f"at most {most:,.1f}")
+        _add(table, f"{len(rest)} more", "", f"{sum(lags[place] for place in rest):,.0f}", f"at most {most:,.1f}")
     return table
 
 
 def _keeping(numbers: Numbers, now: float) -> Table:
     table = _table("Kept", "what", "when", "size", "took")
-    table.add_row(
+    _add(
+        table,
         "checkpoint",
         _ago(numbers.one("checkpoint_timestamp_seconds"), now),
         _bytes(numbers.one("checkpoint_bytes")),
         f"{numbers.one('checkpoint_duration_seconds'):.1f} s",
     )
     fill = numbers.one("outbox_fill_ratio")
-    table.add_row("outbox", "", f"{_bytes(numbers.one('outbox_bytes'))}, {fill:.0%} of its limit", "")
-    table.add_row("memory", "", _bytes(numbers.one("process_resident_memory_bytes")), "")
+    _add(table, "outbox", "", f"{_bytes(numbers.one('outbox_bytes'))}, {fill:.0%} of its limit", "")
+    _add(table, "memory", "", _bytes(numbers.one("process_resident_memory_bytes")), "")
     return table
 
 
 def _sinks(numbers: Numbers, names: list[str], now: float) -> Table:
     table = _table("Sinks", "sink", "delivered", "waiting", "failed tries", "last success", "state")
     for name in names:
-        table.add_row(
+        _add(
+            table,
             name,
             f"{numbers.one('sink_delivered_total', sink=name):,.0f}",
             f"{numbers.one('sink_waiting', sink=name):,.0f}",
@@ -135,7 +142,7 @@ def _tables_of_state(numbers: Numbers) -> Table:
     entries, evicted = numbers.by("state_entries", "table"), numbers.by("state_evicted_total", "table")
     table = _table("State", "table", "entries", "evicted")
     for place in sorted({**entries, **evicted}):
-        table.add_row(*place, f"{entries.get(place, 0.0):,.0f}", f"{evicted.get(place, 0.0):,.0f}")
+        _add(table, *place, f"{entries.get(place, 0.0):,.0f}", f"{evicted.get(place, 0.0):,.0f}")
     return table
 
 
