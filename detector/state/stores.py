@@ -111,7 +111,7 @@ class FolderStore:
         self.root = root
         with storage(f"cannot use the folder {root}"):
             make_folder(root)
-            _sweep(root)
+            sweep(root)
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"
@@ -153,7 +153,7 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with this process, so that `_sweep` knows what is left over
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with this process, so that `sweep` knows what is left over
         write_all(descriptor, content)
         os.fsync(descriptor)
         temporary.replace(path)
@@ -200,7 +200,7 @@ def _stored(folder: str, path: Path) -> Stored | None:
     return Stored(f"{folder}/{path.name}", status.st_size) if ours else None
 
 
-def _sweep(root: Path) -> None:
+def sweep(root: Path) -> None:
     """Remove what dead writers left; a living one has its file locked."""
     for path in sorted(root.rglob(f".*{_TEMPORARY}")):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:

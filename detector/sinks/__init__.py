@@ -1,0 +1,1 @@
+"""Where results go: first to a durable, numbered outbox, from there to whoever wants them."""
