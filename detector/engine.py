@@ -1,6 +1,7 @@
 """The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
 
 from collections import Counter
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded, merge
 from detector.score.scorer import Scorer
 from detector.state import snapshot
+from detector.state.snapshot import Capture
 
 _UNIT_ORDER: Final = [
     "obs_ts", "kind", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "service", "operation", "uid", "object", "user",
@@ -107,13 +109,17 @@ class Engine:
         return self._score(self.order.release(everything=True))
 
     def snapshot(self) -> bytes:
+        """`capture`, written."""
+        return self.capture().write()
+
+    def capture(self) -> Capture:
         """Everything learned and everything that waits: `restore` on an engine of the same settings goes on
         from here."""
         self._order_pushed()
         arrays = {
             f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
         }
-        waiting = {f"order.{name}": array for name, array in self.order.arrays().items()}
+        order = copy(self.order)  # its frames are replaced, never written to
         account = asdict(self.accounting)
         for name in _COUNTERS:  # `asdict` would count a counter's items
             account[name] = [[*key, count] for key, count in getattr(self.accounting, name).items()]
@@ -123,7 +129,9 @@ class Engine:
             "order": self.order.state(),
             "teach": self.teach,
         }
-        return snapshot.write(arrays | waiting, facts, self._fingerprint)
+        return Capture.of(
+            arrays, facts, self._fingerprint, lambda: {f"order.{name}": a for name, a in order.arrays().items()}
+        )
 
     def restore(self, content: bytes) -> None:
         """Replace all state by a snapshot's.

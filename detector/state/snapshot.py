@@ -1,13 +1,18 @@
 """What an engine has learned, as one verified block of bytes.
 
 A line that names the format, a SHA-256 over everything behind it, and an Arrow IPC file
-(docs: arrow.apache.org/docs/format/Columnar.html) with one row an array: name, dtype, shape, bytes. Its metadata names
-the configuration it was made with. The digest is checked before Arrow sees a byte: its reader trusts what it reads, and
-one flipped bit of a length can end the process. No pickle: nothing in it can run.
+(docs: arrow.apache.org/docs/format/Columnar.html) with one batch of one row an array: name, dtype, shape, bytes. Its
+metadata names the configuration it was made with. The digest is checked before Arrow sees a byte: its reader trusts
+what it reads, and one flipped bit of a length can end the process. No pickle: nothing in it can run.
+
+The state is taken at one moment (`Capture`) and written later, where another thread may do it: arrays pass from one
+compiled library to the next without a copy, and none of these holds Python's lock for long.
 """
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,72 +22,113 @@ from numpy.typing import NDArray
 
 from detector.errors import StateMismatch
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _MAGIC: Final = b"eastwest state, format "
+_HEAD: Final = b"%s%d\n" % (_MAGIC, FORMAT)
 _DIGEST: Final = hashlib.sha256().digest_size
 _SCHEMA: Final = pa.schema(
     [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("data", pa.large_binary())]
 )
 _DTYPES: Final = frozenset({"uint64", "int64", "float64", "bool", "uint8"})
+_JSON: Final = "json"
 
 
-def write(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], fingerprint: str) -> bytes:
-    """Bytes of a snapshot.
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """State as it was at one moment, whatever happens to what it was taken from.
 
-    Args:
-        arrays: flat tables, by name.
-        facts: the rest of the state, JSON types only.
+    Attributes:
+        arrays: flat tables, by name; nothing else may write into them.
+        waiting: makes more of them, from what nobody changes.
+        facts: the rest of the state, as JSON.
         fingerprint: of the configuration; a snapshot is only restored under the same.
     """
-    rows = [
-        {"name": name, "dtype": str(array.dtype), "shape": list(array.shape), "data": array.tobytes()}
-        for name, array in sorted(arrays.items())
-    ]
-    rows.append(
-        {"name": "facts", "dtype": "json", "shape": [], "data": orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)}
-    )
-    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({"fingerprint": fingerprint}))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return b"%s%d\n%s%s" % (_MAGIC, FORMAT, hashlib.sha256(content).digest(), content)
+
+    arrays: Mapping[str, NDArray[Any]]
+    waiting: Callable[[], Mapping[str, NDArray[Any]]]
+    facts: bytes
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        facts: Mapping[str, Any],
+        fingerprint: str,
+        waiting: Callable[[], Mapping[str, NDArray[Any]]] = dict,
+    ) -> "Capture":
+        """Copies what could still be written to: an array that is read-only was made for this.
+
+        Args:
+            facts: JSON types only.
+        """
+        frozen = {name: array.copy() if array.flags.writeable else array for name, array in arrays.items()}
+        return cls(frozen, waiting, orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), fingerprint)
+
+    def write(self) -> bytes:
+        """Bytes of the snapshot: the same for the same state."""
+        arrays = {**self.arrays, **self.waiting()}
+        sink = io.BytesIO()
+        sink.write(_HEAD + bytes(_DIGEST))
+        schema = _SCHEMA.with_metadata({"fingerprint": self.fingerprint})
+        with pa.ipc.new_file(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            for name, array in sorted(arrays.items()):
+                writer.write_batch(_batch(name, str(array.dtype), array.shape, np.ascontiguousarray(array)))
+            writer.write_batch(_batch("facts", _JSON, (), self.facts))
+        with sink.getbuffer() as content:
+            content[len(_HEAD) : len(_HEAD) + _DIGEST] = hashlib.sha256(content[len(_HEAD) + _DIGEST :]).digest()
+        return sink.getvalue()
+
+
+def _batch(name: str, dtype: str, shape: tuple[int, ...], data: Any) -> pa.RecordBatch:
+    """One row; ``data`` is not copied."""
+    content = pa.py_buffer(data)
+    bounds = pa.py_buffer(np.array([0, content.size], dtype=np.int64))
+    columns = [pa.array([value], type=_SCHEMA.field(place).type) for place, value in enumerate((name, dtype, shape))]
+    columns.append(pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, content]))
+    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def read(content: bytes, fingerprint: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and facts of a snapshot.
+    """Arrays (read-only) and facts of a snapshot.
 
     Raises:
         StateMismatch: damaged, of another format, or made under another configuration.
     """
-    table = pa.ipc.open_file(pa.BufferReader(_verified(content))).read_all()
-    if (table.schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
+    file = pa.ipc.open_file(pa.py_buffer(_verified(content)))
+    if (file.schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
         raise StateMismatch(
             "the snapshot was made with other settings, another plant file or another version; start without it"
         )
-    rows = table.to_pylist()
-    arrays = {row["name"]: _array(row) for row in rows if row["dtype"] != "json"}
-    return arrays, orjson.loads(rows[-1]["data"])
+    arrays = {}
+    for place in range(file.num_record_batches - 1):
+        name, dtype, shape, data = _row(file.get_batch(place))
+        if dtype not in _DTYPES:
+            raise StateMismatch(f"the snapshot holds an array of type {dtype!r}, which no state has")
+        arrays[name] = np.frombuffer(data, dtype=dtype).reshape(shape)
+        arrays[name].flags.writeable = False
+    return arrays, orjson.loads(memoryview(_row(file.get_batch(file.num_record_batches - 1))[-1]))
 
 
-def _verified(content: bytes) -> bytes:
+def _verified(content: bytes) -> memoryview:
     """The Arrow file of a snapshot."""
-    first, newline, rest = content.partition(b"\n")
+    first, newline, _ = content[: 2 * len(_HEAD)].partition(b"\n")
     if not first.startswith(_MAGIC) or not newline:
         raise StateMismatch("this is no snapshot, or its first bytes are damaged; start without it")
-    if first != b"%s%d" % (_MAGIC, FORMAT):
+    if first + newline != _HEAD:
         found = first.removeprefix(_MAGIC)[:20].decode("utf-8", "backslashreplace")
         raise StateMismatch(f"the snapshot has format {found}, this version reads {FORMAT}; start without it")
+    rest = memoryview(content)[len(_HEAD) :]
     digest, arrow = rest[:_DIGEST], rest[_DIGEST:]
     if hashlib.sha256(arrow).digest() != digest:
         raise StateMismatch("the snapshot is damaged: its content does not match its SHA-256; start without it")
     return arrow
 
 
-def _array(row: dict[str, Any]) -> NDArray[Any]:
-    if row["dtype"] not in _DTYPES:
-        raise StateMismatch(f"the snapshot holds an array of type {row['dtype']!r}, which no state has")
-    return np.frombuffer(row["data"], dtype=row["dtype"]).reshape(row["shape"]).copy()
+def _row(batch: pa.RecordBatch) -> tuple[str, str, list[int], pa.Buffer]:
+    """Name, dtype, shape and content of an array, which is not copied."""
+    name, dtype, shape = (batch.column(place)[0].as_py() for place in range(3))
+    return name, dtype, shape, batch.column(3).buffers()[2]
 
 
 def fingerprint(*parts: Any) -> str:

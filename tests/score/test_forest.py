@@ -14,6 +14,7 @@ from detector.score.calibration import MIN_ROWS
 from detector.score.forest import FIRST_ROWS, HALF_LIFE, ODD_P, SAMPLE, TURN, Forest, surprise
 from detector.score.table import GUARD_FLOOR, GUARD_P
 from detector.state import snapshot
+from detector.state.snapshot import Capture
 
 OTHERS = ("structure", "timing", "credentials", "provenance", "windows")
 WIDTH = 4  # of them are joined
@@ -116,7 +117,7 @@ def test_what_was_learned_survives_a_snapshot(place):
     whole, rows, told = _whole()
     one, restored = model(), model()
     scored(one, rows[:place])
-    content = snapshot.write(one.arrays(), {}, "same")
+    content = Capture.of(one.arrays(), {}, "same").write()
     restored.load(snapshot.read(content, "same")[0])
     assert scored(restored, rows[place:]).equals(told[place:])
     assert_same_state(whole, restored)

@@ -9,6 +9,7 @@ from sklearn.ensemble._iforest import _average_path_length
 
 from detector.score.paths import Paths, average_path
 from detector.state import snapshot
+from detector.state.snapshot import Capture
 
 EXACT = 1e-12
 
@@ -84,9 +85,9 @@ def test_mean_path_of_a_search_that_fails():
 def test_trees_survive_a_snapshot():
     rows = surprisals(500, 6, seed=3)
     paths, restored = Paths.of(grown(rows)), Paths()
-    restored.load(snapshot.read(snapshot.write(paths.arrays(), {}, "same"), "same")[0])
+    restored.load(snapshot.read(Capture.of(paths.arrays(), {}, "same").write(), "same")[0])
     assert np.array_equal(paths.score(rows), restored.score(rows))
-    empty = snapshot.read(snapshot.write(Paths().arrays(), {}, "same"), "same")[0]
+    empty = snapshot.read(Capture.of(Paths().arrays(), {}, "same").write(), "same")[0]
     restored.load(empty)
     assert {name: array.tolist() for name, array in restored.arrays().items()} == {
         name: array.tolist() for name, array in Paths().arrays().items()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.state import counts as module
-from detector.state.counts import Counts, decayed, find
+from detector.state.counts import Counts, decayed, find, home
 
 
 def put(table, key, weight, now):
@@ -68,6 +68,47 @@ def test_a_snapshot_round_trip(entries, others):
     for other in (restored, backwards):
         assert all(np.array_equal(array, other.arrays()[name]) for name, array in table.arrays().items())
         assert (other.used[0], other.evicted) == (table.used[0], 7)
+
+
+CROWDED = st.lists(st.integers(1, 40).map(lambda n: (n << 59 | n) & 2**64 - 1 or 1), max_size=40, unique=True)
+
+
+@given(CROWDED | st.lists(st.integers(1, 2**64 - 1), max_size=80, unique=True))
+def test_content_is_in_key_order_even_where_entries_went_round_the_end(keys):
+    """By both kernels and by both kernels as the Python they were written in."""
+    table = Counts(1000, 8)
+    for number, key in enumerate(keys):
+        put(table, key, number, -number)
+    expected = sorted((key, number, -number) for number, key in enumerate(keys))
+    for full, gather in ((module._full, module._gather), (module._full.py_func, module._gather.py_func)):
+        slots = np.empty(len(keys) + 1, np.int64)
+        out = np.empty(len(keys), np.uint64), np.empty((len(keys), 2)), np.empty(len(keys), np.int64)
+        full(table.keys, slots)
+        gather(table.keys, table.cells, table.last, slots, *out)
+        assert list(zip(out[0].tolist(), out[1][:, 0].tolist(), out[2].tolist(), strict=True)) == expected
+        assert (out[1][:, 1] == 1).all()
+    held = table.arrays()
+    assert held["keys"].tolist() == [key for key, _, _ in expected]
+    assert not any(array.flags.writeable for array in held.values())
+
+
+def test_some_entries_go_round_the_end():
+    """Or the test above would not test it."""
+    table = Counts(1000, 8)
+    for key in (1, 2**64 - 1, 2**64 - 2, 2**64 - 3):
+        put(table, key, 1.0, 0)
+    assert table.keys.tolist()[:3] == [1, 2**64 - 2, 2**64 - 3]
+    assert table.arrays()["keys"].tolist() == [1, 2**64 - 3, 2**64 - 2, 2**64 - 1]
+
+
+@pytest.mark.parametrize("size", [2, 4096, 1 << 31])
+def test_searches_begin_in_key_order_and_within_the_table(size):
+    keys, places = np.broadcast_to(np.uint64(0), size), []
+    for key in np.linspace(0, 2**64 - 2**12, 1000).astype(np.uint64):
+        places.append(int(home(keys, key)))
+        assert places[-1] == home.py_func(keys, key) == int(key) * size >> 64
+    assert places == sorted(places)
+    assert places[-1] == size - 1
 
 
 @pytest.mark.parametrize(

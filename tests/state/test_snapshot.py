@@ -1,9 +1,9 @@
 """A snapshot is all of the engine's state: going on from it is as if nothing had happened, or it is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,7 @@ from detector.formats.decode import Decoder
 from detector.normalize.direction import MAX_ENDPOINTS
 from detector.records import FLOW, Block, Decoded
 from detector.state import snapshot
+from detector.state.snapshot import Capture
 from tests.scenarios.world import cut, decoded, in_order, plant_of, simulated, told
 
 HOUR = 3_600_000_000
@@ -186,9 +187,10 @@ def test_what_is_no_snapshot_is_refused(small):
 
 
 def test_another_format_is_named(small):
-    changed = small.replace(b"format 1\n", b"format 2\n", 1)
+    changed = small.replace(b"format 2\n", b"format 1\n", 1)
     assert changed != small
-    assert "format 2, this version reads 1" in refused(changed)
+    assert "format 1, this version reads 2" in refused(changed)
+    assert "format 10, this version reads 2" in refused(small.replace(b"format 2\n", b"format 10\n", 1))
 
 
 @pytest.mark.parametrize(
@@ -218,14 +220,61 @@ def test_the_size_of_batches_is_no_part_of_the_configuration(small):
 
 def test_nothing_in_it_can_run(small):
     """Arrays of numbers and JSON: a type that no state has is refused, even with a right digest."""
-    content = snapshot.write({"table": np.array(["text"])}, {}, "print")
+    content = Capture.of({"table": np.array(["text"])}, {}, "print").write()
     with pytest.raises(StateMismatch, match="no state has"):
         snapshot.read(content, "print")
-    arrays, facts = snapshot.read(snapshot.write({"a": np.arange(3)}, {"b": [1, None]}, "print"), "print")
-    assert arrays["a"].tolist() == [0, 1, 2]
-    assert facts == {"b": [1, None]}
-    assert orjson.dumps(facts)
-    arrays["a"][0] = 5  # its own memory: the engine writes into it
+
+
+# --- captured now, written later ---
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64", "float64", "bool", "uint8"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (6,), (2, 3), (0, 3)])
+def test_what_is_written_is_read(dtype, shape):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    turned = array.T  # not in one piece, in C order
+    written = Capture.of({"b": array, "a": turned}, {"c": [1, None]}, "print", lambda: {"d": array}).write()
+    arrays, facts = snapshot.read(written, "print")
+    assert facts == {"c": [1, None]}
+    assert sorted(arrays) == ["a", "b", "d"]
+    for name, expected in (("a", turned), ("b", array), ("d", array)):
+        assert arrays[name].dtype == expected.dtype
+        assert arrays[name].shape == expected.shape
+        assert arrays[name].tolist() == expected.tolist()
+        assert not arrays[name].flags.writeable  # who keeps one must copy it
+
+
+def test_what_changes_afterwards_is_not_in_it():
+    """Of arrays that somebody may write to there is a copy; of the others there is none."""
+    open_, closed, facts = np.arange(3), np.arange(3), {"a": [1]}
+    closed.flags.writeable = False
+    captured = Capture.of({"open": open_, "closed": closed}, facts, "print")
+    expected = captured.write()
+    open_[0] = 9
+    facts["a"].append(2)
+    assert captured.write() == expected
+    assert captured.arrays["closed"] is closed
+
+
+def test_an_engine_goes_on_while_its_state_is_written(world, parts, story):
+    """In another thread, as a service does it; and what waits to be put in order is part of it."""
+    engine, captured = Engine(LENIENT, plant_of(world)), []
+    with ThreadPoolExecutor(1) as writer:
+        for part in parts:
+            captured.append(writer.submit(engine.capture().write))
+            engine.push(part)
+        engine.finish()
+    assert [written.result() for written in captured] == story[0][:-1]
+    assert told(engine) == story[1]
+
+
+def test_a_capture_is_of_its_moment_however_late_it_is_written(world, parts, story):
+    engine = Engine(LENIENT, plant_of(world))
+    captured = []
+    for part in parts:
+        captured.append(engine.capture())
+        engine.push(part)
+    assert [late.write() for late in captured] == story[0][:-1]
 
 
 # --- size ---
