@@ -104,7 +104,7 @@ class Loaded:
 
 
 _Count = Annotated[int, Field(ge=0)]
-_Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\Z")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Manifest(BaseModel):
