@@ -13,6 +13,7 @@ from detector.assets.plant import load_plant, unknown_keys
 from detector.errors import ConfigError
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import ServiceSettings
+from detector.state.checkpoints import read_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def _files(settings: ServiceSettings) -> Iterator[Finding]:
         (security, "kafka.security"),
         (security.sasl, "kafka.security.sasl"),
         (settings.state, "state"),
+        (settings.state.s3, "state.s3"),
     ):
         for key, path in _named(section):
             yield from _file(f"{name}.{key}", path, secret=key not in {"ca_file", "cert_file"})
@@ -76,11 +78,13 @@ def _file(key: str, path: Path, *, secret: bool) -> Iterator[Finding]:
         return
     if secret and mode & stat.S_IROTH:
         yield Finding(key, f"{path}: everybody on this machine can read it", fatal=False)
-    if key.endswith(("username_file", "password_file", "token_file")):
-        try:
+    try:
+        if key == "state.hmac_key_file":
+            read_key(path)
+        elif secret and key != "kafka.security.key_file":
             SecretFile(path)()
-        except ConfigError as problem:
-            yield Finding(key, str(problem), fatal=True)
+    except ConfigError as problem:
+        yield Finding(key, str(problem), fatal=True)
 
 
 def _security(settings: ServiceSettings) -> Iterator[Finding]:

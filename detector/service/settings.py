@@ -222,6 +222,34 @@ class Kafka(Section):
         return topics
 
 
+class Bucket(Section):
+    """How an object store is reached. What is not set comes from the environment, as the tools of AWS have it."""
+
+    endpoint: str = Field(
+        default="",
+        description="URL of a service other than AWS.",
+        json_schema_extra=_says("`https://host:port`, or `http://`"),
+    )
+    region: str = Field(default="", description="Region of the bucket.")
+    access_key_file: Path | None = Field(default=None, description="File that holds the id of the access key.")
+    secret_key_file: Path | None = Field(default=None, description="File that holds the secret key.")
+    ca_file: Path | None = Field(default=None, description="Authorities (PEM) to trust in place of the system's.")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc):
+            raise ValueError("is no such URL")
+        return url
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.access_key_file is None) != (self.secret_key_file is None):
+            raise ValueError("access_key_file and secret_key_file want each other")
+        return self
+
+
 class State(Section):
     """Where checkpoints are kept."""
 
@@ -229,6 +257,7 @@ class State(Section):
         description="Folder, or bucket and prefix, of the checkpoints.",
         json_schema_extra=_says("a folder, `file:///...` or `s3://bucket/prefix`"),
     )
+    s3: Bucket | None = Field(default=None, description="How the bucket is reached.")
     every_seconds: float = Field(default=30.0, ge=1, le=3600, description="Time between two checkpoints.")
     every_rows: int | None = Field(default=None, ge=1000, description="Rows after which one is written sooner.")
     keep: int = Field(default=3, ge=2, le=1000, description="Checkpoints that are kept, newest first.")
@@ -245,11 +274,17 @@ class State(Section):
         parts = urlsplit(url)
         if parts.username is not None or parts.password is not None:
             raise ValueError("holds a name or password; those do not belong into a URL")
-        if parts.scheme not in {"", "file", "s3"} or (parts.scheme == "s3" and not parts.netloc):
+        bucket = parts.scheme == "s3" and parts.netloc and not parts.query and not parts.fragment
+        folder = parts.scheme == "file" and not parts.netloc and parts.path
+        if not bucket and not folder and (parts.scheme or not url.strip()):
             raise ValueError("is neither a folder nor file:///... nor s3://bucket/prefix")
-        if not parts.scheme and not url.strip():
-            raise ValueError("is empty")
         return url
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.s3 is not None and self.folder is not None:
+            raise ValueError("s3 has no use with a folder")
+        return self
 
     @property
     def folder(self) -> Path | None:
@@ -262,7 +297,7 @@ class Outbox(Section):
     """The log on disk that alerts are written to before anything is told to anybody."""
 
     folder: Path = Field(description="Its folder, on a disk that outlives the process.")
-    segment_bytes: int = Field(default=64 * MIB, ge=MIB, le=4096 * MIB, description="Size of one file of it.")
+    segment_bytes: int = Field(default=16 * MIB, ge=MIB, le=4096 * MIB, description="Size of one file of it.")
     limit_bytes: int = Field(
         default=2048 * MIB, ge=2 * MIB, description="Size at which reading pauses until sinks have caught up."
     )

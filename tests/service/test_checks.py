@@ -49,20 +49,24 @@ def test_what_is_allowed_but_rarely_meant(found, tmp_path):
 
 
 def test_a_secret_that_everybody_can_read(found, tmp_path):
-    (tmp_path / "word").write_text("hunter2")
+    (tmp_path / "word").write_text("hunter2" * 10)
     (tmp_path / "word").chmod(0o644)
     told = found({**QUIET, "state.hmac_key_file": "word"})
     assert told == {"state.hmac_key_file": ("word: everybody on this machine can read it", False)}
 
 
 def test_files_that_are_missing_or_no_good(found, tmp_path):
-    (tmp_path / "empty").touch(0o600)
+    for name in ("empty", "short"):
+        (tmp_path / name).touch(0o600)
     (tmp_path / "plant.yaml").write_text("zones: 5")
     sasl = {"mechanism": "PLAIN", "username_file": "empty", "password_env": "WORD"}
     told = found(
         {
             **QUIET,
             "plant": "plant.yaml",
+            "state.hmac_key_file": "short",
+            "state.url": "s3://bucket",
+            "state.s3": {"access_key_file": "none", "secret_key_file": "empty"},
             "kafka.security": {"protocol": "SASL_SSL", "ca_file": "none.pem", "sasl": sasl},
         }
     )
@@ -71,6 +75,9 @@ def test_files_that_are_missing_or_no_good(found, tmp_path):
         "kafka.security.ca_file": True,
         "kafka.security.sasl.username_file": True,
         "kafka.security.sasl.password_env": True,
+        "state.hmac_key_file": True,
+        "state.s3.access_key_file": True,
+        "state.s3.secret_key_file": True,
     }
     assert told["kafka.security.ca_file"][0] == "none.pem: cannot be read: No such file or directory"
 

@@ -1,6 +1,7 @@
 """Settings of the service: where values come from, what is refused and how that is told."""
 
 import traceback
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from detector.config import Settings
 from detector.errors import ConfigError
 from detector.service.loading import json_schema, keys, load_service_settings, origins
-from detector.service.settings import FileSink, KafkaSink, ServiceSettings
+from detector.service.settings import Bucket, FileSink, KafkaSink, ServiceSettings
+from detector.sinks.outbox import LIMIT_BYTES, SEGMENT_BYTES
+from detector.state.checkpoints import KEEP
+from detector.state.stores import Access
 
 LOADED = {"EASTWEST_HTTP__PORT": "9999", "EASTWEST_ALERTS_PER_DAY": "7", "EASTWEST_KAFKA__TOPICS": "a, b"}
 
@@ -112,10 +116,16 @@ def test_an_empty_section_is_its_defaults(written):
         ({"state.url": "ftp://x/y"}, "state.url", "neither a folder nor"),
         ({"state.url": "s3:///y"}, "state.url", "neither a folder nor"),
         ({"state.url": "s3://name:word@bucket/y"}, "state.url", "do not belong into a URL"),
+        ({"state.url": "file://host/x"}, "state.url", "neither a folder nor"),
+        ({"state.url": "s3://bucket/x?endpoint=y"}, "state.url", "neither a folder nor"),
+        ({"state.s3": {"region": "eu-central-1"}}, "state", "s3 has no use with a folder"),
+        ({"state.s3": {"endpoint": "https://u:p@minio:9000"}}, "state.s3.endpoint", "is no such URL"),
+        ({"state.s3": {"endpoint": "minio:9000"}}, "state.s3.endpoint", "is no such URL"),
+        ({"state.s3": {"secret_key_file": "a"}}, "state.s3", "want each other"),
         ({"state.url": "outbox"}, "", "state.url and outbox.folder must be apart"),
         ({"state.url": "outbox/state"}, "", "state.url and outbox.folder must be apart"),
-        ({"state.url": "file:x", "outbox.folder": "x/y"}, "", "state.url and outbox.folder must be apart"),
-        ({"outbox.limit_bytes": 100 << 20}, "outbox", "must hold two segments"),
+        ({"state.url": "file:///x", "outbox.folder": "/x/y"}, "", "state.url and outbox.folder must be apart"),
+        ({"outbox.limit_bytes": 20 << 20}, "outbox", "must hold two segments"),
         ({"dead_letters": {"topic": "a", "file": "b"}}, "dead_letters", "either a topic or a file"),
         ({"dead_letters": {"topic": "zeek"}}, "", "we would read our own words"),
         ({"alerts.sinks": [{"type": "fil"}]}, "alerts.sinks[0]", "type must be one of 'file', 'console', 'kafka'"),
@@ -177,6 +187,19 @@ def test_no_two_things_write_to_one_place(written):
         load_service_settings(
             written({"kafka.topics": [{"pattern": "al.*"}], "alerts.sinks": [{"type": "kafka", "topic": "alerts"}]})
         )
+
+
+def test_a_bucket_is_reached_as_the_store_wants_it(written):
+    bucket = {"endpoint": "https://minio.example:9000", "access_key_file": "a", "secret_key_file": "b"}
+    settings = load_service_settings(written({"state.url": "s3://bucket/prefix", "state.s3": bucket}))
+    assert Access(**dict(settings.state.s3)).endpoint == "https://minio.example:9000"
+    assert {field.name for field in fields(Access)} == set(Bucket.model_fields)
+
+
+def test_defaults_are_those_of_the_parts(written):
+    settings = load_service_settings(written())
+    assert (settings.outbox.segment_bytes, settings.outbox.limit_bytes) == (SEGMENT_BYTES, LIMIT_BYTES)
+    assert settings.state.keep == KEEP
 
 
 def test_sinks_are_told_apart_by_type(written):
