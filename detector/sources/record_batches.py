@@ -84,6 +84,19 @@ class Records:
         """Offsets of the records without a value, which become no lines."""
         return self.offsets[self.lengths < 0]
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory, roughly."""
+        return len(self.buffer) + _ROW_BYTES * len(self)
+
+    def part(self, start: int, stop: int) -> "Records":
+        """The records ``start`` to before ``stop``, by number, on the same buffer. ``next_offset`` is behind the last
+        of them, or that of the whole where it ends with the whole."""
+        cut = slice(start, stop)
+        next_offset = self.next_offset if stop >= len(self) else int(self.offsets[stop - 1]) + 1
+        columns = self.starts[cut], self.lengths[cut], self.offsets[cut], self.timestamps[cut]
+        return Records(self.buffer, *columns, next_offset, self.leader_epoch)
+
     def blocks(self, source: str) -> Iterator[Block]:
         """The values that are there as lines, at most `BLOCK_LINES` in a block, each at its offset."""
         there = np.flatnonzero(self.lengths >= 0)
