@@ -14,10 +14,11 @@ from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.features.units import CROSSING_BONUS, PLACE_INTEREST, Enrich, flow_units, operation_units, outside_key
 from detector.judge import Judge
+from detector.normalize.clock import in_time
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released, in_order
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
-from detector.records import Decoded, merge
+from detector.records import Decoded
 from detector.score.scorer import Scorer
 from detector.state import snapshot
 from detector.state.snapshot import Capture
@@ -72,6 +73,7 @@ class Engine:
         self.enrich = Enrich(plant or Plant())
         self.release_rows = RELEASE_ROWS
         self._pushed: list[Decoded] = []
+        self._settled: list[pl.DataFrame] = []
         self._fingerprint = snapshot.fingerprint(
             detector.__version__,
             settings.model_dump(exclude={"batch_rows"}),
@@ -79,21 +81,23 @@ class Engine:
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
         self.judge = Judge(settings)
-        self._nothing = self._score(self.order.release())  # no units, all columns
+        self._nothing = self._score(self.order.flush())  # no units, all columns
 
     def push(self, decoded: Decoded) -> pl.DataFrame:
         """Take decoded rows in any order; returns the units that could be scored, in scoring order."""
+        decoded = in_time(decoded)
         self.count(decoded)
         self._pushed.append(decoded)
         if sum(part.flows.height + part.operations.height for part in self._pushed) < self.release_rows:
             return self._nothing
-        self._order_pushed()
-        return self._score(self.order.release())
+        return self.settle()
 
-    def _order_pushed(self) -> None:
-        taken = merge(self._pushed)
-        self.order.push(taken.flows, taken.operations)
-        self._pushed = []
+    def settle(self) -> pl.DataFrame:
+        """Score all units that can be; `push` waits until there are some hundred rows to look at."""
+        parts, self._pushed = self._pushed, []
+        scored = [*self._settled, *(self._score(released) for released in self.order.push(parts))]
+        self._settled = []
+        return pl.concat(scored) if scored else self._nothing
 
     def count(self, decoded: Decoded) -> None:
         """Account for rows; part of `push`, alone for records that are no rows (rejected, filtered)."""
@@ -105,8 +109,9 @@ class Engine:
 
     def finish(self) -> pl.DataFrame:
         """No more rows will come: score what still waits."""
-        self._order_pushed()
-        return self._score(self.order.release(everything=True))
+        scored = pl.concat([self.settle(), self._score(self.order.flush())])
+        self.judge.finish()
+        return scored
 
     def snapshot(self) -> bytes:
         """`capture`, written."""
@@ -114,8 +119,8 @@ class Engine:
 
     def capture(self) -> Capture:
         """Everything learned and everything that waits: `restore` on an engine of the same settings goes on
-        from here."""
-        self._order_pushed()
+        from here. Units scored for it come with those of the next `push`."""
+        self._settled = [self.settle()]
         arrays = {
             f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
         }
@@ -148,7 +153,7 @@ class Engine:
         self.judge.load_state(facts["judge"])
         self.order.load_state(facts["order"])
         self.teach = facts["teach"]
-        self._pushed = []
+        self._pushed, self._settled = [], []
 
     def _tables(self) -> dict[str, Any]:
         return {

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from detector.alerts.explain import alert, continued, joined, rated
 from detector.alerts.model import Alert, Incident, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.config import Settings
-from detector.correlate.chains import HOP_WINDOW_US, Background, Chains
+from detector.correlate.chains import HOP_WINDOW_US, KEEP_US, Background, Chains
 from detector.correlate.entities import Entities
 from detector.correlate.incidents import chained, incidents
+from detector.correlate.telling import Telling, Told
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
@@ -19,6 +21,7 @@ from detector.score.fusion import SMALLEST_P
 _REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
 YOUNG_DAYS: Final = 2.0
 """A network known for less than two days shows daily habits for the first time: hops count as less strange."""
+_NEVER: Final = -(1 << 62)  # before any row
 _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
@@ -61,6 +64,10 @@ class Judge:
         self.chains = Chains(settings.false_incidents_per_day)
         self.entities = Entities()
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
+        self.keep_all = True  # a service forgets alerts when no chain can change them any more
+        self._dropped = 0  # alerts before the first that is kept
+        self._telling = Telling(self.chains)
+        self._latest = _NEVER  # observation time that rows have come to
         self._cases: dict[tuple[str, str], Case] = {}
         self._alerted: dict[tuple[str, ...], int] = {}
 
@@ -74,11 +81,42 @@ class Judge:
         certain = first_act & (pl.col("history") >= KNOWN_DAYS)
         strange = ((pl.col("p_value") * per_day <= wanted) | certain) & ~pl.col("resp_group") & ~pl.col("teach")
         scored = scored.with_columns(finding=strange)
-        if not scored["finding"].any():
+        if scored.is_empty():
             return scored
+        latest = np.maximum.accumulate(np.insert(scored["obs_ts"].to_numpy(), 0, self._latest))
         places = scored["finding"].arg_true()
-        p_values = [self._finding(row) for row in scored[places].iter_rows(named=True)]
+        p_values = []
+        for place, row in zip(places, scored[places].iter_rows(named=True), strict=True):
+            self._reach(int(latest[place + 1]))
+            p_values.append(self._finding(row))
+        self._reach(int(latest[-1]))
         return scored.with_columns(p_value=scored["p_value"].scatter(places, p_values))
+
+    def finish(self) -> None:
+        """No more rows will come: tell what may still wait."""
+        self._telling.tick(self._latest, self._alert_at, everything=True)
+
+    def told(self) -> list[Told]:
+        """What people are to be told since the last call, in order."""
+        return self._telling.take()
+
+    def _reach(self, now: int) -> None:
+        """Time comes to ``now``."""
+        if self._telling.due(now):
+            self._telling.tick(now, self._alert_at)
+            self._forget(now)
+        self._latest = now
+
+    def _alert_at(self, place: int) -> tuple[Alert, int]:
+        return self.alerts[place - self._dropped]
+
+    def _forget(self, now: int) -> None:
+        if self.keep_all:
+            return
+        while self.alerts and self.alerts[0][1] < now - KEEP_US - HOP_WINDOW_US:
+            self._telling.forget(self._dropped, self.alerts[0][0])
+            del self.alerts[0]
+            self._dropped += 1
 
     def incidents(self) -> list[Incident]:
         """All incidents as they stand, strongest first."""
@@ -86,12 +124,16 @@ class Judge:
 
     def final_alerts(self) -> list[Alert]:
         """All alerts in order, with the incidents they became part of."""
-        return [chained(found, self.chains.incident_of(found.src, found.dst, ts)) for found, ts in self.alerts]
+        places = self.chains.places({(found.src, found.dst) for found, _ in self.alerts})
+        return [chained(found, places.incident(found.src, found.dst, ts)) for found, ts in self.alerts]
 
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
         return {
             "alerts": [[as_dict(found), ts] for found, ts in self.alerts],
+            "dropped": self._dropped,
+            "latest": self._latest,
+            "telling": self._telling.state(),
             "alerted": [[*key, time] for key, time in self._alerted.items()],
             "cases": [
                 [*pair, case.began, [as_dict(found) for found in case.findings], case.alert]
@@ -105,6 +147,7 @@ class Judge:
     def load_state(self, state: dict[str, Any]) -> None:
         """Replace everything by what `state` returned."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
+        self._dropped, self._latest = state["dropped"], state["latest"]
         self._alerted = {tuple(key): time for *key, time in state["alerted"]}
         self._cases = {
             (src, dst): Case(began, [alert_of(found) for found in findings], place)
@@ -113,6 +156,7 @@ class Judge:
         self.budget.load(state["budget"])
         self.chains.load_state(state["chains"])
         self.entities.load_state(state["entities"])
+        self._telling.load_state(state["telling"])
 
     def _finding(self, row: dict[str, Any]) -> float:
         """Takes one finding; returns its p-value in the light of the chain it continues."""
@@ -130,6 +174,7 @@ class Judge:
             background = Background(hops, row["hosts"])
             young = max(1.0, YOUNG_DAYS / max(row["history"], _INSTANT))
             hop = self.chains.add(found, row["ts"], expected * young, background)
+            self._telling.began(hop.incident)
             by_chance = max(self.chains.news(hop) * young, SMALLEST_P * rate)
             if by_chance < expected:
                 expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
@@ -142,16 +187,21 @@ class Judge:
         rate, now = row["rows_per_day"], row["obs_ts"]
         case = self._case(found, row["ts"])
         opens = case.alert is None and not self._repeats(found, now)
-        if opens and self.budget.alerts(expected, rate, now, certain=certain):
-            case.alert = len(self.alerts)
+        opens = opens and self.budget.alerts(expected, rate, now, certain=certain)
+        if opens:
+            case.alert = self._dropped + len(self.alerts)
             self.alerts.append((found, row["ts"]))
-        if case.alert is None:
+        if case.alert is None or case.alert < self._dropped:
             case.add(found, None)
+            return
+        opened, ts = self._alert_at(case.alert)
+        case.add(found, opened.alert_id)
+        self.alerts[case.alert - self._dropped] = joined(opened, case.findings), ts
+        self._remember(found, now)
+        if opens:
+            self._telling.opened(case.alert, *self._alert_at(case.alert))
         else:
-            opened, ts = self.alerts[case.alert]
-            case.add(found, opened.alert_id)
-            self.alerts[case.alert] = joined(opened, case.findings), ts
-            self._remember(found, now)
+            self._telling.changed(case.alert)
 
     def _case(self, found: Alert, ts: int) -> Case:
         """The open case of the two hosts, or a new one."""

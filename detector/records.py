@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 FLOW: Final[dict[str, pl.DataType]] = {
     "ts": pl.Int64(),  # start of the conversation, µs
@@ -83,12 +85,24 @@ class Reject:
     raw: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """When the records of one partition reached the broker: int64 arrays of shape (records,), both ascending.
+
+    ``times`` (µs) is the latest broker time up to each record, ``positions`` its offset.
+    """
+
+    positions: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
 @dataclass(slots=True)
 class Decoded:
     """What one block of records became. Every record of the block is in exactly one place.
 
     ``filtered`` counts records that are valid but carry nothing to score, by (log, reason). ``notes`` counts values
-    that were mended in records that were kept, by (log, what was done); it is no part of the sum.
+    that were mended in records that were kept, by (log, what was done); it is no part of the sum. ``arrived`` is there
+    when the rows came as they stand, in the order of their positions; else they came in order of observation time.
     """
 
     flows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLOW))
@@ -96,6 +110,7 @@ class Decoded:
     rejects: list[Reject] = field(default_factory=list)
     filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    arrived: Arrived | None = None
 
     @property
     def rows(self) -> int:
@@ -104,7 +119,7 @@ class Decoded:
 
 
 def merge(parts: Iterable[Decoded]) -> Decoded:
-    """The parts as one, in order."""
+    """The parts as one, in order; when each arrived is lost."""
     parts = list(parts)
     if len(parts) == 1:
         return parts[0]

@@ -50,6 +50,10 @@ def told(one):
     return [to_json(record) for record in (*one.final_alerts(), *one.incidents())], json.dumps(one.state())
 
 
+def _but(names, state):
+    return {name: value for name, value in state.items() if name not in names}
+
+
 # --- findings ---
 
 
@@ -101,7 +105,11 @@ def test_without_findings_nothing_happens():
     frame = scored([act(hour, desk(hour), server(0), DULL) for hour in range(5)])
     assert one.judge(frame).equals(frame.with_columns(finding=pl.lit(False)))
     assert one.judge(frame.clear()).height == 0
-    assert told(one) == told(untouched)
+    assert not one.told()
+    records, state = told(one)
+    assert records == []
+    of_time = {"latest", "telling"}  # the rest is as it was
+    assert _but(of_time, json.loads(state)) == _but(of_time, untouched.state())
 
 
 # --- cases ---
@@ -292,6 +300,68 @@ def test_a_row_does_not_depend_on_its_batch(acts, data):
     one, many = judge(false_incidents_per_day=20), judge(false_incidents_per_day=20)
     assert judged(one, acts).equals(judged(many, acts, cuts))
     assert told(one) == told(many)
+    assert one.told() == many.told()
+
+
+@given(days())
+@FEW
+def test_what_was_told_last_of_each_is_how_it_stands(acts):
+    """Each is told first at once, then again only when it changed; an incident that is no more is told to be so."""
+    one = judge(false_incidents_per_day=20)
+    judged(one, acts)
+    one.finish()
+    last, events = {}, one.told()
+    for event in events:
+        before = last.get((event.kind, event.id))
+        assert event.revision == (0 if before is None else before.revision + 1)
+        assert before is None or before.record != event.record
+        last[event.kind, event.id] = event
+    standing = {("incident", incident.incident_id): incident for incident in one.incidents()}
+    standing |= {("alert", found.alert_id): found for found in one.final_alerts()}
+    assert {key: event.record for key, event in last.items() if event.record is not None} == standing
+    merged = [event for event in last.values() if event.record is None]
+    assert all(("incident", event.merged_into) in last for event in merged)
+    one.finish()
+    assert not one.told()
+
+
+def test_an_alert_is_told_with_the_row_that_opened_it_and_its_changes_with_the_next_minute():
+    one = judge()
+    judged(one, [act(1.0, desk(0), server(0), STRANGE, uid="C1")])
+    [opened] = one.told()
+    assert (opened.kind, opened.revision, opened.record) == ("alert", 0, one.final_alerts()[0])
+    judged(one, [act(1.001, desk(0), server(0), CERTAIN, "ssh", uid="C2")])
+    assert not one.told()
+    judged(one, [act(1.2, desk(1), server(1), DULL)])
+    [changed] = one.told()
+    assert (changed.id, changed.revision, changed.record) == (opened.id, 1, one.final_alerts()[0])
+
+
+def test_an_incident_is_told_when_it_opens_and_then_when_it_is_worth_it():
+    one = judge()
+    judged(one, path(CERTAIN))
+    first = [event for event in one.told() if event.kind == "incident"]
+    assert first
+    assert [event.revision for event in first] == list(range(len(first)))
+    named = [event.record.incident_id for event in one.told() if event.kind == "alert"]
+    assert all(name == first[0].id for name in named)
+
+
+def test_a_service_forgets_alerts_that_no_chain_can_change():
+    one = judge()
+    one.keep_all = False
+    month = [act(24 * day + 1, desk(day), server(day), CERTAIN) for day in range(30)]
+    judged(one, month)
+    assert len({event.id for event in one.told()}) == 30
+    assert len(one.final_alerts()) == 15  # of two weeks
+    restored = judge()
+    restored.load_state(json.loads(json.dumps(one.state())))
+    more = act(24 * 29 + 1.5, desk(29), server(29), CERTAIN, "ssh", uid="C2")
+    for each in (one, restored):
+        judged(each, [more])
+        each.finish()
+    assert told(one) == told(restored)
+    assert one.told() == restored.told() != []
 
 
 @given(days(), st.data())

@@ -21,7 +21,7 @@ from .folder import Folder
 DECODE: Final = "decode"
 REST: Final = "rest of the engine"
 _PARTS: Final = (
-    ("order", "order.push"), ("order", "order.release"), ("direction", "direction.orient"),
+    ("order", "order.push"), ("order", "order.flush"), ("direction", "direction.orient"),
     ("twins", "flow_twins.mark"), ("twins", "operation_twins.mark"), ("units", "_units"), ("enrich", "enrich"),
     ("zones", "scorer.zones.learn"), ("phases", "scorer.phases.score"), ("drift", "scorer.drift.note"),
     ("fusion", "scorer.fusion.judge"), ("scorer, rest", "scorer.score"), ("judge", "judge.judge"),

@@ -18,7 +18,7 @@ every path that could have been looked at, busy hosts pay more, and without it a
 import bisect
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -122,6 +122,18 @@ def _remove(index: dict[Any, list[tuple[int, int]]], key: object, hop: Hop) -> N
         del index[key]
 
 
+class Places:
+    """Where pairs of hosts are part of incidents: (src, dst) -> times (µs) and ids, in order of the incidents."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+
+    def incident(self, src: str, dst: str, ts: int) -> str | None:
+        """Id of the incident that what happened between two hosts at a time (µs) belongs to."""
+        near = (name for time, name in self.known.get((src, dst), ()) if abs(time - ts) <= HOP_WINDOW_US)
+        return next(near, None)
+
+
 class Chains:
     """Hops, their chains, and the incidents of significant chains.
 
@@ -141,6 +153,8 @@ class Chains:
         self._arrivals: dict[str, list[tuple[int, int]]] = defaultdict(list)  # dst -> sorted (ts, hop)
         self._departures: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._pairs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        self._touched: dict[int, tuple[str, str]] = {}
+        self._stirred: set[int] = set()
 
     def add(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
         """Take one finding (start in µs, findings a day as strange) and update chains and incidents."""
@@ -172,6 +186,8 @@ class Chains:
             "next": self._next,
             "forgotten": self.forgotten,
             "began": self.began,
+            "touched": [[number, *pair] for number, pair in self._touched.items()],
+            "stirred": sorted(self._stirred),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -182,6 +198,8 @@ class Chains:
         self.ids = {name: incident_id for name, incident_id, _ in state["incidents"]}
         self._open = deque(state["open"])
         self._next, self.forgotten, self.began = state["next"], state["forgotten"], state["began"]
+        self._touched = {number: (src, dst) for number, src, dst in state["touched"]}
+        self._stirred = set(state["stirred"])
         for number in self._open:
             self._index(self.hops[number])
 
@@ -247,6 +265,7 @@ class Chains:
             hop = self.hops[place[1]]
             before = hop.best
             hop.best = self._chains_to(hop)
+            self._touched[hop.number] = hop.src, hop.dst
             if hop.chance <= self.false_per_day:
                 self._report(hop)
             self._join(hop)
@@ -322,10 +341,12 @@ class Chains:
     def _enter(self, hop: Hop, name: int, holder: int) -> None:
         hop.incident, hop.holder = name, holder
         self.incidents[name].add(hop.number)
+        self._touched[hop.number] = hop.src, hop.dst
 
     def _shed(self, hop: Hop) -> None:
         """Let a hop leave the incident that it is only around, with all that hangs on it."""
         members = self.incidents[hop.incident]
+        self._stirred.add(hop.incident)
         held = defaultdict(list)
         for number in sorted(members):
             held[self.hops[number].holder].append(number)
@@ -334,15 +355,24 @@ class Chains:
             leaving += held[number]
         for number in leaving:
             members.remove(number)
+            self._touched[number] = self.hops[number].src, self.hops[number].dst
             self.hops[number].incident = self.hops[number].holder = -1
 
-    def incident_of(self, src: str, dst: str, ts: int) -> str | None:
-        """Id of the incident that what happened between two hosts at a time (µs) belongs to."""
+    def places(self, pairs: Set[tuple[str, str]]) -> "Places":
+        """Where these pairs of hosts (src, dst) are part of incidents."""
+        found = Places()
         for name, members in self.incidents.items():
             for hop in map(self.hops.__getitem__, members):
-                if hop.src == src and hop.dst == dst and abs(hop.ts - ts) <= HOP_WINDOW_US:
-                    return self.ids[name]
-        return None
+                if (hop.src, hop.dst) in pairs:
+                    found.known[hop.src, hop.dst].append((hop.ts, self.ids[name]))
+        return found
+
+    def take_touched(self) -> tuple[dict[int, tuple[str, str]], set[int]]:
+        """Hops that changed, came to an incident or left one since the last call, with their pairs of hosts; and
+        incidents that lost one."""
+        touched, stirred = self._touched, self._stirred
+        self._touched, self._stirred = {}, set()
+        return touched, stirred
 
     def _join(self, hop: Hop) -> None:
         """Let the incident nearby that chance would least have put the hop at take it in, and look around it again."""
@@ -404,6 +434,7 @@ class Chains:
             name = next(iter(self.incidents))
             del self.ids[name]
             members = self.incidents.pop(name)
+            self._touched.update({number: (self.hops[number].src, self.hops[number].dst) for number in members})
             for number in members.intersection(self._open):
                 hop = self.hops[number]
                 hop.incident, hop.holder, hop.sure = -1, -1, False

@@ -14,11 +14,16 @@ CHANCE_A_DAY: Final = (0.05, 0.001)
 
 def incidents(chains: Chains) -> list[Incident]:
     """All incidents as they stand, strongest first."""
-    built = [
-        _incident(chains.ids[name], [chains.hops[number] for number in members])
-        for name, members in chains.incidents.items()
-    ]
-    return sorted(built, key=lambda incident: (-incident.score, incident.first_ts, incident.incident_id))
+    return sorted((incident(chains, name) for name in chains.incidents), key=_strength)
+
+
+def _strength(incident: Incident) -> tuple[float, str, str]:
+    return -incident.score, incident.first_ts, incident.incident_id
+
+
+def incident(chains: Chains, name: int) -> Incident:
+    """One incident as it stands."""
+    return _incident(chains.ids[name], [chains.hops[number] for number in chains.incidents[name]])
 
 
 def chained(alert: Alert, incident_id: str | None) -> Alert:

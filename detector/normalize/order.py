@@ -2,21 +2,28 @@
 
 A row waits until the watermark (the latest observation time seen) is two `window`s past it: one absorbs the
 interleaving of files, topics and sensors, and within the other lies the end of its other half, should it be half of a
-NetFlow conversation. So as long as no row is more than a window behind, batches change nothing. What comes after its
-time has been released is handed on at once and marked late.
+NetFlow conversation. As long as no row is more than a window behind, it makes no difference when what may leave does.
+
+For rows that are further behind it would. So time goes in *ticks*, a quarter of a window of observation time, and rows
+leave at the first row of a tick: what has left when a row comes, whether it is late, and which halves still wait for
+each other follow from the order in which rows came, and not from the batches they came in. What comes after its time
+has left is late: it leaves at the next tick, before what is due then.
 """
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from detector.normalize.pairing import join_halves, partners
-from detector.records import FLOW, OPERATION
+from detector.records import FLOW, OPERATION, Decoded, merge
+
+_NEVER: Final = int(np.iinfo(np.int64).min) // 2  # room for windows below it
+_TICKS: Final = 4  # in a window
 
 _HALVES: Final = {"orig_ts": pl.Int64(), "resp_ts": pl.Int64(), "paired": pl.Boolean(), "late": pl.Boolean()}
 _BUFFERED_FLOW: Final = {**FLOW, "late": pl.Boolean()}
@@ -53,28 +60,52 @@ class Order:
 
     def __init__(self, window_us: int) -> None:
         self.window_us = window_us
-        self.watermark = np.iinfo(np.int64).min
-        self.released = np.iinfo(np.int64).min
+        self.watermark = _NEVER
+        self.released = _NEVER  # rows up to here have left
         self.flows = pl.DataFrame(schema=_BUFFERED_FLOW)
         self.operations = pl.DataFrame(schema=_BUFFERED_OPERATION)
 
-    def push(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
-        """Take rows in any order."""
-        for frame in (flows, operations):
-            latest: Any = frame["obs_ts"].max()
-            if latest is not None:
-                self.watermark = max(self.watermark, int(latest))
-        late = (pl.col("obs_ts") <= self.released).alias("late")
-        self.flows = pl.concat([self.flows, flows.with_columns(late)])
-        self.operations = pl.concat([self.operations, operations.with_columns(late)])
+    def push(self, parts: Sequence[Decoded]) -> list[Released]:
+        """Take rows; returns those whose turn has come, in order.
 
-    def release(self, *, everything: bool = False) -> Released:
-        """The rows whose turn has come; with ``everything`` all that are left."""
-        cut = np.iinfo(np.int64).max if everything else max(self.watermark - 2 * self.window_us, self.released)
-        if everything:
-            self.released = self.watermark
-        else:
-            self.released = max(self.released, cut)
+        The rows of a part with ``arrived`` came in order of their positions; those of a part without it came in order
+        of observation time.
+        """
+        taken = merge(parts)
+        came = _order_of_arrival(parts, taken)
+        times = np.concatenate([taken.flows["obs_ts"].to_numpy(), taken.operations["obs_ts"].to_numpy()])[came]
+        latest = np.maximum.accumulate(np.insert(times, 0, self.watermark))
+        tick = max(self.window_us // _TICKS, 1)
+        ends = np.flatnonzero(np.diff(latest // tick))  # rows that begin a tick, and so end what came before
+        cuts = np.maximum(latest[1:][ends] - 2 * self.window_us, self.released)
+        gone = np.insert(cuts, 0, self.released)[np.searchsorted(ends, np.arange(times.size), "left")]
+        behind = times <= latest[:-1] - self.window_us
+        stops = _stops(ends, behind)
+        self.watermark = int(latest[-1])
+        late, piece = np.empty((2, times.size), dtype=np.int64)
+        late[came], piece[came] = times <= gone, np.searchsorted(ends[stops], np.arange(times.size), "left")
+        flows = taken.flows.with_columns(late=pl.Series(late[: taken.flows.height] == 1))
+        operations = taken.operations.with_columns(late=pl.Series(late[taken.flows.height :] == 1))
+        released = []
+        for number, stop in enumerate(stops):
+            self._wait(_piece(flows, piece[: flows.height], number), _piece(operations, piece[flows.height :], number))
+            released.append(self._release(int(cuts[stop])))
+        rest = len(stops)
+        self._wait(_piece(flows, piece[: flows.height], rest), _piece(operations, piece[flows.height :], rest))
+        return released
+
+    def flush(self) -> Released:
+        """All rows that are left."""
+        released = self._release(np.iinfo(np.int64).max)
+        self.released = self.watermark
+        return released
+
+    def _wait(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
+        self.flows = pl.concat([self.flows, flows])
+        self.operations = pl.concat([self.operations, operations])
+
+    def _release(self, cut: int) -> Released:
+        self.released = cut
         operations = in_order(self.operations.filter(pl.col("obs_ts") <= cut), _OPERATION_ORDER)
         self.operations = self.operations.filter(pl.col("obs_ts") > cut)
         return Released(self._release_flows(cut), operations)
@@ -85,7 +116,7 @@ class Order:
 
     def state(self) -> dict[str, int]:
         """The rest of a snapshot: how far time has come, µs."""
-        return {"watermark": int(self.watermark), "released": int(self.released)}
+        return {"watermark": self.watermark, "released": self.released}
 
     def load(self, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
         """Replace the waiting rows by what `arrays` returned."""
@@ -110,6 +141,32 @@ class Order:
         pairs = row[go & (mate >= 0) & ((original >= 0) | (mate > row))]
         joined = join_halves(flows, np.minimum(half, mate)[pairs], last[pairs], pairs)
         return _with_halves(flows[singles], joined)
+
+
+def _order_of_arrival(parts: Sequence[Decoded], taken: Decoded) -> NDArray[np.int64]:
+    """Rows of ``taken``, flows first, in the order in which they came."""
+    keys, numbers = [], []
+    for frames in ([part.flows for part in parts], [part.operations for part in parts]):
+        for number, (part, frame) in enumerate(zip(parts, frames, strict=True)):
+            keys.append(frame["obs_ts" if part.arrived is None else "position"].to_numpy())
+            numbers.append(np.full(frame.height, number))
+    if not keys:
+        return np.empty(0, dtype=np.int64)
+    order: NDArray[np.int64] = np.lexsort([np.concatenate(keys), np.concatenate(numbers)])
+    return order
+
+
+def _stops(ends: NDArray[np.int64], behind: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """At which of the ticks' ``ends`` rows must leave: before a tick in which one comes more than a window behind, so
+    that it finds what it would find if rows came one by one; else at the last."""
+    ticks = np.unique(np.searchsorted(ends, np.flatnonzero(behind), "left"))
+    stops = np.append(ticks - 1, ends.size - 1)
+    return np.unique(stops[stops >= 0])
+
+
+def _piece(frame: pl.DataFrame, pieces: NDArray[np.int64], number: int) -> pl.DataFrame:
+    mine = pieces == number
+    return frame if mine.all() else frame.filter(pl.Series(mine, dtype=pl.Boolean))
 
 
 def in_order(frame: pl.DataFrame, by: Sequence[str], *, nulls_last: bool = False) -> pl.DataFrame:

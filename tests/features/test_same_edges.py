@@ -14,7 +14,7 @@ from detector.formats.decode import Decoder
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
-from detector.records import Block, merge
+from detector.records import Block, Decoded, merge
 from detector.simulate import simulate
 from detector.sources.files import Files
 
@@ -29,8 +29,8 @@ def units(blocks):
     assert not decoded.rejects
     assert not decoded.notes
     order = Order(2_000_000)
-    order.push(decoded.flows, decoded.operations.clear())
-    flows = Direction().orient(order.release(everything=True).flows)
+    order.push([Decoded(decoded.flows)])
+    flows = Direction().orient(order.flush().flows)
     twin = Twins(FLOW_IDENTITY, 1_000_000).mark(flows)
     return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean)))
 

@@ -25,7 +25,7 @@ from detector.formats.decode import Decoder
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
-from detector.records import merge
+from detector.records import Decoded, merge
 from detector.sources.files import Files
 
 pytestmark = pytest.mark.softflowd
@@ -43,8 +43,8 @@ def units(path):
     decoded = merge(decoder.decode(block) for block in Files([path]))
     assert decoded.rejects == []
     order = Order(2_000_000)
-    order.push(decoded.flows, decoded.operations.clear())
-    flows = Direction().orient(order.release(everything=True).flows)
+    order.push([Decoded(decoded.flows)])
+    flows = Direction().orient(order.flush().flows)
     twin = Twins(FLOW_IDENTITY, 100_000).mark(flows)
     return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean))), decoded.notes
 

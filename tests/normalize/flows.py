@@ -7,12 +7,11 @@ import polars as pl
 
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
-from detector.records import FLOW, OPERATION
+from detector.records import FLOW, Decoded
 
 SECOND = 1_000_000
 WINDOW = 2 * SECOND
 SYN, SYN_ACK, RST_ACK, WHOLE = 0x02, 0x12, 0x14, 0x1B
-NO_OPERATIONS = pl.DataFrame(schema=OPERATION)
 
 
 def _ends(orig: str, resp: str) -> dict[str, Any]:
@@ -52,16 +51,15 @@ def released(batches: Iterable[Sequence[dict[str, Any]]], window: int = WINDOW) 
     order = Order(window)
     out = []
     for rows in batches:
-        order.push(frame(rows), NO_OPERATIONS)
-        out.append(order.release().flows)
-    return [*out, order.release(everything=True).flows]
+        left = order.push([Decoded(frame(rows))])
+        out.append(pl.concat([part.flows for part in left]) if left else Order(window).flush().flows)
+    return [*out, order.flush().flows]
 
 
 def at_once(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """All rows in one batch, nothing waits."""
     order = Order(WINDOW)
-    order.push(frame(rows), NO_OPERATIONS)
-    return order.release(everything=True).flows
+    return pl.concat([part.flows for part in (*order.push([Decoded(frame(rows))]), order.flush())])
 
 
 def oriented(*rows: dict[str, Any], direction: Direction | None = None) -> pl.DataFrame:

@@ -1,16 +1,20 @@
 """Rows leave in order of observation time, and batches change nothing."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
-from detector.records import FLOW, OPERATION
-from tests.normalize.flows import NO_OPERATIONS, SECOND, WINDOW, at_once, conn, cut, frame, half, released
+from detector.records import FLOW, OPERATION, Arrived, Decoded
+from tests.normalize.flows import SECOND, WINDOW, at_once, conn, cut, frame, half, released
 
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
@@ -60,19 +64,75 @@ def test_a_row_waits_for_what_may_belong_before_it():
     assert second["ts"].to_list() == [0]
 
 
-def test_what_comes_after_its_time_is_late_and_leaves_at_once():
-    rows = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 10, 5, 7)]
-    _, _, late, in_time, rest = released([[row] for row in rows])
+def test_what_comes_after_its_time_is_late_and_leaves_with_the_next_tick():
+    rows = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 10, 5, 7, 10.1, 10.6)]
+    *before, late, rest = released([[row] for row in rows])
+    assert [part.height for part in before] == [0, 1, 0, 0, 0]
     assert late.select("ts", "late").rows() == [(5 * SECOND, True)]
-    assert in_time.is_empty()
-    assert rest.select("ts", "late").rows() == [(7 * SECOND, False), (10 * SECOND, False)]
+    assert rest.select("ts", "late").rows()[:2] == [(7 * SECOND, False), (10 * SECOND, False)]
 
 
 def test_a_late_half_is_no_part_of_a_pair_that_has_left():
     there, back = half("10.0.0.1:50000", "10.0.0.2:445"), half("10.0.0.2:445", "10.0.0.1:50000")
     parts = released([[there], [half("10.0.0.9:50000", "10.0.0.2:445", ts=60)], [back]])
-    assert [part["late"].to_list() for part in parts] == [[], [False], [True], [False]]
+    assert [part["late"].to_list() for part in parts] == [[], [False], [], [True, False]]
     assert not pl.concat(parts)["paired"].any()
+
+
+@st.composite
+def disorder(draw):
+    """Rows in the order they come, which tells nothing of their times; times lie close, so that all cases happen."""
+    rows = []
+    for position in range(draw(st.integers(1, 9))):
+        a, b = draw(st.permutations(HOSTS[:2]))
+        end = draw(st.integers(0, 14)) * WINDOW // 4
+        make = draw(st.sampled_from([half, half, conn]))
+        rows.append(make(f"{a}:50000", f"{b}:50000", ts=end / SECOND, length=0, position=position))
+    return rows
+
+
+def came(rows: Sequence[dict[str, Any]]) -> Decoded:
+    """Rows that came in order of their positions; those that say so are acts."""
+    nothing = np.arange(len(rows))
+    return Decoded(frame(rows), arrived=Arrived(nothing, nothing))
+
+
+def told(*rows: tuple[str, str, float]) -> list[dict[str, Any]]:
+    """Rows of a half each; times in seconds."""
+    return [half(f"{a}:50000", f"{b}:50000", ts=at, length=0, position=n) for n, (a, b, at) in enumerate(rows)]
+
+
+A, B, C = HOSTS
+
+
+@settings(max_examples=300)
+@example(told((A, B, 0), (A, C, 4), (B, A, 2), (A, C, 5)), [0])  # exactly a window behind, and its half has left
+@example(told((A, C, 4), (A, B, 0), (A, C, 4.5), (A, C, 9), (B, A, 1), (A, C, 9.5)), [2])
+@given(disorder(), st.lists(st.integers(0, 9), max_size=3))
+def test_batches_change_nothing_whatever_comes_late(rows, places):
+    """Row by row is what anything else must equal: what is late, what pairs, and in which order it leaves."""
+    left = []
+    for parts in (cut(rows, range(len(rows))), cut(rows, places)):
+        order = Order(WINDOW)
+        released = [part for rows in parts for part in order.push([came(rows)])]
+        left.append(pl.concat([part.flows for part in (*released, order.flush())]))
+    assert_frame_equal(left[1], left[0])
+    assert (1 + left[0]["paired"].cast(pl.Int64)).sum() == len(rows)
+
+
+@given(disorder(), st.lists(st.integers(0, 30), max_size=6), st.integers(1, 4))
+def test_parts_pushed_together_are_as_pushed_apart(rows, places, together):
+    parts = [came(part) for part in cut(rows, places)]
+    apart, at_a_time = Order(WINDOW), Order(WINDOW)
+    one = [left for part in parts for left in apart.push([part])]
+    many = [left for at in range(0, len(parts), together) for left in at_a_time.push(parts[at : at + together])]
+    assert_frame_equal(
+        *(
+            pl.concat([left.flows for left in (*all_left, order.flush())])
+            for all_left, order in ((one, apart), (many, at_a_time))
+        )
+    )
+    assert apart.state() == at_a_time.state()
 
 
 def test_the_other_half_is_waited_for():
@@ -91,28 +151,29 @@ def test_operations_are_ordered_too():
     ]
     rows.append({**rows[1], "operation": "a"})
     order = Order(WINDOW)
-    order.push(frame([]), pl.DataFrame(rows, schema=OPERATION))
-    assert order.release().operations.is_empty()
-    assert order.release(everything=True).operations["operation"].to_list() == ["a", "b", "c"]
+    assert not sum(
+        left.operations.height for left in order.push([Decoded(operations=pl.DataFrame(rows, schema=OPERATION))])
+    )
+    assert order.flush().operations["operation"].to_list() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("window", [0, WINDOW])
 def test_flush_empties_and_goes_on(window):
     order = Order(window)
-    assert order.release(everything=True).flows.columns[: len(FLOW)] == list(FLOW)
+    assert order.flush().flows.columns[: len(FLOW)] == list(FLOW)
     for at, late in ((5, False), (6, False), (5, True)):
-        order.push(frame([conn("10.0.0.1:50000", "10.0.0.2:445", ts=at, length=0)]), NO_OPERATIONS)
-        assert order.release(everything=True).flows["late"].to_list() == [late]
-    assert order.release(everything=True).flows.is_empty()
+        row = conn("10.0.0.1:50000", "10.0.0.2:445", ts=at, length=0)
+        left = [*order.push([Decoded(frame([row]))]), order.flush()]
+        assert pl.concat([part.flows for part in left])["late"].to_list() == [late]
+    assert order.flush().flows.is_empty()
 
 
 def test_a_snapshot_keeps_what_waits():
     rows = [half("10.0.0.1:50000", "10.0.0.2:445"), half("10.0.0.2:445", "10.0.0.1:50000")]
     order, restored = Order(WINDOW), Order(WINDOW)
-    order.push(frame(rows[:1]), NO_OPERATIONS)
-    order.release()
+    order.push([Decoded(frame(rows[:1]))])
     restored.load(order.arrays())
     restored.load_state(order.state())
     for each in (order, restored):
-        each.push(frame(rows[1:]), NO_OPERATIONS)
-    assert_frame_equal(restored.release(everything=True).flows, order.release(everything=True).flows)
+        each.push([Decoded(frame(rows[1:]))])
+    assert_frame_equal(restored.flush().flows, order.flush().flows)

@@ -1,0 +1,182 @@
+"""What people are told, and when: an alert and an incident at once when it opens, and again when it changed.
+
+Changes are told when a minute of observation time begins, so what is told is a function of the rows and not of the
+batches they came in. An incident that grows is told again when it grew by a quarter, got more severe or an hour passed:
+thousands of hops must not make thousands of copies. The last that was told of each equals how it stands at the end.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, Final, Literal
+
+from detector.alerts.model import Alert, Incident, to_json
+from detector.correlate.chains import HOUR_US, Chains, Places
+from detector.correlate.incidents import chained, incident
+
+MINUTE_US: Final = 60_000_000
+_GROWN: Final = 1.25  # as many hops as when it was last told
+_NEVER: Final = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert or an incident as it stands; ``record`` is None for an incident that became part of ``merged_into``, or
+    was dropped (None) at the bound of `chains.MAX_INCIDENTS`."""
+
+    kind: Literal["alert", "incident"]
+    id: str
+    revision: int  # from 0, one more each time
+    record: Alert | Incident | None
+    merged_into: str | None = None
+
+
+@dataclass(slots=True)
+class _Last:
+    """What was last told of an incident."""
+
+    id: str
+    revision: int
+    digest: str
+    hops: int
+    severity: str
+    told: int  # minute, µs
+
+
+class Telling:
+    """Keeps what was told, and tells what changed.
+
+    Args:
+        chains: whose incidents are told.
+    """
+
+    def __init__(self, chains: Chains) -> None:
+        self._chains = chains
+        self._now = _NEVER  # the minute that rows have come to, µs
+        self._alerts: dict[int, tuple[int, str]] = {}  # place -> revision, digest
+        self._pairs: dict[tuple[str, str], list[int]] = {}  # places of what was told of two hosts
+        self._changed: dict[int, None] = {}  # places
+        self._incidents: dict[int, _Last] = {}  # by name
+        self._waiting: dict[int, None] = {}  # names of incidents that changed
+        self._events: list[Told] = []
+
+    def take(self) -> list[Told]:
+        """What was told since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def due(self, now: int) -> bool:
+        """Whether a minute begins with a row observed at ``now`` (µs)."""
+        return now // MINUTE_US * MINUTE_US > self._now
+
+    def opened(self, place: int, found: Alert, ts: int) -> None:
+        """Tell a new alert."""
+        self._pairs.setdefault((found.src, found.dst), []).append(place)
+        self._tell_alert(place, found, self._chains.places({(found.src, found.dst)}), ts)
+
+    def changed(self, place: int) -> None:
+        """An alert changed."""
+        self._changed[place] = None
+
+    def began(self, name: int) -> None:
+        """Tell an incident that was not told before."""
+        if name in self._chains.incidents and name not in self._incidents:
+            self._tell_incident(name)
+
+    def tick(self, now: int, alert_at: Callable[[int], tuple[Alert, int]], *, everything: bool = False) -> None:
+        """Tell what changed before the minute of ``now``; with ``everything`` what may wait, too."""
+        self._now = now // MINUTE_US * MINUTE_US
+        hops, stirred = self._chains.take_touched()
+        self._waiting.update(dict.fromkeys(sorted(stirred)))
+        for number, pair in hops.items():
+            hop = self._chains.hops.get(number)
+            if hop is not None and hop.incident >= 0:
+                self._waiting[hop.incident] = None
+            self._changed.update(dict.fromkeys(self._pairs.get(pair, ())))
+        if hops or stirred:
+            self._withdraw()
+        for name in sorted(self._waiting):
+            if everything or self._worth(name):
+                del self._waiting[name]
+                self._tell_incident(name)
+        self._tell_alerts(alert_at)
+
+    def forget(self, place: int, found: Alert) -> None:
+        """An alert is as it will stay."""
+        self._alerts.pop(place, None)
+        self._changed.pop(place, None)
+        places = self._pairs[found.src, found.dst]
+        places.remove(place)
+        if not places:
+            del self._pairs[found.src, found.dst]
+
+    def _tell_alerts(self, alert_at: Callable[[int], tuple[Alert, int]]) -> None:
+        if not self._changed:
+            return
+        changed = [(place, *alert_at(place)) for place in sorted(self._changed)]
+        self._changed = {}
+        places = self._chains.places({(found.src, found.dst) for _, found, _ in changed})
+        for place, found, ts in changed:
+            self._tell_alert(place, found, places, ts)
+
+    def _tell_alert(self, place: int, found: Alert, id_of: Places, ts: int) -> None:
+        record = chained(found, id_of.incident(found.src, found.dst, ts))
+        revision, before = self._alerts.get(place, (-1, ""))
+        digest = _digest(record)
+        if digest != before:
+            self._alerts[place] = revision + 1, digest
+            self._events.append(Told("alert", record.alert_id, revision + 1, record))
+
+    def _worth(self, name: int) -> bool:
+        """Whether an incident that changed is told now, or waits for more."""
+        last = self._incidents.get(name)
+        if last is None or self._now - last.told >= HOUR_US:
+            return True
+        hops = self._chains.incidents[name]
+        return len(hops) >= _GROWN * last.hops or incident(self._chains, name).severity != last.severity
+
+    def _tell_incident(self, name: int) -> None:
+        record = incident(self._chains, name)
+        last = self._incidents.get(name)
+        digest = _digest(record)
+        if last is None or last.digest != digest:
+            revision = 0 if last is None else last.revision + 1
+            hops = len(self._chains.incidents[name])
+            self._incidents[name] = _Last(record.incident_id, revision, digest, hops, record.severity, self._now)
+            self._events.append(Told("incident", record.incident_id, revision, record))
+
+    def _withdraw(self) -> None:
+        """Incidents that are no more: part of another one, or dropped."""
+        gone = [name for name in self._incidents if name not in self._chains.incidents]
+        for name in gone:
+            last = self._incidents.pop(name)
+            root = self._chains.hops.get(name)  # an incident has the name of its first hop
+            into = self._chains.ids.get(root.incident) if root is not None else None
+            self._events.append(Told("incident", last.id, last.revision + 1, None, into))
+        for name in [name for name in self._waiting if name not in self._chains.incidents]:
+            del self._waiting[name]
+
+    def state(self) -> dict[str, Any]:
+        """For a snapshot, JSON types only. What was told must have been taken."""
+        return {
+            "now": self._now,
+            "alerts": [[place, *last] for place, last in self._alerts.items()],
+            "pairs": [[*pair, places] for pair, places in self._pairs.items()],
+            "changed": list(self._changed),
+            "incidents": [[name, *astuple(last)] for name, last in self._incidents.items()],
+            "waiting": list(self._waiting),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Replace everything by what `state` returned."""
+        self._now = state["now"]
+        self._alerts = {place: (revision, digest) for place, revision, digest in state["alerts"]}
+        self._pairs = {(src, dst): places for src, dst, places in state["pairs"]}
+        self._changed = dict.fromkeys(state["changed"])
+        self._incidents = {name: _Last(*last) for name, *last in state["incidents"]}
+        self._waiting = dict.fromkeys(state["waiting"])
+        self._events = []
+
+
+def _digest(record: Alert | Incident) -> str:
+    return hashlib.sha256(to_json(record)).hexdigest()
