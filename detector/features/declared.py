@@ -1,15 +1,23 @@
 """What the plant file says of a row: expected there and then, or a supplier outside its windows."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Final, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from detector.assets.local import wall, weekday
 from detector.assets.plant import Plant, Window
+
+Bools = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES: Final = 24 * 60
-_EPOCH_MINUTE: Final = 3 * _DAY_MINUTES  # 1970-01-01 was a Thursday
+_MINUTE_US: Final = 60_000_000
 
 DUTIES: Final[dict[str, tuple[str, ...]]] = {
     "domain_controllers": ("drsuapi::",),
@@ -21,100 +29,121 @@ DUTIES: Final[dict[str, tuple[str, ...]]] = {
 """By kind of known server, how the operations begin that are its work; connections always are, so that a server is not
 judged for reaching out. A domain controller replicates with its like, a scanner scans: nobody expects it to log on and
 run things."""
-_SCANS_ONLY: Final = "vulnerability_scanners"
-_AMONG_THEMSELVES: Final = "domain_controllers"
+_BITS: Final = {kind: 1 << place for place, kind in enumerate(DUTIES)}
+_AMONG_THEMSELVES: Final = _BITS["domain_controllers"]
+NONE: Final = -1  # where places in lists are told: none of them
+_SERVERS, _VENDOR, _ZONE, _STATION = range(4)
+
+
+class Duties(NamedTuple):
+    """What the plant file says of a host: the kinds of known server it is (bits, in the order of `DUTIES`), and of the
+    file's lists the first vendor it belongs to, the first work on its zone and the first work from it, or `NONE`."""
+
+    servers: int
+    vendor: int
+    zone: int
+    station: int
 
 
 class Declared:
-    """Marks rows by what is declared.
+    """Marks rows by what is declared. What does not change from row to row is asked once a host, an account and an
+    operation.
 
     Args:
         plant: maintenance windows, vendors, known servers and the time zone of all windows.
     """
 
     def __init__(self, plant: Plant) -> None:
-        self._zone = plant.timezone
-        self._maintenance = plant.maintenance_windows
+        self._timezone = plant.timezone
+        self._works = [window for window in plant.maintenance_windows if window.zone is not None]
+        self._zones = [window.zone for window in self._works]
+        self._stations = [window.station for window in self._works]
         self._vendors = plant.vendors
-        self._servers = {kind: sorted(map(str, hosts)) for kind, hosts in plant.known_servers.items() if kind in DUTIES}
+        self._servers = {kind: set(map(str, hosts)) for kind, hosts in plant.known_servers.items() if kind in DUTIES}
 
-    def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
-        """``units`` plus ``expected`` (bool: the plant file says that this happens) and ``vendor`` (which of its
-        vendors the row belongs to, from 0; null = none), ``outside`` (bool: outside the windows or ways agreed with
-        that vendor)."""
-        # A column of its own, as every window asks for it: worked out anew for each, it was the dearest step of all.
-        timed = units.with_columns(_minute=self._minute())
-        minute = pl.col("_minute")
-        known = timed.with_columns(expected=self._maintained(minute) | self._duty(), vendor=self._vendor())
-        return known.with_columns(outside=self._outside(minute)).drop("_minute")
+    def host(self, address: str, zone: str) -> Duties:
+        """What is declared of an address in a zone."""
+        servers = reduce(or_, (_BITS[kind] for kind, hosts in self._servers.items() if address in hosts), 0)
+        vendor = next((place for place, vendor in enumerate(self._vendors) if address in vendor.hosts), NONE)
+        return Duties(servers, vendor, _first(self._zones, zone), _first(self._stations, address))
 
-    def _minute(self) -> pl.Expr:
-        """Minute of the week, local time of the plant."""
-        local = pl.from_epoch("ts", time_unit="us").dt.replace_time_zone("UTC").dt.convert_time_zone(self._zone)
-        wall = local.dt.replace_time_zone(None).dt.epoch("us") // 60_000_000
-        return ((wall + _EPOCH_MINUTE) % (7 * _DAY_MINUTES)).cast(pl.Int32)
+    def account(self, name: str | None) -> int:
+        """The vendor whose account this is (lower case), or `NONE`."""
+        accounts = [vendor.account.lower() if vendor.account is not None else None for vendor in self._vendors]
+        return NONE if name is None else _first(accounts, name)
 
-    def _maintained(self, minute: pl.Expr) -> pl.Expr:
-        """Work on a zone from its station, in its window."""
-        return _any(
-            (pl.col("resp_zone") == window.zone)
-            & (pl.lit(True) if window.station is None else pl.col("orig_h") == window.station)
-            & _within(window, minute)
-            for window in self._maintenance
-            if window.zone is not None
+    @staticmethod
+    def work(operation: str | None) -> int:
+        """The kinds of known server (bits) whose work an operation is; None = a connection."""
+        return reduce(or_, (_BITS[kind] for kind, begin in DUTIES.items() if _begins(operation, begin)), 0)
+
+    def __call__(
+        self, units: pl.DataFrame, orig: Numbers, resp: Numbers, work: Numbers, account: Numbers
+    ) -> dict[str, pl.Series]:
+        """``expected`` (bool: the plant file says that this happens), ``vendor`` (which of its vendors the row belongs
+        to, from 0; null = none), ``outside`` (bool: outside the windows or ways agreed with that vendor).
+
+        Args:
+            units: with ``ts``, ``orig_h``, ``resp_h``.
+            orig, resp: `host` of both ends, shape (n, 4).  work, account: as the methods tell, shape (n,).
+        """
+        both = np.where(resp[:, _SERVERS] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
+        expected = orig[:, _SERVERS] & work & both != 0
+        for window in self._works:
+            here = resp[:, _ZONE] == _first(self._zones, window.zone)
+            if window.station is not None:
+                here &= orig[:, _STATION] == _first(self._stations, window.station)
+            rows = np.flatnonzero(here)
+            expected[rows] |= _within(window, self._minutes(units, rows))
+        last = len(self._vendors)
+        vendor = np.minimum(
+            np.where(orig[:, _VENDOR] < 0, last, orig[:, _VENDOR]), np.where(account < 0, last, account)
         )
+        known = pl.Series(vendor, dtype=pl.Int32)
+        return {
+            "expected": pl.Series(expected),
+            "vendor": known.set(known == last, None),
+            "outside": pl.Series(self._outside(units, vendor)),
+        }
 
-    def _duty(self) -> pl.Expr:
-        connection = pl.col("operation").is_null()
-        parts = []
-        for kind, hosts in self._servers.items():
-            work = connection
-            for beginning in DUTIES[kind]:
-                work = work | pl.col("operation").str.starts_with(beginning)
-            if kind == _AMONG_THEMSELVES:
-                work = pl.col("resp_h").is_in(hosts) & work
-            elif kind == _SCANS_ONLY:
-                work = connection
-            parts.append(pl.col("orig_h").is_in(hosts) & work)
-        return _any(parts).fill_null(False)
-
-    def _vendor(self) -> pl.Expr:
-        found = pl.lit(None, pl.Int32)
-        for place, vendor in reversed(list(enumerate(self._vendors))):
-            mine = pl.col("orig_h").is_in(list(vendor.hosts))
-            if vendor.account is not None:
-                mine = mine | (pl.col("user").str.to_lowercase() == vendor.account.lower()).fill_null(False)
-            found = pl.when(mine).then(pl.lit(place, pl.Int32)).otherwise(found)
-        return found
-
-    def _outside(self, minute: pl.Expr) -> pl.Expr:
+    def _outside(self, units: pl.DataFrame, vendors: Numbers) -> Bools:
         """Outside all windows of the vendor, or from its host to another than its jump hosts."""
-        outside = pl.lit(False)
+        outside = np.zeros(units.height, dtype=np.bool_)
         for place, vendor in enumerate(self._vendors):
-            late = ~_any(_within(window, minute) for window in vendor.windows) if vendor.windows else pl.lit(False)
-            astray = pl.lit(False)
+            rows = np.flatnonzero(vendors == place)
+            if vendor.windows:
+                minutes = self._minutes(units, rows)
+                outside[rows] = ~reduce(or_, (_within(window, minutes) for window in vendor.windows))
             if vendor.via:
-                astray = pl.col("orig_h").is_in(list(vendor.hosts)) & ~pl.col("resp_h").is_in(list(vendor.via))
-            outside = outside | ((pl.col("vendor") == place).fill_null(False) & (late | astray))
+                from_host = units["orig_h"][rows].is_in(list(vendor.hosts))
+                outside[rows] |= (from_host & ~units["resp_h"][rows].is_in(list(vendor.via))).to_numpy()
         return outside
 
+    def _minutes(self, units: pl.DataFrame, rows: Numbers) -> Numbers:
+        """Minute of the week, local time of the plant."""
+        local = wall(units["ts"].to_numpy()[rows], self._timezone)
+        return weekday(local) * _DAY_MINUTES + local // _MINUTE_US % _DAY_MINUTES
 
-def _within(window: Window, minute: pl.Expr) -> pl.Expr:
+
+def _first(known: Sequence[str | None], name: str | None) -> int:
+    return known.index(name) if name in known else NONE
+
+
+def _begins(operation: str | None, beginnings: tuple[str, ...]) -> bool:
+    return operation is None or operation.startswith(beginnings)
+
+
+def _within(window: Window, minute: Numbers) -> Bools:
     """Whether a minute of the week is in the window; a day that is not given is every day."""
     begin, end = _minutes(window.start or "00:00"), _minutes(window.end or "24:00")
     length = (end - begin) % _DAY_MINUTES or _DAY_MINUTES
     if window.day is None:
-        return (minute - begin) % _DAY_MINUTES < length
-    return (minute - _DAYS.index(window.day) * _DAY_MINUTES - begin) % (7 * _DAY_MINUTES) < length
+        within: Bools = (minute - begin) % _DAY_MINUTES < length
+    else:
+        within = (minute - _DAYS.index(window.day) * _DAY_MINUTES - begin) % (7 * _DAY_MINUTES) < length
+    return within
 
 
 def _minutes(clock: str) -> int:
     hours, minutes = clock.split(":")
     return int(hours) * 60 + int(minutes)
-
-
-def _any(parts: Iterable[pl.Expr]) -> pl.Expr:
-    found = pl.lit(False)
-    for part in parts:
-        found = found | part
-    return found

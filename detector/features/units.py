@@ -1,7 +1,8 @@
 """Units: one row a conversation or a protocol act, with the keys, the stratum and the prior bonus its score needs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,16 +12,16 @@ from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
-from detector.features.declared import Declared
-from detector.state.keys import Keys, coded, distinct_keys, text_keys
+from detector.features.declared import Declared, Duties
+from detector.state.keys import coded, text_keys
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
 KINDS: Final = ("connection", "attempt", "operation")
 PLACES: Final = ("inside IT", "OT", "from outside", "to outside")
 CLASSES: Final = ("connection", "attempt", "chatter", "act", "move")
 """Chatter and acts are operations without and with a known meaning to an attacker; moves are connections to
-services that
-give a foothold, to controllers, or across levels without a conduit."""
+services that give a foothold, to controllers, or across levels without a conduit."""
+_CONNECTION, _ATTEMPT, _CHATTER, _ACT, _MOVE = range(len(CLASSES))
 PLACE_INTEREST: Final = (4.0, 2.0, 0.5, 0.5)
 """How much of the attention a place deserves: lateral movement shows inside and towards OT. Rows are compared within
 strata; stratum = class * len(PLACES) + place."""
@@ -28,6 +29,9 @@ strata; stratum = class * len(PLACES) + place."""
 ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
 """Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is
 judged by packets."""
+_OPEN_STATES: Final = ("OTH", "SHR")
+_PORTS: Final = 1 << 17  # room for any port and none
+_NO_PORT: Final = _PORTS - 1
 
 # Prior log-odds in nats that a first-ever act of this kind is an attacker's; added once, to the first time only.
 MOVE_BONUS: Final = 3.0  # odds x 20: services that give a foothold on arrival
@@ -36,7 +40,7 @@ ACT_WEIGHT: Final = 0.2  # operations from this weight on (log-ons, admin shares
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
-_NO_OPERATION: Final = "\0"  # tells none from an empty one while acts are looked up; no operation holds controls
+_ANY_PORT: Final = "tcp/high"  # nobody knows what it is, so it may be a foothold
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
 )  # fmt: skip
@@ -45,11 +49,10 @@ COMMON: Final = (
 def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
     """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``, ``outcome``,
     ``orig_bytes``, ``resp_bytes``, ``duration`` (seconds), ``guessed``."""
-    ports = _mapped(flows, ("proto", "resp_p"), _token, "service")
-    return ports.select(
+    return flows.select(
         *COMMON,
-        "service",
-        kind=pl.when(_established()).then(FLOW_KIND).otherwise(ATTEMPT_KIND),
+        service=_services(flows),
+        kind=pl.Series(np.where(_answered(flows), FLOW_KIND, ATTEMPT_KIND), dtype=pl.Int32),
         operation=pl.lit(None, pl.String),
         object=pl.lit(None, pl.String),
         user=pl.lit(None, pl.String),
@@ -61,9 +64,18 @@ def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _token(proto: str | None, port: int | None) -> str:
+def _services(flows: pl.DataFrame) -> pl.Series:
+    """The service of each row, worked out once a protocol and port."""
+    protos, names = coded(flows["proto"])
+    ports = flows["resp_p"].fill_null(_NO_PORT).to_numpy()
+    pairs, codes = np.unique(protos * _PORTS + ports, return_inverse=True)
+    tokens = [_token(names[pair // _PORTS], pair % _PORTS) for pair in pairs.tolist()]
+    return pl.Series(tokens, dtype=pl.String).gather(codes)
+
+
+def _token(proto: str | None, port: int) -> str:
     """Tables without a protocol column hold TCP more often than not."""
-    return services.token(proto or "tcp", port)
+    return services.token(proto or "tcp", None if port == _NO_PORT else port)
 
 
 def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
@@ -83,8 +95,19 @@ def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _answered(flows: pl.DataFrame) -> NDArray[np.bool_]:
+    """Whether both sides spoke. Unanswered UDP and rejected TCP are evidence of scanning, not edges. Most states of
+    Zeek say it."""
+    state = flows["conn_state"]
+    answered = state.is_in(ESTABLISHED_STATES).fill_null(False).to_numpy()
+    open_ = state.is_null() | state.is_in(_OPEN_STATES)
+    if open_.any():
+        answered = answered | flows.select(told=pl.lit(open_) & _established())["told"].to_numpy()
+    return answered
+
+
 def _established() -> pl.Expr:
-    """Whether both sides spoke. Unanswered UDP and rejected TCP are evidence of scanning, not edges."""
+    """Where the state of the connection does not say it."""
     orig, resp = pl.col("orig_flags"), pl.col("resp_flags")
     fin, syn, rst, psh, ack = 0x01, 0x02, 0x04, 0x08, 0x10
     answered = (pl.col("resp_pkts").fill_null(0) > 0) | (pl.col("resp_bytes").fill_null(0) > 0)
@@ -102,9 +125,7 @@ def _established() -> pl.Expr:
     )
     tcp_flags = (pl.col("proto") == "tcp") & (orig.fill_null(0) + resp.fill_null(0) != 0)
     return (
-        pl.when(pl.col("conn_state").is_in(list(ESTABLISHED_STATES)))
-        .then(True)
-        .when((pl.col("conn_state") == "OTH") | ((pl.col("conn_state") == "SHR") & (pl.col("proto") != "tcp")))
+        pl.when((pl.col("conn_state") == "OTH") | ((pl.col("conn_state") == "SHR") & (pl.col("proto") != "tcp")))
         .then(answered)  # SHR of UDP: only the reply was seen
         .when(pl.col("conn_state").is_not_null())
         .then(False)
@@ -122,12 +143,94 @@ def outside_key() -> np.uint64:
     return key
 
 
-def _mapped(frame: pl.DataFrame, on: Sequence[str], value: Callable[..., Any], name: str) -> pl.DataFrame:
-    """``frame`` with column ``name`` = ``value`` of the columns ``on``, computed once per distinct combination."""
-    distinct = frame.select(on).unique(maintain_order=True)
-    named = distinct.with_columns(pl.Series(f"_{name}", [value(*row) for row in distinct.iter_rows()], pl.String))
-    joined = frame.join(named, on=list(on), how="left", nulls_equal=True, maintain_order="left")
-    return joined.with_columns(pl.col(f"_{name}").alias(name)).drop(f"_{name}")
+class Act(NamedTuple):
+    """What is known of a kind, service and operation.
+
+    Attributes:
+        token, service: texts that have keys; null as the service is.
+        bonus: nats.  consequence: class of OT, 0 for IT.
+        stratum_class, crossing_class: place in `CLASSES`, and where it crosses levels without a conduit.
+        foothold: whether an intruder could move by it, wherever it leads.
+        session: whether somebody works on the responder.
+        work: kinds of known server (bits, see `declared.Declared`) whose work it is.
+    """
+
+    token: str | None
+    service: str | None
+    bonus: float
+    consequence: int
+    technique: str | None
+    stratum_class: int
+    crossing_class: int
+    foothold: bool
+    industrial: bool
+    session: bool
+    work: int
+
+
+def act(kind: int, service: str | None, operation: str | None) -> Act:
+    """Look everything up."""
+    bonus, consequence, technique = _meaning(service, operation)
+    meant = bonus >= ACT_BONUS * ACT_WEIGHT or consequence > 0
+    calm, strange = {FLOW_KIND: (_CONNECTION, _MOVE), OPERATION_KIND: (_CHATTER, _ACT)}.get(kind, (_ATTEMPT, _ATTEMPT))
+    return Act(
+        token=None if service is None else f"{kind} {service} {operation or ''}",
+        service=service,
+        bonus=bonus,
+        consequence=consequence,
+        technique=technique,
+        stratum_class=strange if meant else calm,
+        crossing_class=strange,
+        foothold=kind == FLOW_KIND and service == _ANY_PORT,
+        industrial=service in services.OT_SERVICES,
+        session=service in services.SESSION_SERVICES and kind != ATTEMPT_KIND,
+        work=Declared.work(operation),
+    )
+
+
+def _meaning(service: str | None, operation: str | None) -> tuple[float, int, str | None]:
+    """Bonus in nats, consequence class (0 for IT), technique."""
+    if service is None:
+        return 0.0, 0, None
+    if operation is None:
+        technique = services.INTERACTIVE_SERVICES.get(service)
+        if service in services.OT_SERVICES:
+            return MOVE_BONUS, 0, "T0886"
+        return (MOVE_BONUS if technique else 0.0), 0, technique
+    known = facts(service, operation)
+    return ACT_BONUS * known.weight, known.consequence or 0, known.technique
+
+
+_ACT_FIELDS: Final = {
+    "token": pl.String(), "service": pl.String(), "bonus": pl.Float64(), "consequence": pl.Int64(),
+    "technique": pl.String(), "stratum_class": pl.Int64(), "crossing_class": pl.Int64(), "foothold": pl.Boolean(),
+    "industrial": pl.Boolean(), "session": pl.Boolean(), "work": pl.Int64(),
+}  # fmt: skip
+
+
+class Acts:
+    """The acts of all rows of ``units``, by the name of their field in `Act`: numbers as `numbers` gives them."""
+
+    def __init__(self, units: pl.DataFrame) -> None:
+        by_service, names = coded(units["service"])
+        by_operation, operations = coded(units["operation"])
+        kinds = units["kind"].to_numpy().astype(np.int64)
+        rows = (kinds * len(names) + by_service) * len(operations) + by_operation
+        distinct, self._codes = np.unique(rows, return_inverse=True)
+        rest, operation = np.divmod(distinct, len(operations))
+        kind, service = np.divmod(rest, len(names))
+        told = zip(kind.tolist(), names.gather(service), operations.gather(operation), strict=True)
+        self._table = pl.DataFrame([act(*one) for one in told], schema=_ACT_FIELDS, orient="row")
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A field of numbers, one a row."""
+        told: NDArray[Any] = self._table[name].to_numpy()[self._codes]
+        return told
+
+    def columns(self) -> pl.DataFrame:
+        """``consequence``, ``technique``, ``session``, ``token_id``, ``service_id``, one row a unit."""
+        ids = {f"{name}_id": pl.Series(text_keys(self._table[name])) for name in ("token", "service")}
+        return self._table.select("consequence", "technique", "session", **ids)[self._codes]
 
 
 class Enrich:
@@ -139,10 +242,9 @@ class Enrich:
 
     def __init__(self, plant: Plant) -> None:
         self.hosts = Hosts(plant)
-        self._plant = plant
+        self._permits = lru_cache(MOST_KNOWN)(plant.permits)
         self._declared = Declared(plant)
-        self._place: dict[str, int] = {}  # of an address in the table of hosts
-        self._known = self._table([])
+        self._begin()
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
@@ -150,124 +252,82 @@ class Enrich:
         works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``,
         ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
         account's lower-case name; null without one). And what `declared.Declared` adds."""
-        for side in ("orig", "resp"):
-            units = self._with_host(units, side)
-        units = self._with_act(units)
-        units = self._with_crossing(units)
-        units = self._declared(units)
-        crossing = pl.when("crossing").then(CROSSING_BONUS).otherwise(0.0)
-        return _with_user_id(units).with_columns(
-            bonus=pl.col("bonus") + crossing,
-            stratum=_class() * len(PLACES) + _place(),
-            moves=((_class() >= 3) | ((pl.col("kind") == FLOW_KIND) & (pl.col("service") == "tcp/high")))
-            & pl.col("resp_inside")
-            & ~pl.col("resp_group"),
-            session=pl.col("service").is_in(sorted(services.SESSION_SERVICES)) & (pl.col("kind") != ATTEMPT_KIND),
-        )
+        orig, resp = np.split(self._places(pl.concat([units["orig_h"], units["resp_h"]])), 2)
+        here, there, acts = self._known[orig], self._known[resp], Acts(units)
+        user_ids, vendors = self._users(units["user"])
+        crossing = self._crossing(units, here, there)
+        of_class = np.where(crossing, acts["crossing_class"], acts["stratum_class"])
+        foothold = (of_class >= _ACT) | acts["foothold"]
+        added = {
+            "bonus": acts["bonus"] + np.where(crossing, CROSSING_BONUS, 0.0),
+            "crossing": crossing,
+            "user_id": user_ids,
+            "stratum": pl.Series(of_class * len(PLACES) + _place(here, there, acts["industrial"]), dtype=pl.Int32),
+            "moves": foothold & there["inside"].to_numpy() & ~there["group"].to_numpy(),
+            **self._declared(units, self._duties[orig], self._duties[resp], acts["work"], vendors),
+        }
+        sides = (side.rename(lambda name, end=end: f"{end}_{name}") for end, side in (("orig", here), ("resp", there)))
+        return pl.concat([units, *sides, acts.columns(), pl.DataFrame(added)], how="horizontal")
 
-    def _with_host(self, units: pl.DataFrame, side: str) -> pl.DataFrame:
-        codes, distinct = coded(units[f"{side}_h"])
-        places = self._places(distinct[:-1].to_list())[codes]
-        return units.hstack(self._known[places].rename(lambda name: f"{side}_{name}"))
-
-    def _places(self, addresses: list[str]) -> NDArray[np.int64]:
+    def _places(self, addresses: pl.Series) -> NDArray[np.int64]:
         """Rows of the table of hosts; those met for the first time are added. A full table begins anew."""
-        new = [address for address in addresses if address not in self._place]
+        codes, distinct = coded(addresses)
+        met = distinct[:-1].to_list()
+        new = [address for address in met if address not in self._place]
         if len(self._place) + len(new) > MOST_KNOWN:
-            self._place, self._known, new = {}, self._table([]), addresses
+            self._begin()
+            new = met
         if new:
             self._place.update(zip(new, range(len(self._place), len(self._place) + len(new)), strict=True))
-            self._known.extend(self._table(new))
-        return np.array([self._place[address] for address in addresses], dtype=np.int64)
+            table, duties = self._table(new)
+            self._known.extend(table)
+            self._duties = np.concatenate([self._duties, duties])
+        return np.array([self._place[address] for address in met], dtype=np.int64)[codes]
 
-    def _table(self, addresses: Sequence[str]) -> pl.DataFrame:
+    def _begin(self) -> None:
+        self._place: dict[str, int] = {}  # of an address in the table of hosts
+        self._known, self._duties = self._table([])
+
+    def _table(self, addresses: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """What is known of hosts, and what is declared of them (`Declared.host`)."""
         hosts = [self.hosts[address] for address in addresses]
         key = pl.Series([host.key for host in hosts], dtype=pl.String)
         zone = pl.Series([host.zone for host in hosts], dtype=pl.String)
-        return pl.DataFrame(
-            {
-                "key": key,
-                "zone": zone,
-                "level": pl.Series([host.level for host in hosts], dtype=pl.Float64),
-                "inside": pl.Series([host.inside for host in hosts], dtype=pl.Boolean),
-                "group": pl.Series([host.group for host in hosts], dtype=pl.Boolean),
-                **_unsigned({"id": distinct_keys(key), "zone_id": distinct_keys(zone)}),
-            }
-        )
+        known = {
+            "key": key,
+            "zone": zone,
+            "level": pl.Series([host.level for host in hosts], dtype=pl.Float64),
+            "inside": pl.Series([host.inside for host in hosts], dtype=pl.Boolean),
+            "group": pl.Series([host.group for host in hosts], dtype=pl.Boolean),
+            "id": pl.Series(text_keys(key)),
+            "zone_id": pl.Series(text_keys(zone)),
+        }
+        duties = [self._declared.host(address, host.zone) for address, host in zip(addresses, hosts, strict=True)]
+        return pl.DataFrame(known), np.array(duties, dtype=np.int64).reshape(-1, len(Duties._fields))
 
-    def _with_act(self, units: pl.DataFrame) -> pl.DataFrame:
-        operation = pl.col("operation").fill_null(_NO_OPERATION)
-        token = pl.concat_str(pl.col("kind").cast(pl.String), pl.col("service"), operation, separator=" ")
-        codes, distinct = coded(units.select(token=token)["token"])
-        first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1) > 0)
-        kinds = units[first].select("service", "operation")
-        acts = [self._act(service, operation) for service, operation in kinds.iter_rows()]
-        table = pl.DataFrame(
-            {
-                "bonus": pl.Series([act[0] for act in acts], dtype=pl.Float64),
-                "consequence": pl.Series([act[1] for act in acts], dtype=pl.Int64),
-                "technique": pl.Series([act[2] for act in acts], dtype=pl.String),
-            }
-        )
-        texts = distinct[:-1].str.strip_suffix(_NO_OPERATION)
-        ids = {"token_id": distinct_keys(texts), "service_id": distinct_keys(kinds["service"])}
-        return units.hstack(table.with_columns(**_unsigned(ids))[codes])
+    def _users(self, users: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+        """Keys of the accounts (null without one), and whose vendors they are."""
+        codes, distinct = coded(users)
+        lower = distinct.str.to_lowercase()
+        ids = pl.Series(text_keys(lower)).set(lower.is_null(), None)
+        return ids.gather(codes), np.array([self._declared.account(name) for name in lower])[codes]
 
-    def _act(self, service: str, operation: str | None) -> tuple[float, int, str | None]:
-        """Bonus in nats, consequence class (0 for IT), technique."""
-        if operation is None:
-            technique = services.INTERACTIVE_SERVICES.get(service)
-            if service in services.OT_SERVICES:
-                return MOVE_BONUS, 0, "T0886"
-            return (MOVE_BONUS if technique else 0.0), 0, technique
-        known = facts(service, operation)
-        return ACT_BONUS * known.weight, known.consequence or 0, known.technique
-
-    def _with_crossing(self, units: pl.DataFrame) -> pl.DataFrame:
+    def _crossing(self, units: pl.DataFrame, here: pl.DataFrame, there: pl.DataFrame) -> NDArray[np.bool_]:
         """Far jumps that no conduit permits; an operation is judged by the service that carries it."""
-        far = ((units["orig_level"] - units["resp_level"]).abs() > 1).fill_null(False).arg_true()
+        far = np.flatnonzero(np.abs(here["level"].to_numpy() - there["level"].to_numpy()) > 1)
+        acts = units.select("kind", "service", "resp_p")[far].iter_rows()
+        ways = zip(here["zone"].gather(far), there["zone"].gather(far), acts, strict=True)
         crossing = np.zeros(units.height, dtype=np.bool_)
-        if len(far):
-            crossing[far.to_numpy()] = self._forbidden(units[far])
-        return units.with_columns(crossing=pl.Series(crossing))
-
-    def _forbidden(self, jumps: pl.DataFrame) -> NDArray[np.bool_]:
-        routes = ["orig_zone", "resp_zone", "kind", "service", "resp_p"]
-        distinct = jumps.select(routes).unique(maintain_order=True)
-        forbidden = [
-            not self._plant.permits(here, there, services.carrier(port) if kind == OPERATION_KIND else service)
-            for here, there, kind, service, port in distinct.iter_rows()
+        crossing[far] = [
+            not self._permits(begin, end, services.carrier(port) if kind == OPERATION_KIND else service)
+            for begin, end, (kind, service, port) in ways
         ]
-        table = distinct.with_columns(forbidden=pl.Series(forbidden, dtype=pl.Boolean))
-        joined = jumps.select(routes).join(table, on=routes, how="left", nulls_equal=True, maintain_order="left")
-        return joined["forbidden"].to_numpy()
+        return crossing
 
 
-def _with_user_id(units: pl.DataFrame) -> pl.DataFrame:
-    codes, distinct = coded(units["user"])
-    ids = pl.Series(distinct_keys(distinct.str.to_lowercase())).set(distinct.is_null(), None)
-    return units.with_columns(user_id=ids[codes])
-
-
-def _unsigned(ids: Mapping[str, Keys]) -> dict[str, pl.Series]:
-    return {name: pl.Series(keys, dtype=pl.UInt64) for name, keys in ids.items()}
-
-
-def _class() -> pl.Expr:
-    meant = (pl.col("bonus") >= ACT_BONUS * ACT_WEIGHT) | (pl.col("consequence") > 0) | pl.col("crossing")
-    return (
-        pl.when(pl.col("kind") == ATTEMPT_KIND)
-        .then(1)
-        .when(pl.col("kind") == OPERATION_KIND)
-        .then(pl.when(meant).then(3).otherwise(2))
-        .otherwise(pl.when(meant).then(4).otherwise(0))
-    )
-
-
-def _place() -> pl.Expr:
-    ot = (
-        (pl.col("orig_level") <= OT_LEVEL)
-        | (pl.col("resp_level") <= OT_LEVEL)
-        | pl.col("service").is_in(sorted(services.OT_SERVICES))
-    ).fill_null(False)
-    return pl.when(~pl.col("orig_inside")).then(2).when(~pl.col("resp_inside")).then(3).when(ot).then(1).otherwise(0)
+def _place(here: pl.DataFrame, there: pl.DataFrame, industrial: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Index of `PLACES`."""
+    ot = (here["level"].to_numpy() <= OT_LEVEL) | (there["level"].to_numpy() <= OT_LEVEL) | industrial
+    inside = np.where(there["inside"].to_numpy(), ot, 3)
+    place: NDArray[np.int64] = np.where(here["inside"].to_numpy(), inside, 2)
+    return place

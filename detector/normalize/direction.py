@@ -70,9 +70,11 @@ class Direction:
         """
         if flows.is_empty():
             return flows.with_columns(guessed=pl.lit(False))
-        flows = flows.with_columns(_verdict=_evidence(), _fallback=_fallback())
-        verdict = flows["_verdict"].to_numpy().astype(np.int8)
-        fallback = flows["_fallback"].to_numpy().astype(np.int8)
+        verdict, fallback = np.full((2, flows.height), _KEEP, dtype=np.int8)
+        asked = np.flatnonzero(~flows["oriented"].to_numpy())
+        if asked.size:  # sensors that follow conversations, such as Zeek, know who began
+            told = flows[asked].select(verdict=_evidence(), fallback=_fallback())
+            verdict[asked], fallback[asked] = told["verdict"].to_numpy(), told["fallback"].to_numpy()
         guessed = np.zeros(flows.height, dtype=np.bool_)
         first, second = endpoint_keys(flows)
         self.endpoints.reserve(flows.height)
@@ -80,9 +82,9 @@ class Direction:
             verdict, fallback, flows["obs_ts"].to_numpy(), first, second, self.endpoints.keys, self.endpoints.used,
             MAX_ENDPOINTS, guessed,
         )  # fmt: skip
-        flows = flows.with_columns(guessed=pl.Series(guessed)).drop("_verdict", "_fallback")
+        flows = flows.with_columns(guessed=pl.Series(guessed))
         swap = pl.Series(verdict == _SWAP)
-        if not swap.any():  # sensors that follow conversations, such as Zeek, know who began
+        if not swap.any():
             return flows
         exchanged = [pl.when(swap).then(b).otherwise(a).alias(a) for a, b in _SWAPPED]
         return flows.with_columns(exchanged + [pl.when(swap).then(a).otherwise(b).alias(b) for a, b in _SWAPPED])
@@ -132,7 +134,7 @@ def _evidence() -> pl.Expr:
     whole = ((orig & SYN) != 0) & ((resp & SYN) != 0)
     lead = pl.col("resp_ts") - pl.col("orig_ts")
     return (
-        pl.when(pl.col("oriented") | _group("resp"))
+        pl.when(_group("resp"))
         .then(_KEEP)
         .when(_group("orig"))
         .then(_SWAP)

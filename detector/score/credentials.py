@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 
 from detector.score import backoff
 from detector.score.calibration import BELOW_ONE
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
-from detector.state.keys import mix_all
+from detector.state.keys import mix_all, text_keys
 
 _CHAINS, _LEVELS = 2, 3
 TICKET_ODDS: Final = 5.0
@@ -98,43 +100,41 @@ class Credentials:
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
+        self._kerberos, self._ntlm = text_keys(pl.Series(["kerberos", "ntlm"]))
         self.machines = Counts(max_entries)
         """Address -> its machine account, and when it was last seen."""
         self.fresh = Counts(max_entries, width=3)
         """Host -> the strangest log-on of the last minutes, what it was last used on, on how many, and when it was."""
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_credentials``; ``credentials`` (nats), ``user_seen`` (hours this account was seen on this edge),
         ``edge_users`` (distinct accounts on it)."""
-        host, resp, user = self._hosts(units), units["resp_id"].to_numpy(), units["user_id"].fill_null(0).to_numpy()
+        host, resp, user = self._hosts(units), units["resp_id"], units["user_id"]
         everyone = np.zeros_like(user)
         account = np.stack([mix_all(host, resp), host, everyone], axis=1)
         origin = np.stack([mix_all(user, resp), user, everyone], axis=1)
         questions = backoff.Questions(
             contexts=np.ascontiguousarray(np.stack([account, origin], axis=1)),
             symbols=np.stack([user, host], axis=1),
-            asked=units["user_id"].is_not_null().to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            asked=user != 0,
+            stratum=units["stratum"],
             bonus=np.zeros(units.height),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            time=units["obs_ts"],
+            teach=units["teach"],
             relative=True,
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame(
-            {
-                "p_credentials": self._carried(units, host, out[:, 1]),
-                "credentials": out[:, 0],
-                "user_seen": out[:, 2],
-                "edge_users": out[:, 4],
-            }
-        )
+        return {
+            "p_credentials": self._carried(units, host, out[:, 1]),
+            "credentials": out[:, 0],
+            "user_seen": out[:, 2],
+            "edge_users": out[:, 4],
+        }
 
-    def _carried(self, units: pl.DataFrame, hosts: NDArray[np.uint64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _carried(self, units: Columns, hosts: NDArray[np.uint64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         out = np.empty(units.height)
-        moves = (units["moves"] & (units["p_structure"] < 1.0)).to_numpy()
-        tickets = (units["service"] == "kerberos").to_numpy()
-        columns = hosts, units["resp_id"].to_numpy(), moves, tickets, units["obs_ts"].to_numpy()
+        moves, tickets = units["moves"] & units.judged(), units["service_id"] == self._kerberos
+        columns = hosts, units["resp_id"], moves, tickets, units["obs_ts"]
         p, table = np.ascontiguousarray(p), self.fresh
         table.walk(
             units.height,
@@ -143,13 +143,13 @@ class Credentials:
         )
         return out
 
-    def _hosts(self, units: pl.DataFrame) -> NDArray[np.uint64]:
+    def _hosts(self, units: Columns) -> NDArray[np.uint64]:
         out = np.empty(units.height, dtype=np.uint64)
-        machine = units["user"].str.ends_with("$").fill_null(False) & units["service"].is_in(["kerberos", "ntlm"])
-        columns = (
-            units["orig_id"].to_numpy(), units["user_id"].fill_null(0).to_numpy(), machine.to_numpy(),
-            units["obs_ts"].to_numpy(),
-        )  # fmt: skip
+        machine = (units["service_id"] == self._kerberos) | (units["service_id"] == self._ntlm)
+        logons = np.flatnonzero(machine)
+        if logons.size:
+            machine[logons] = units.units["user"][logons].str.ends_with("$").fill_null(False).to_numpy()
+        columns = units["orig_id"], units["user_id"], machine, units["obs_ts"]
         table = self.machines
         table.walk(
             units.height,

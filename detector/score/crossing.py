@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.keys import mix_all
 
 _LEVELS: Final = 3
@@ -36,21 +37,21 @@ class Crossing:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(1, _LEVELS))
         self._bonus = bonus
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_crossing``; ``crossing_nats``, ``way_seen`` (hours in which this host went this way)."""
         ids = ("orig_id", "orig_role", "orig_zone_id", "resp_zone_id", "service_id")
-        orig, role, here, there, service = (units[name].to_numpy() for name in ids)
+        orig, role, here, there, service = (units[name] for name in ids)
         questions = backoff.Questions(
             contexts=np.stack([orig, role, here], axis=1)[:, np.newaxis, :].copy(),
             symbols=mix_all(there, service)[:, np.newaxis],
-            asked=(here != there) & (units["p_structure"] < 1.0).to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-            bonus=units["crossing"].to_numpy() * self._bonus,
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            asked=(here != there) & units.judged(),
+            stratum=units["stratum"],
+            bonus=units["crossing"] * self._bonus,
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame({"p_crossing": out[:, 1], "crossing_nats": out[:, 0], "way_seen": out[:, 2]})
+        return {"p_crossing": out[:, 1], "crossing_nats": out[:, 0], "way_seen": out[:, 2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

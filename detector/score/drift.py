@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from river.drift import ADWIN
 
 from detector.score.calibration import Calibration
+from detector.score.columns import Columns
 from detector.score.table import HOUR_US
 from detector.state.compiled import kernel
 
@@ -94,10 +94,10 @@ class Drift:
                 self._look[0] = looks[start + 1]
             yield slice(start, stop)
 
-    def note(self, scored: pl.DataFrame) -> None:
+    def note(self, scored: Columns) -> None:
         """Take the models' p-values of one piece."""
-        opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self._names).to_numpy())
-        add(opinions, scored["stratum"].cast(pl.Int64).to_numpy(), scored["obs_ts"].to_numpy(), self._running)
+        opinions = np.stack([scored[f"p_{name}"] for name in self._names], axis=1)
+        add(opinions, scored["stratum"], scored["obs_ts"], self._running)
 
     def drifts(self) -> list[dict[str, Any]]:
         """What was found, the newest `MOST_FOUND`, in order: when (µs, the end of six hours), model, stratum."""

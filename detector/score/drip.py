@@ -21,10 +21,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.score.table import key_of
 from detector.score.tally import columns_of, first_in, judge, slot_of
 from detector.state.compiled import kernel
@@ -186,7 +187,7 @@ class Drip:
         self.memory = Memory(1, max_entries, half_life_days, _NEW_ENTRIES)
         self.days = Days()
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_drip``; ``drip`` (spreads above the past), ``drip_feature`` (index of `FEATURES`) and ``drip_times`` (the
         week's level over the past's)."""
         columns, counts = columns_of(units), self.memory.counts
@@ -208,7 +209,7 @@ class Drip:
             if found is not None:
                 told[row] = found
                 p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * _STRETCH)
-        return pl.DataFrame({"p_drip": p, "drip": told[:, 0], "drip_feature": told[:, 1], "drip_times": told[:, 2]})
+        return {"p_drip": p, "drip": told[:, 0], "drip_feature": told[:, 1], "drip_times": told[:, 2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import calibration
+from detector.score.columns import Columns
 from detector.score.habits import (
     GROUP_MIN,
     KNOWN,
@@ -41,6 +41,7 @@ from detector.score.habits import (
     remember,
 )
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.score.table import guard, key_of
 from detector.state.compiled import kernel
 from detector.state.counts import find
@@ -211,25 +212,23 @@ class Fanout:
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_fanout``; ``fanout`` (nats), ``fanout_targets`` (distinct ones in the window so far, this one with
         them), ``fanout_usual`` (of such a window; 0 = not judged), ``fanout_windows`` (of this source that were
         learned), ``fanout_sweep`` (nats of the strangest moment of the window so far: the sweep this row is part
         of; 0 = none)."""
-        attempt = (units["kind"] == _ATTEMPT).to_numpy()
-        target = units["resp_id"].to_numpy().copy()
-        target[attempt] = mix_all(target[attempt], integer_keys(units["resp_p"].filter(attempt)))
+        attempt = units["kind"] == _ATTEMPT
+        target = units["resp_id"].copy()
+        target[attempt] = mix_all(target[attempt], integer_keys(units.units["resp_p"].filter(attempt)))
         contacts = Contacts(
-            orig=units["orig_id"].to_numpy(),
-            role=units["orig_role"].to_numpy(),
-            token=np.where(attempt, _TARGET, units["token_id"].to_numpy()),
+            orig=units["orig_id"],
+            role=units["orig_role"],
+            token=np.where(attempt, _TARGET, units["token_id"]),
             target=target,
-            asked=units.select(~pl.col("resp_group") & (pl.col("ts") > pl.col("obs_ts") - WINDOW_US))
-            .to_series()
-            .to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            asked=~units["resp_group"] & (units["ts"] > units["obs_ts"] - WINDOW_US),
+            stratum=units["stratum"],
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         columns = tuple(getattr(contacts, name) for name in Contacts.__dataclass_fields__)
         out, memory = np.empty((units.height, len(COLUMNS))), self.memory
@@ -240,7 +239,7 @@ class Fanout:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return pl.DataFrame({name: out[:, index] for index, name in enumerate(COLUMNS)})
+        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

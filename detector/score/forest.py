@@ -27,12 +27,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from detector.score import calibration
 from detector.score.calibration import Calibration
+from detector.score.columns import Columns
+from detector.score.model import Said
 from detector.score.paths import Paths
 from detector.score.table import guard
 from detector.state.compiled import kernel
@@ -130,22 +131,22 @@ class Forest:
         self._worst = np.zeros(strata, dtype=np.int64)
         self._clock = np.zeros(4, dtype=np.int64)
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
         row among their strangest `ODD_P`)."""
-        opinions = units.select(self._opinions).to_numpy()
+        opinions = np.stack([units[name] for name in self._opinions], axis=1)
         odd = (opinions < ODD_P).sum(axis=1)
         asked = np.flatnonzero(odd >= ODD_OPINIONS)
         scores, p = np.zeros(units.height), np.ones(units.height)
         if asked.size:
-            scores[asked], p[asked] = self._answer(units[asked], surprise(opinions[asked]))
-        return pl.DataFrame({"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)})
+            scores[asked], p[asked] = self._answer(units, asked, surprise(opinions[asked]))
+        return {"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)}
 
     def _answer(
-        self, units: pl.DataFrame, vectors: NDArray[np.float32]
+        self, units: Columns, asked: NDArray[np.int64], vectors: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and p-values of rows that are asked."""
-        columns = (units["stratum"].cast(pl.Int64).to_numpy(), units["obs_ts"].to_numpy(), units["teach"].to_numpy())
+        columns = units["stratum"][asked], units["obs_ts"][asked], units["teach"][asked]
         scores, p = np.zeros(len(vectors)), np.ones(len(vectors))
         calibrated, start = tuple(self.calibration.arrays().values()), 0
         while start < len(vectors):

@@ -24,11 +24,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import calibration
 from detector.score.calibration import Calibration
+from detector.score.columns import Columns
+from detector.score.model import Said
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
@@ -187,14 +188,11 @@ class Fusion:
         self._newcomers = newcomers
         self._passed = np.zeros(1)
 
-    def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
+    def judge(self, scored: Columns) -> Said:
         """Columns `COLUMNS` from the models' ``p_<name>``, ``stratum`` and ``obs_ts``."""
-        opinions = np.ascontiguousarray(scored.select(f"p_{name}" for name in self.names).to_numpy())
-        pairs = mix_all(scored["orig_id"].to_numpy(), scored["resp_id"].to_numpy())
-        rows = (
-            opinions, pairs, scored["stratum"].cast(pl.Int64).to_numpy(), scored["expected"].to_numpy(),
-            scored["obs_ts"].to_numpy(),
-        )  # fmt: skip
+        opinions = np.stack([scored[f"p_{name}"] for name in self.names], axis=1)
+        pairs = mix_all(scored["orig_id"], scored["resp_id"])
+        rows = opinions, pairs, scored["stratum"], scored["expected"], scored["obs_ts"]
         out = np.empty((scored.height, len(COLUMNS)))
         cases = self.cases
         calibrated = tuple(self.calibration.arrays().values())
@@ -207,7 +205,7 @@ class Fusion:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return pl.DataFrame({name: out[:, index] for index, name in enumerate(COLUMNS)})
+        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

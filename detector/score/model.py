@@ -8,8 +8,12 @@ reads the columns of `features.units.Enrich` plus what `structure` adds (``orig_
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import polars as pl
 from numpy.typing import NDArray
+
+from detector.score.columns import Columns
+
+Said = Mapping[str, NDArray[Any]]
+"""Columns a model adds, by name."""
 
 
 class Model(Protocol):
@@ -20,7 +24,7 @@ class Model(Protocol):
         """Of its columns, in `config.MODELS` and in the settings."""
         ...
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """Columns ``p_<name>`` (float64 in (0, 1]; exactly 1.0 = nothing to say of this row) and whatever numbers
         explain it, one row a unit."""
         ...

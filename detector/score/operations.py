@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.keys import mix_all
 
 _CHAINS, _LEVELS = 2, 3
@@ -35,29 +36,29 @@ class Operations:
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_operations``; ``operations`` (nats), ``act_seen`` (hours in which this edge did it), ``edge_hours``
         (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it), ``class_seen`` (hours
         in which the host did acts of this class over this protocol), ``first_act`` (whether the row changes a
         controller and its host never did such a thing)."""
         ids = ("orig_id", "resp_id", "service_id", "token_id", "orig_role", "resp_role")
-        orig, resp, service, token, orig_role, resp_role = (units[name].to_numpy() for name in ids)
+        orig, resp, service, token, orig_role, resp_role = (units[name] for name in ids)
         edge = mix_all(orig, resp)
         acts = np.stack([edge, mix_all(orig_role, resp_role), service], axis=1)
         classes = np.stack([mix_all(part, service) for part in (orig, orig_role)] + [service], axis=1)
         questions = backoff.Questions(
             contexts=np.ascontiguousarray(np.stack([acts, classes], axis=1)),
             symbols=np.stack([token, _classes(units)], axis=1),
-            asked=units["operation"].is_not_null().to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-            bonus=units["bonus"].to_numpy(),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            asked=units.units["operation"].is_not_null().to_numpy(),
+            stratum=units["stratum"],
+            bonus=units["bonus"],
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         out = backoff.answer(self.memory, questions)
         names = ("operations", "p_operations", "act_seen", "edge_hours", "edge_acts", "class_seen")
-        first = (units["consequence"] > 0).to_numpy() & (out[:, 1] < 1.0) & (out[:, 5] <= 0.0)
-        return pl.DataFrame({**{name: out[:, index] for index, name in enumerate(names)}, "first_act": first})
+        first = (units["consequence"] > 0) & (out[:, 1] < 1.0) & (out[:, 5] <= 0.0)
+        return {**{name: out[:, index] for index, name in enumerate(names)}, "first_act": first}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
@@ -68,8 +69,8 @@ class Operations:
         self.memory.load(arrays)
 
 
-def _classes(units: pl.DataFrame) -> NDArray[np.uint64]:
+def _classes(units: Columns) -> NDArray[np.uint64]:
     """Consequence class of OT, or what an act of IT means; from 1."""
-    meaning = pl.when(pl.col("bonus") >= _MEANT).then(2).when(pl.col("bonus") > 0).then(1).otherwise(0)
-    ranked = pl.when(pl.col("consequence") > 0).then(pl.col("consequence") + 2).otherwise(meaning) + 1
-    return units.select(ranked.cast(pl.UInt64).alias("class"))["class"].to_numpy()
+    bonus, consequence = units["bonus"], units["consequence"]
+    meaning = np.where(bonus >= _MEANT, 2, np.where(bonus > 0, 1, 0))
+    return (np.where(consequence > 0, consequence + 2, meaning) + 1).astype(np.uint64)

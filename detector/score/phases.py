@@ -16,6 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from detector.score.calibration import APART_US, MIN_ROWS
+from detector.score.columns import Columns
+from detector.score.model import Said
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 
@@ -117,10 +119,10 @@ class Phases:
         self.hosts = Counts(max_entries)
         self._clock = np.zeros(3, dtype=np.int64)
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``orig_phase`` and ``resp_phase``, indexes of `PHASES`."""
         out = np.empty((units.height, 2), dtype=np.int64)
-        columns = tuple(units[name].to_numpy() for name in ("orig_id", "resp_id", "obs_ts"))
+        columns = units["orig_id"], units["resp_id"], units["obs_ts"]
         hosts = self.hosts
         hosts.walk(
             units.height,
@@ -129,7 +131,7 @@ class Phases:
                 columns, table, hosts.used, hosts.max_entries, self._clock, start, stop, out
             ),
         )
-        return pl.DataFrame({"orig_phase": out[:, 0], "resp_phase": out[:, 1]})
+        return {"orig_phase": out[:, 0], "resp_phase": out[:, 1]}
 
     def stand(self, hosts: NDArray[np.uint64], now: int) -> pl.DataFrame:
         """Of hosts, by key, at ``now`` (µs): ``phase`` (index of `PHASES`; -1 = not known), ``progress`` towards

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
@@ -61,34 +62,32 @@ class Provenance:
         self.sessions = Counts(max_entries)
         """Host -> when the last interactive session came in there (start of it, µs)."""
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_provenance``; ``provenance`` (nats), ``unexplained`` (no session came in at the host of late),
         ``unexplained_share`` (of the host's hours of this service, those that were)."""
         ids = ("orig_id", "orig_role", "service_id")
-        orig, role, service = (units[name].to_numpy() for name in ids)
+        orig, role, service = (units[name] for name in ids)
         alone = self._unexplained(units)
         questions = backoff.Questions(
             contexts=np.stack([mix_all(orig, service), orig, role], axis=1)[:, np.newaxis, :].copy(),
             symbols=(1 + alone).astype(np.uint64)[:, np.newaxis],
-            asked=((units["p_structure"] < 1.0) & units["moves"]).to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            asked=units.judged() & units["moves"],
+            stratum=units["stratum"],
             bonus=np.zeros(units.height),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame(
-            {
-                "p_provenance": np.where(alone, out[:, 1], 1.0),
-                "provenance": out[:, 0],
-                "unexplained": alone,
-                "unexplained_share": out[:, 2] / np.maximum(out[:, 3], 1.0),
-            }
-        )
+        return {
+            "p_provenance": np.where(alone, out[:, 1], 1.0),
+            "provenance": out[:, 0],
+            "unexplained": alone,
+            "unexplained_share": out[:, 2] / np.maximum(out[:, 3], 1.0),
+        }
 
-    def _unexplained(self, units: pl.DataFrame) -> NDArray[np.bool_]:
+    def _unexplained(self, units: Columns) -> NDArray[np.bool_]:
         out = np.empty(units.height, dtype=np.bool_)
-        columns = tuple(units[name].to_numpy() for name in ("orig_id", "resp_id", "ts", "session"))
+        columns = tuple(units[name] for name in ("orig_id", "resp_id", "ts", "session"))
         table = self.sessions
         table.walk(
             units.height,

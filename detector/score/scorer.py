@@ -1,7 +1,7 @@
 """All models over the rows, in the order they build on each other, and one p-value from them."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import methodcaller
 from typing import Any, Final
@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from detector.config import MODELS, Settings
+from detector.score.columns import Columns
 from detector.score.credentials import Credentials
 from detector.score.crossing import Crossing
 from detector.score.drift import Drift
@@ -18,9 +19,9 @@ from detector.score.drip import Drip
 from detector.score.fanout import Fanout
 from detector.score.forest import Forest
 from detector.score.fusion import Fusion
-from detector.score.model import Model
+from detector.score.model import Model, Said
 from detector.score.operations import Operations
-from detector.score.phases import PHASES, Phases
+from detector.score.phases import PROTECTING, Phases
 from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
@@ -49,6 +50,7 @@ intruder needs; log-ons are few and say who; hours are many and say little. Chos
 simulated plants (seeds 101 and 2) and real captures in a fifth (seed 411); the benchmark reports other seeds
 (`docs/detection.md`, section 9)."""
 _THREADS: Final = ThreadPoolExecutor(os.cpu_count(), "models")  # kernels run without Python's lock
+THREADED_ROWS: Final = 1000  # scored at once; no result depends on it
 _EVICTED: Final = ("evicted", "forgotten")  # names of the arrays that count what was dropped
 _ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so there may be no host to be new
 NEWCOMER_SHARE: Final = 0.125
@@ -104,16 +106,25 @@ class Scorer:
         return pl.concat(parts) if parts else self._score(units)
 
     def _score(self, units: pl.DataFrame) -> pl.DataFrame:
-        self.zones.learn(units)
-        scored = units.hstack(self.phases.score(units))
-        known = pl.when(pl.col("kind") == _ATTEMPT).then("orig_phase").otherwise("resp_phase")
-        newcomer = pl.min_horizontal("orig_phase", known) < PHASES.index("protecting")
-        scored = scored.with_columns(stratum=pl.col("stratum") + pl.when(newcomer).then(self._strata).otherwise(0))
+        columns = Columns(units)
+        self.zones.learn(columns)
+        said = dict(self.phases.score(columns))
+        known = np.where(columns["kind"] == _ATTEMPT, said["orig_phase"], said["resp_phase"])
+        newcomer = np.minimum(said["orig_phase"], known) < PROTECTING
+        columns.add({"stratum": columns["stratum"] + newcomer * self._strata})
         for step in self._steps():
-            said = list(_THREADS.map(methodcaller("score", scored), step))
-            scored = pl.concat([scored, *said], how="horizontal")
-        self.drift.note(scored)
-        return scored.hstack(self.fusion.judge(scored))
+            for part in self._map(methodcaller("score", columns), step, units.height):
+                columns.add(part)
+                said.update(part)
+        self.drift.note(columns)
+        said.update(self.fusion.judge(columns))
+        stratum = pl.Series("stratum", columns["stratum"], dtype=units["stratum"].dtype)
+        return units.with_columns(stratum).hstack(pl.DataFrame(said))
+
+    @staticmethod
+    def _map(score: Callable[[Model], Said], models: Sequence[Model], rows: int) -> Iterable[Said]:
+        """Few rows cost more to hand to threads than they take."""
+        return _THREADS.map(score, models) if rows >= THREADED_ROWS else map(score, models)
 
     def _steps(self) -> tuple[list[Model], ...]:
         """Models that do not look at each other work side by side: none shares what it learns."""

@@ -26,11 +26,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import calibration
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
 from detector.state.compiled import kernel
 from detector.state.counts import find
@@ -79,19 +80,19 @@ class Units:
     teach: NDArray[np.bool_]
 
 
-def units_of(units: pl.DataFrame) -> Units:
+def units_of(units: Columns) -> Units:
     """The columns the structure model walks, from enriched units in scoring order; ``teach`` says which only teach."""
     return Units(
-        orig=units["orig_id"].to_numpy(),
-        resp=units["resp_id"].to_numpy(),
-        orig_zone=units["orig_zone_id"].to_numpy(),
-        resp_zone=units["resp_zone_id"].to_numpy(),
-        token=units["token_id"].to_numpy(),
-        kind=units["kind"].cast(pl.Int64).to_numpy(),
-        stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-        bonus=units["bonus"].to_numpy(),
-        time=units["obs_ts"].to_numpy(),
-        teach=units["teach"].to_numpy(),
+        orig=units["orig_id"],
+        resp=units["resp_id"],
+        orig_zone=units["orig_zone_id"],
+        resp_zone=units["resp_zone_id"],
+        token=units["token_id"],
+        kind=units["kind"],
+        stratum=units["stratum"],
+        bonus=units["bonus"],
+        time=units["obs_ts"],
+        teach=units["teach"],
     )
 
 
@@ -258,12 +259,12 @@ class Structure:
         self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
         self._outside = outside
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """Score then learn each row in order. Returns the columns of `COLUMNS`, float64, and the learned
         ``orig_role`` and ``resp_role`` as keys, for other models to fall back on."""
         return self.score_columns(units_of(units))
 
-    def score_columns(self, units: Units) -> pl.DataFrame:
+    def score_columns(self, units: Units) -> Said:
         """The same from columns."""
         count = units.orig.size
         out, roles = np.empty((count, len(COLUMNS))), np.empty((count, 2), dtype=np.uint64)
@@ -277,7 +278,7 @@ class Structure:
             ),
         )  # fmt: skip
         scored = {name: out[:, index] for index, name in enumerate(COLUMNS)}
-        return pl.DataFrame({**scored, "orig_role": roles[:, 0], "resp_role": roles[:, 1]})
+        return {**scored, "orig_role": roles[:, 0].copy(), "resp_role": roles[:, 1].copy()}
 
     @property
     def began(self) -> float:

@@ -7,36 +7,35 @@ was met last, so nothing must be cleared when a period ends, and evicting an ent
 from typing import Any
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
 from detector.score import calibration
+from detector.score.columns import Columns
 from detector.state.compiled import kernel
 from detector.state.counts import find
 
-Columns = tuple[Any, ...]
+Read = tuple[NDArray[Any], ...]
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2  # as `features.units`, a layer that models do not look at, has them
 
 
-def columns_of(units: pl.DataFrame) -> Columns:
+def columns_of(units: Columns) -> Read:
     """What tallies read of scored units, one array each: keys of originator, responder, service and account (0 = none),
     whether a connection, an attempt, an act with a meaning, a pair never seen, judged, how many bytes were sent, when.
     """
-    judged = pl.col("p_structure") < 1.0
-    kind = pl.col("kind")
-    read = units.select(
-        "orig_id",
-        "resp_id",
-        "service_id",
-        pl.col("user_id").fill_null(0),
-        flow=kind == FLOW_KIND,
-        attempt=kind == ATTEMPT_KIND,
-        act=(kind == OPERATION_KIND) & (pl.col("bonus") > 0),
-        new=judged & (pl.col("seen") <= 0),
-        judged=judged,
-        sent=pl.col("orig_bytes").fill_null(0).clip(0).cast(pl.Float64),
-        time="obs_ts",
+    judged, kind = units.judged(), units["kind"]
+    return (
+        units["orig_id"],
+        units["resp_id"],
+        units["service_id"],
+        units["user_id"],
+        kind == FLOW_KIND,
+        kind == ATTEMPT_KIND,
+        (kind == OPERATION_KIND) & (units["bonus"] > 0),
+        judged & (units["seen"] <= 0),
+        judged,
+        np.maximum(units["orig_bytes"], 0).astype(np.float64),
+        units["obs_ts"],
     )
-    return tuple(np.ascontiguousarray(column.to_numpy()) for column in read)
 
 
 @kernel

@@ -16,23 +16,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from detector.assets.local import HOUR_US, wall, weekday
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.keys import mix_all
 
 _CHAINS, _LEVELS = 2, 3
-_SATURDAY: Final = 6  # ISO weekday
+_SATURDAY: Final = 5  # of `weekday`
 _PART_HOURS: Final = 2
 
 
-def parts(times: pl.Series, zone: str) -> NDArray[np.uint64]:
+def parts(times: NDArray[np.int64], zone: str) -> NDArray[np.uint64]:
     """Shape (n, 2): which part of which kind of day, for parts that begin at even and at odd hours; from 1."""
-    local = times.cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone)
-    hour = local.dt.hour().cast(pl.Int64).to_numpy()
-    rest = (local.dt.weekday() >= _SATURDAY).to_numpy()
+    local = wall(times, zone)
+    hour, rest = local // HOUR_US % 24, weekday(local) >= _SATURDAY
     shifts = [(hour + shift) % 24 // _PART_HOURS for shift in range(_CHAINS)]
     return np.stack([1 + part + 24 * rest for part in shifts], axis=1).astype(np.uint64)
 
@@ -50,23 +51,23 @@ class Timing:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(_CHAINS, _LEVELS))
         self._zone = zone
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_timing``; ``timing`` (nats), ``hour_seen`` (hours in which this edge was used in this part of the day).
         Only what the structure model took for a new hour is asked."""
-        orig, resp, service = (units[name].to_numpy() for name in ("orig_id", "resp_id", "service_id"))
-        chain = np.stack([mix_all(mix_all(orig, resp), service), orig, units["orig_role"].to_numpy()], axis=1)
+        orig, resp, service = units["orig_id"], units["resp_id"], units["service_id"]
+        chain = np.stack([mix_all(mix_all(orig, resp), service), orig, units["orig_role"]], axis=1)
         questions = backoff.Questions(
             contexts=np.ascontiguousarray(np.stack([chain] * _CHAINS, axis=1)),
             symbols=parts(units["ts"], self._zone),
-            asked=(units["p_structure"] < 1.0).to_numpy(),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
+            asked=units.judged(),
+            stratum=units["stratum"],
             bonus=np.zeros(units.height),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            time=units["obs_ts"],
+            teach=units["teach"],
             relative=True,
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame({"p_timing": out[:, 1], "timing": out[:, 0], "hour_seen": out[:, 2]})
+        return {"p_timing": out[:, 1], "timing": out[:, 0], "hour_seen": out[:, 2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.state.keys import mix_all
 
 _LEVELS: Final = 3
@@ -32,23 +33,21 @@ class Vendors:
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, backoff.new_entries(1, _LEVELS))
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_vendors``; ``vendors`` (nats)."""
-        orig = units["orig_id"].to_numpy()
-        vendor = units["vendor"].fill_null(-1).to_numpy().astype(np.uint64)
-        outside = units["outside"].to_numpy()
+        orig, vendor, outside = units["orig_id"], units["vendor"].astype(np.uint64), units["outside"]
         everyone = np.zeros_like(vendor)
         questions = backoff.Questions(
             contexts=np.stack([mix_all(vendor, orig), vendor, everyone], axis=1)[:, np.newaxis, :].copy(),
             symbols=(1 + outside).astype(np.uint64)[:, np.newaxis],
-            asked=((units["p_structure"] < 1.0) & units["vendor"].is_not_null()).to_numpy(),
+            asked=units.judged() & (units["vendor"] >= 0),
             stratum=np.zeros(units.height, dtype=np.int64),
             bonus=np.zeros(units.height),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         out = backoff.answer(self.memory, questions)
-        return pl.DataFrame({"p_vendors": np.where(outside, out[:, 1], 1.0), "vendors": out[:, 0]})
+        return {"p_vendors": np.where(outside, out[:, 1], 1.0), "vendors": out[:, 0]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from detector.assets.local import wall, weekday
 from detector.score import calibration
 from detector.score.beta import log_beta_tail
+from detector.score.columns import Columns
 from detector.score.habits import (
     GROUP_MIN,
     KNOWN,
@@ -41,6 +42,7 @@ from detector.score.habits import (
     remember,
 )
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.score.table import HOUR_US, add, guard, key_of
 from detector.state.compiled import kernel
 from detector.state.counts import find
@@ -315,23 +317,23 @@ class Volume:
         self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
         self._zone = zone
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_volume``; ``volume`` (nats), ``volume_what`` (`ROWS`, `SENT`, `RECEIVED`; 0 = not judged),
         ``volume_seen`` and ``volume_usual`` of it in the hour, ``volume_hours`` (hours of the edge that were
         learned)."""
         flows = Flows(
-            orig=units["orig_id"].to_numpy(),
-            resp=units["resp_id"].to_numpy(),
-            service=units["service_id"].to_numpy(),
-            orig_role=units["orig_role"].to_numpy(),
-            resp_role=units["resp_role"].to_numpy(),
-            flow=(units["kind"] == _FLOW).to_numpy(),
-            sent=units["orig_bytes"].fill_null(-1).cast(pl.Float64).to_numpy(),
-            received=units["resp_bytes"].fill_null(-1).cast(pl.Float64).to_numpy(),
+            orig=units["orig_id"],
+            resp=units["resp_id"],
+            service=units["service_id"],
+            orig_role=units["orig_role"],
+            resp_role=units["resp_role"],
+            flow=units["kind"] == _FLOW,
+            sent=units["orig_bytes"].astype(np.float64),
+            received=units["resp_bytes"].astype(np.float64),
             slot=week_hours(units["obs_ts"], self._zone),
-            stratum=units["stratum"].cast(pl.Int64).to_numpy(),
-            time=units["obs_ts"].to_numpy(),
-            teach=units["teach"].to_numpy(),
+            stratum=units["stratum"],
+            time=units["obs_ts"],
+            teach=units["teach"],
         )
         columns = tuple(getattr(flows, name) for name in Flows.__dataclass_fields__)
         out, memory = np.empty((units.height, len(COLUMNS))), self.memory
@@ -342,7 +344,7 @@ class Volume:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return pl.DataFrame({name: out[:, index] for index, name in enumerate(COLUMNS)})
+        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
@@ -353,10 +355,8 @@ class Volume:
         self.memory.load(arrays)
 
 
-def week_hours(times: pl.Series, zone: str) -> NDArray[np.int64]:
-    """Hour of the week by local time, 0 to 167, of the UTC hour each time (µs) lies in; costs by changes of hour."""
-    hours = times.to_numpy() // HOUR_US
-    begins = np.flatnonzero(np.diff(hours, prepend=hours[:1] - 1))
-    local = pl.Series(hours[begins] * HOUR_US).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone).dt
-    slots = (local.weekday().cast(pl.Int64) - 1) * 24 + local.hour().cast(pl.Int64)
-    return np.repeat(slots.to_numpy(), np.diff(begins, append=hours.size))
+def week_hours(times: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Hour of the week by local time, 0 to 167, of the UTC hour each time (µs) lies in."""
+    local = wall(times - times % HOUR_US, zone)
+    slots: NDArray[np.int64] = weekday(local) * 24 + local // HOUR_US % 24
+    return slots

@@ -19,13 +19,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from river.anomaly import HalfSpaceTrees
 
 from detector.score import halfspace
+from detector.score.columns import Columns
 from detector.score.halfspace import HalfSpaces
 from detector.score.memory import Memory
+from detector.score.model import Said
 from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
@@ -139,7 +140,7 @@ class Windows:
         river = HalfSpaceTrees(n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
         self.trees = HalfSpaces(river, FEATURES)
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Columns) -> Said:
         """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual: ``window_feature``
         (index of `FEATURES`), ``window_count`` so far in the hour, ``window_usual`` of an hour."""
         columns = columns_of(units)
@@ -152,14 +153,12 @@ class Windows:
         scores, p = np.zeros(units.height), np.ones(units.height)
         rows = np.flatnonzero(asked)
         x = np.clip(above[rows, : len(FEATURES)] / DOUBLINGS, 0.0, 1.0)
-        strata, teach = units["stratum"].cast(pl.Int64).to_numpy()[rows], units["teach"].to_numpy()[rows]
+        strata, teach = units["stratum"][rows], units["teach"][rows]
         opinions = scores[rows], p[rows]
         look(x, columns[-1][rows], strata, teach, self.trees.kept, self.memory.calibrated, *opinions)
         scores[rows], p[rows] = opinions
         told = {name: above[:, place] for name, place in (("feature", -3), ("count", -2), ("usual", -1))}
-        return pl.DataFrame(
-            {"p_windows": p, "windows": scores, **{f"window_{name}": column for name, column in told.items()}}
-        )
+        return {"p_windows": p, "windows": scores, **{f"window_{name}": column for name, column in told.items()}}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

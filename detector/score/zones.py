@@ -13,6 +13,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.score.columns import Columns
 from detector.score.phases import PHASES, Phases
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
@@ -78,16 +79,15 @@ class Zones:
         self.hosts = Counts(max_entries)
         self.names: dict[int, str] = {}  # the low half of a zone's key -> its name
 
-    def learn(self, units: pl.DataFrame) -> None:
+    def learn(self, units: Columns) -> None:
         """Take enriched units in scoring order."""
-        present = units.select(
-            pl.col("orig_inside") & ~pl.col("orig_group"),
-            pl.col("resp_inside") & ~pl.col("resp_group") & (pl.col("kind") != _ATTEMPT),
-        ).to_numpy(order="c")
-        zones = units.select("orig_zone_id", "resp_zone_id").to_numpy(order="c") & _LOW
+        began = units["orig_inside"] & ~units["orig_group"]
+        answered = units["resp_inside"] & ~units["resp_group"] & (units["kind"] != _ATTEMPT)
+        present = np.stack([began, answered], axis=1)
+        zones = np.stack([units["orig_zone_id"], units["resp_zone_id"]], axis=1) & _LOW
         self._name(units, zones, present)
-        hosts, times = units.select("orig_id", "resp_id").to_numpy(order="c"), units["obs_ts"].to_numpy()
-        columns = hosts, zones.astype(np.float64), present, times
+        hosts = np.stack([units["orig_id"], units["resp_id"]], axis=1)
+        columns = hosts, zones.astype(np.float64), present, units["obs_ts"]
         own = self.hosts
         own.walk(
             units.height,
@@ -95,14 +95,14 @@ class Zones:
             lambda start, stop, table: walk(columns, table, own.used, own.max_entries, start, stop),
         )
 
-    def _name(self, units: pl.DataFrame, zones: NDArray[np.uint64], present: NDArray[np.bool_]) -> None:
+    def _name(self, units: Columns, zones: NDArray[np.uint64], present: NDArray[np.bool_]) -> None:
         """Keep the names of zones not met before, in the order of rows: which ones the bound cuts off does not depend
         on the batch."""
         met, places = np.unique(np.where(present, zones, np.uint64(0)).ravel(), return_index=True)
         fresh = sorted((place, zone) for zone, place in zip(met.tolist(), places.tolist(), strict=True))
         for place, zone in fresh:
             if zone and zone not in self.names and len(self.names) < MAX_ZONES:
-                self.names[zone] = units[("orig_zone", "resp_zone")[place % 2]][place // 2]
+                self.names[zone] = units.units[("orig_zone", "resp_zone")[place % 2]][place // 2]
 
     def phases(self, known: Phases, now: int) -> list[ZonePhases]:
         """All zones as they stand at ``now`` (µs), by name."""

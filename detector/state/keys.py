@@ -60,28 +60,23 @@ def coded(column: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
     return codes, distinct.append(pl.Series([None], dtype=pl.String))
 
 
-def text_keys(column: pl.Series) -> Keys:
-    """One key a value of a String column; null has `NULL_KEY`. Cost follows distinct values."""
-    codes, distinct = coded(column)
-    return distinct_keys(distinct)[codes]
-
-
-def distinct_keys(texts: pl.Series) -> Keys:
-    """One key a value of a short String column; null has `NULL_KEY`."""
+def text_keys(texts: pl.Series) -> Keys:
+    """One key a value of a String column; null has `NULL_KEY`."""
     content = texts.to_arrow().cast(pa.large_string())
     keys = np.empty(len(content), dtype=np.uint64)
     if len(content):
         _, offsets, data = content.buffers()
         bounds = np.frombuffer(offsets, dtype=np.int64)[content.offset : content.offset + len(content) + 1]
         _hash_texts(bounds, np.frombuffer(data, dtype=np.uint8) if data else np.zeros(1, np.uint8), keys)
-    keys[texts.is_null().to_numpy()] = NULL_KEY
+    if texts.null_count():
+        keys[texts.is_null().to_numpy()] = NULL_KEY
     return keys
 
 
 def integer_keys(column: pl.Series) -> Keys:
     """One key a value of an integer column; null has its own."""
-    values: Keys = column.fill_null(-1).cast(pl.Int64).to_numpy().astype(np.uint64)
-    return mix_all(values, np.full_like(values, 1))
+    values: Keys = column.fill_null(-1).to_numpy().astype(np.int64).astype(np.uint64)
+    return mix_all(values, np.ones_like(values))
 
 
 @kernel

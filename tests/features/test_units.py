@@ -211,7 +211,7 @@ def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
         monkeypatch.setattr(module, "MOST_KNOWN", most)
         enrich = Enrich(PLANT)
         assert [enrich(batch).equals(known) for batch, known in zip(batches, expected, strict=True)] == [True] * 4
-        assert len(enrich._place) == enrich._known.height <= max(most, 5)
+        assert len(enrich._place) == enrich._known.height <= max(most, 10)
 
 
 def test_an_empty_operation_is_looked_up_apart_from_none():

@@ -8,6 +8,8 @@ import polars as pl
 from detector.assets.plant import Plant
 from detector.features.units import ATTEMPT_KIND, COMMON, FLOW_KIND, OPERATION_KIND, Enrich
 from detector.records import FLOW
+from detector.score.columns import Columns
+from detector.score.scorer import Scorer
 from tests.score.reference import HOUR_US
 
 MONDAY = 1_767_571_200_000_000  # 2026-01-05 00:00 UTC, µs
@@ -79,7 +81,12 @@ def scored(model, rows, cuts=()):
     """What a model says of rows, in batches that end at ``cuts``."""
     frame = rows if isinstance(rows, pl.DataFrame) else enriched(rows)
     bounds = [0, *sorted(cuts), frame.height]
-    return pl.concat([model.score(frame[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([said(model, frame[low:high]) for low, high in itertools.pairwise(bounds)])
+
+
+def said(model, frame):
+    """Of a model its columns, of the scorer all."""
+    return model.score(frame) if isinstance(model, Scorer) else pl.DataFrame(model.score(Columns(frame)))
 
 
 class Trained:

@@ -51,7 +51,7 @@ def structure(max_entries=1_000_000):
 def scored(model, rows, cuts=()):
     """Score in batches that end at ``cuts``."""
     bounds = [0, *sorted(cuts), len(rows)]
-    parts = [model.score_columns(units(rows[low:high])) for low, high in itertools.pairwise(bounds)]
+    parts = [pl.DataFrame(model.score_columns(units(rows[low:high]))) for low, high in itertools.pairwise(bounds)]
     return pl.concat(parts)
 
 

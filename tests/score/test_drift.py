@@ -13,6 +13,7 @@ from river.drift import ADWIN
 
 from detector.score import calibration, drift
 from detector.score.calibration import Calibration
+from detector.score.columns import Columns
 from detector.score.drift import HALVINGS, LONGEST, LOOK_HOURS, MIN_ROWS, Drift, Window
 from tests.score.reference import HOUR_US
 
@@ -33,7 +34,7 @@ def watched(strata=3):
 
 def fed(one, frame):
     for piece in one.pieces(frame["obs_ts"].to_numpy()):
-        one.note(frame[piece])
+        one.note(Columns(frame[piece]))
     return one
 
 
@@ -148,7 +149,7 @@ def life(halvings, *, shift, days=42, new=28, per_day=5000):
         for piece in one.pieces(times):
             judge(scores[piece], times[piece], tuple(known.arrays().values()), out[piece])
             rows = {"p_x": out[piece], "stratum": np.zeros(piece.stop - piece.start, dtype=np.int64)}
-            one.note(pl.DataFrame({**rows, "obs_ts": times[piece]}))
+            one.note(Columns(pl.DataFrame({**rows, "obs_ts": times[piece]})))
     strange = np.array([(out[(day > new + k) & (day <= new + k + 1)] < 0.001).sum() for k in range(days - new)])
     return strange, [(found["ts"] - START) / DAY - new for found in one.drifts()]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from detector.score import forest as module
 from detector.score.calibration import MIN_ROWS
+from detector.score.columns import Columns
 from detector.score.forest import FIRST_ROWS, HALF_LIFE, ODD_P, SAMPLE, TURN, Forest, surprise
 from detector.score.table import GUARD_FLOOR, GUARD_P
 from detector.state import snapshot
@@ -62,7 +63,7 @@ def life(count, seed, days=4.0, strata=STRATA):
 
 def scored(forest, rows, cuts=()):
     bounds = [0, *sorted(cuts), rows.height]
-    return pl.concat([forest.score(rows[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([pl.DataFrame(forest.score(Columns(rows[low:high]))) for low, high in itertools.pairwise(bounds)])
 
 
 def assert_same_state(left, right):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from detector.score import fusion
 from detector.score.budget import P_CUT, Budget
+from detector.score.columns import Columns
 from detector.score.fusion import COLUMNS, COMMON, RARE, Fusion
 from tests.score import reference_models
 from tests.score.frames import same_state
@@ -47,7 +48,7 @@ def table(opinions, strata=None, times=None, pairs=None, expected=None):
 
 def judged(one, frame, cuts=()):
     bounds = [0, *sorted(cuts), frame.height]
-    return pl.concat([one.judge(frame[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([pl.DataFrame(one.judge(Columns(frame[low:high]))) for low, high in itertools.pairwise(bounds)])
 
 
 def weeks(count=3000, seed=1):

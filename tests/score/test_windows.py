@@ -13,6 +13,7 @@ from river.anomaly import HalfSpaceTrees
 from detector.features import units as features
 from detector.features.units import ATTEMPT_KIND
 from detector.score import tally, windows
+from detector.score.columns import Columns
 from detector.score.memory import Memory
 from detector.score.tally import columns_of
 from detector.score.windows import DOUBLINGS, FEATURES, KNOWN_HOURS, Windows, stretched, walk
@@ -79,11 +80,11 @@ def by_hand(frame):
 def by_kernel(frame):
     """What `by_hand` tells, and the leading count behind it."""
     asked, out = np.zeros(frame.height, dtype=np.bool_), np.empty((frame.height, 11))
-    counts = Counts(1_000_000)
+    counts, columns = Counts(1_000_000), columns_of(Columns(frame))
     counts.walk(
         frame.height,
         13,
-        lambda start, stop, table: walk(columns_of(frame), table, counts.used, 1 << 40, start, stop, asked, out),
+        lambda start, stop, table: walk(columns, table, counts.used, 1 << 40, start, stop, asked, out),
     )
     return out, asked
 

@@ -4,6 +4,7 @@ import pytest
 
 from detector.features.units import ATTEMPT_KIND, FLOW_KIND
 from detector.score import zones as module
+from detector.score.columns import Columns
 from detector.score.phases import Phases
 from detector.score.zones import NAMELESS, ZonePhases, Zones, least_known
 from tests.score.frames import MONDAY, PLANT, controller, desk, enriched, row, same_state, server
@@ -16,8 +17,8 @@ def learned(rows, cuts=(), bound=1 << 16):
     zones, phases = Zones(bound), Phases(bound)
     frame = enriched(rows)
     for low, high in zip((0, *cuts), (*cuts, frame.height), strict=True):
-        zones.learn(frame[low:high])
-        phases.score(frame[low:high])
+        zones.learn(Columns(frame[low:high]))
+        phases.score(Columns(frame[low:high]))
     return zones, phases
 
 

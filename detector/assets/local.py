@@ -1,0 +1,30 @@
+"""Local time: what the clock on the wall of the plant shows."""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
+_STEP_US: Final = HOUR_US // 4  # clocks change at quarters of an hour UTC, in every zone since 1972
+_EPOCH_DAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def wall(times: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """µs since 1970-01-01 00:00 of local time, from µs UTC. Zones are looked up once for each run of times within a
+    quarter of an hour: streams are nearly in order."""
+    steps = times // _STEP_US
+    begins = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
+    utc = pl.Series(steps[begins] * _STEP_US).cast(pl.Datetime("us", "UTC"))
+    local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_physical()
+    offsets = (local - utc.to_physical()).to_numpy()
+    shifted: NDArray[np.int64] = times + np.repeat(offsets, np.diff(begins, append=times.size))
+    return shifted
+
+
+def weekday(local: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0 = Monday, of local times as `wall` gives them."""
+    day: NDArray[np.int64] = (local // DAY_US + _EPOCH_DAY) % 7
+    return day

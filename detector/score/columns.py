@@ -1,0 +1,52 @@
+"""Columns of units as arrays, each made once for all models."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+_ABSENT: Final = {"user_id": 0, "orig_bytes": -1, "resp_bytes": -1, "vendor": -1}
+"""What stands for null in columns that have it; no key and no number of bytes is so."""
+_WIDE: Final = {"kind": np.int64, "stratum": np.int64, "vendor": np.int64}
+
+
+class Columns:
+    """Units in scoring order, by column, and what was said of them.
+
+    Args:
+        units: the columns of `features.units.Enrich` and ``teach``, and of what has scored them already.
+    """
+
+    def __init__(self, units: pl.DataFrame) -> None:
+        self.units = units
+        self.height = units.height
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A column without nulls (see `_ABSENT`), contiguous. Models that run side by side may make one twice; both
+        are the same."""
+        array = self._arrays.get(name)
+        if array is None:
+            column = self.units[name]
+            if name in _ABSENT:
+                column = column.fill_null(_ABSENT[name])
+            array = self._arrays[name] = _fixed(column.to_numpy(), _WIDE.get(name))
+        return array
+
+    def add(self, said: Mapping[str, NDArray[Any]]) -> None:
+        """Columns that others may read from now on; one that is there is replaced."""
+        self._arrays.update((name, _fixed(array)) for name, array in said.items())
+
+    def judged(self) -> NDArray[np.bool_]:
+        """Rows that the structure model took for a new hour."""
+        news: NDArray[np.bool_] = self["p_structure"] < 1.0
+        return news
+
+
+def _fixed(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
+    """Contiguous and not to be written, whatever it came from: kernels are compiled once for each kind of array."""
+    fixed = np.ascontiguousarray(array, dtype).view()
+    fixed.flags.writeable = False
+    return fixed
