@@ -138,6 +138,11 @@ class Merge:
         """A partition was not asked, so that its silence means nothing."""
         self._lanes[partition].heard = now
 
+    def away(self, seconds: float) -> None:
+        """Nobody was asked for so long."""
+        for lane in self._lanes.values():
+            lane.heard += seconds
+
     def held(self, partition: Partition) -> int:
         """Bytes that wait, roughly."""
         return sum(chunk.records.size for chunk in self._lanes[partition].chunks)
@@ -162,8 +167,7 @@ class Merge:
             pieces = _in_turns(pieces)
         in_order = [self._hand_over(piece, late=False) for piece in pieces]
         for lane in lanes:
-            while lane.chunks and lane.chunks[0].taken == len(lane.chunks[0].ticks):
-                lane.offset = max(lane.offset, lane.chunks.popleft().records.next_offset)
+            _drop_taken(lane)
         return late + in_order
 
     def _hand_over(self, piece: "_Piece", late: bool) -> Arrival:
@@ -190,6 +194,15 @@ def _pieces(lane: _Lane, limit: _Key) -> Iterator[_Piece]:
         stop = chunk.before(limit, lane.partition)
         if stop > chunk.taken:
             yield _Piece(lane, chunk, chunk.taken, stop)
+
+
+def _drop_taken(lane: _Lane) -> None:
+    """Forget the chunks that are handed over. Those without records move the position, back too if the log was cut."""
+    done = None
+    while lane.chunks and lane.chunks[0].taken == len(lane.chunks[0].ticks):
+        done = lane.chunks.popleft()
+    if done and not (lane.chunks and lane.chunks[0].taken):
+        lane.offset = done.records.next_offset
 
 
 def _first_held(lane: _Lane, awaited: list[_Lane]) -> _Key:
