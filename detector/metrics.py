@@ -180,6 +180,13 @@ class Metrics:
         for table, total in totals.items():
             self._raise("state_evicted", total, table=table)
 
+    def raised(self, name: str, owner: str, total: int) -> None:
+        """A counter without labels that several keep a part of each; ``owner``'s part is now so much."""
+        key = (name, owner)
+        if total > self._totals.get(key, 0):
+            self.count(name, total - self._totals.get(key, 0))
+            self._totals[key] = total
+
     def _raise(self, name: str, total: float, **labels: str) -> None:
         """Counters only go up: what is less than before (an older checkpoint was restored) waits until it is more."""
         key = (name, *labels.values())

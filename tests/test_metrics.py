@@ -67,6 +67,12 @@ def test_totals_are_shown_as_they_are_and_never_fall(metrics):
     assert shown["state_evicted_total", "forest.counts"] == 7
 
 
+def test_parts_of_a_total_add_up(metrics):
+    for owner, total in (("alerts", 3), ("letters", 2), ("alerts", 5), ("letters", 1)):
+        metrics.raised("replay_skipped", owner, total)
+    assert values(metrics)[("replay_skipped_total",)] == 7
+
+
 def test_each_class_of_reason_is_met_by_a_reason_of_the_readers():
     said = {
         "batch": "record batch at offset 7: its checksum is wrong",

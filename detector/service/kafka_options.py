@@ -1,12 +1,16 @@
 """Settings as kafka-python takes them. Secrets are given as functions that read them, called at each connection."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import ConfigError
 from detector.service.settings import Kafka, Sasl, Security
+
+if TYPE_CHECKING:
+    from detector.sources.kafka import KafkaSettings
 
 _MOST_SECRET_BYTES: Final = 1 << 20  # tokens are a few KiB; what is longer is some other file
 
@@ -57,30 +61,42 @@ class SecretVariable:
         return f"SecretVariable({self._name!r})"
 
 
-def kafka_options(kafka: Kafka) -> dict[str, Any]:
-    """Of a consumer that is told where to read: it commits nothing by itself, and never jumps over a gap unasked."""
-    return connection_options(kafka) | {
-        "group_id": kafka.group_id,
-        "enable_auto_commit": False,
-        "auto_offset_reset": "none",
-        "allow_auto_create_topics": False,
-        "check_crcs": True,
-        "isolation_level": kafka.isolation,
-        "fetch_min_bytes": kafka.fetch_min_bytes,
-        "fetch_max_bytes": kafka.fetch_max_bytes,
-        "max_partition_fetch_bytes": kafka.partition_max_bytes,
-        "fetch_max_wait_ms": max(round(kafka.fetch_wait_seconds * 1000), 1),
-    }
+def source_settings(kafka: Kafka) -> "KafkaSettings":
+    """For `sources.kafka.KafkaSource`. Where there is a pattern, names become part of it."""
+    from detector.sources.kafka import KafkaSettings  # noqa: PLC0415 - loads kafka-python
+
+    names = [topic.name for topic in kafka.topics if topic.name is not None]
+    patterns = [topic.pattern for topic in kafka.topics if topic.pattern is not None]
+    whole = "|".join(f"(?:{pattern})" for pattern in [*patterns, *map(re.escape, names)]) if patterns else ""
+    return KafkaSettings(
+        bootstrap_servers=kafka.bootstrap,
+        topics=() if patterns else tuple(names),
+        pattern=whole,
+        client_id=kafka.client_id,
+        group_id=kafka.group_id,
+        security=security_options(kafka.security),
+        fetch_bytes=kafka.fetch_bytes,
+        partition_bytes=kafka.partition_bytes,
+        held_bytes=kafka.held_bytes,
+        isolation_level=kafka.isolation,
+        merge_wait=kafka.merge_wait_seconds,
+        stall_seconds=kafka.stall_seconds,
+        start=kafka.start,
+    )
 
 
 def connection_options(kafka: Kafka) -> dict[str, Any]:
-    """Of any client: brokers, name, encryption, authentication."""
+    """Of any client, such as the producer of a sink: brokers, name, encryption, authentication."""
     return {
         "bootstrap_servers": list(kafka.bootstrap),
         "client_id": kafka.client_id,
-        **_tls(kafka.security),
-        **(_sasl(kafka.security.sasl) if kafka.security.sasl else {}),
+        **security_options(kafka.security),
     }
+
+
+def security_options(security: Security) -> dict[str, Any]:
+    """kafka-python's ``security_protocol``, ``ssl_*`` and ``sasl_*``."""
+    return _tls(security) | (_sasl(security.sasl) if security.sasl else {})
 
 
 def _tls(security: Security) -> dict[str, Any]:

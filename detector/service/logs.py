@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, TextIO
 _ROOT: Final = "eastwest"
 MOST_CHARACTERS: Final = 1024
 """Of one text in a line; the rest is cut."""
+QUIET_SECONDS: Final = 10.0
+_MOST_KINDS: Final = 1000  # of messages that are remembered
 MOST_TRACE: Final = 16_384  # characters of a traceback
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SECRET: Final = re.compile("passw|secret|token|credential|hmac|auth_bytes", re.IGNORECASE)
@@ -41,6 +43,7 @@ def configure(level: str, kind: Literal["json", "text"], stream: TextIO | None =
     """Send everything of ours, and warnings of libraries, to ``stream`` (standard error). Again: replaces it."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if kind == "json" else Text())
+    handler.addFilter(Flood())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -48,6 +51,33 @@ def configure(level: str, kind: Literal["json", "text"], stream: TextIO | None =
     # Never below INFO: at DEBUG kafka-python writes whole requests, and with them passwords.
     logging.getLogger("kafka").setLevel(max(_LEVELS[level], logging.INFO) if level == "debug" else logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+class Flood(logging.Filter):
+    """Lets each kind of message of a library through once in `QUIET_SECONDS`; the next says how many were left out.
+
+    kafka-python writes five lines for each try to reach a broker, many tries a second. Of ours nothing is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since: dict[tuple[str, str], tuple[float, int]] = {}  # when the last was told, how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is told; adds the field ``left_out``."""
+        if record.name.partition(".")[0] == _ROOT:
+            return True
+        kind = record.name, str(record.msg)
+        told, left_out = self._since.get(kind, (-QUIET_SECONDS, 0))
+        if abs(record.created - told) < QUIET_SECONDS:  # a clock that was set back must not silence it
+            self._since[kind] = told, left_out + 1
+            return False
+        if len(self._since) >= _MOST_KINDS:
+            self._since.clear()
+        self._since[kind] = record.created, 0
+        if left_out:
+            record.fields = {"left_out": left_out}
+        return True
 
 
 class JsonLines(logging.Formatter):

@@ -183,14 +183,15 @@ class Kafka(Section):
     start: Literal["earliest", "latest"] = Field(
         default="earliest", description="Where to begin in a partition that no checkpoint knows."
     )
-    fetch_min_bytes: int = Field(default=1, ge=1, le=64 * MIB, description="A broker waits until it has so much.")
-    fetch_max_bytes: int = Field(
+    fetch_bytes: int = Field(
         default=50 * MIB, ge=MIB, le=1024 * MIB, description="Most of one answer of a broker, as compressed."
     )
-    partition_max_bytes: int = Field(
+    partition_bytes: int = Field(
         default=4 * MIB, ge=1024, le=1024 * MIB, description="Most of one partition in an answer, as compressed."
     )
-    fetch_wait_seconds: float = Field(default=0.5, gt=0, le=20, description="Longest that a broker waits for more.")
+    held_bytes: int = Field(
+        default=64 * MIB, ge=MIB, description="Records of one partition that may wait for the others, roughly."
+    )
     merge_wait_seconds: float = Field(
         default=1.0, ge=0, le=60, description="Longest that an empty partition holds back the others."
     )

@@ -1,5 +1,6 @@
 """What kafka-python is given, and that secrets are read when they are needed and shown nowhere."""
 
+import re
 import ssl
 import subprocess
 
@@ -8,8 +9,9 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.net.transport import KafkaSSLTransport
 
 from detector.errors import ConfigError
-from detector.service.kafka_options import SecretFile, SecretVariable, connection_options, kafka_options
+from detector.service.kafka_options import SecretFile, SecretVariable, connection_options, source_settings
 from detector.service.loading import load_service_settings
+from detector.sources.kafka import KafkaSettings
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def kafka(written, tmp_path):
 
 
 def test_every_option_is_one_of_kafka_python(kafka):
-    options = kafka_options(
+    options = connection_options(
         kafka(
             protocol="SASL_SSL",
             ca_file="ca.pem",
@@ -31,22 +33,38 @@ def test_every_option_is_one_of_kafka_python(kafka):
             sasl={"mechanism": "SCRAM-SHA-512", "username": "u", "password_file": "p"},
         )
     )
-    assert set(options) <= set(KafkaConsumer.DEFAULT_CONFIG)
+    for client in (KafkaConsumer, KafkaProducer):
+        assert set(options) <= set(client.DEFAULT_CONFIG)
     assert options["bootstrap_servers"] == ["kafka-1.example:9092"]
-    assert (options["enable_auto_commit"], options["auto_offset_reset"]) == (False, "none")
-    assert (options["isolation_level"], options["fetch_max_wait_ms"]) == ("read_committed", 500)
     assert (options["ssl_cafile"], options["ssl_certfile"], options["ssl_keyfile"]) == ("ca.pem", "c.pem", "k.pem")
     assert options["ssl_check_hostname"] is True
     assert options["security_protocol"] == "SASL_SSL"
 
 
-def test_a_producer_takes_the_options_of_the_connection(kafka):
-    options = connection_options(kafka(protocol="SASL_SSL", sasl={"mechanism": "OAUTHBEARER", "token_file": "t"}))
-    assert set(options) <= set(KafkaProducer.DEFAULT_CONFIG)
+def test_the_source_gets_what_is_set_and_its_own_defaults(written):
+    changes = {"bootstrap": ["a:1", "b:2"], "topics": ["zeek", "flows.x"], "isolation": "read_uncommitted"}
+    settings = source_settings(load_service_settings(written({"kafka": {**changes, "stall_seconds": 7}})).kafka)
+    assert settings == KafkaSettings(
+        bootstrap_servers=("a:1", "b:2"),
+        topics=("zeek", "flows.x"),
+        security={"security_protocol": "PLAINTEXT", "ssl_check_hostname": True},
+        isolation_level="read_uncommitted",
+        stall_seconds=7,
+    )
+
+
+def test_names_become_part_of_a_pattern(written):
+    topics = ["flows.x", {"pattern": "a|b"}, {"pattern": "zeek.*"}]
+    settings = source_settings(load_service_settings(written({"kafka.topics": topics})).kafka)
+    assert settings.topics == ()
+    matched = [
+        name for name in ("flows.x", "flowsyx", "a", "b", "ab", "zeek-1") if re.fullmatch(settings.pattern, name)
+    ]
+    assert matched == ["flows.x", "a", "b", "zeek-1"]
 
 
 def test_without_security_nothing_of_it_is_set(kafka):
-    options = kafka_options(kafka())
+    options = connection_options(kafka())
     assert options["security_protocol"] == "PLAINTEXT"
     assert not [name for name in options if name.startswith("sasl")]
 
@@ -60,7 +78,13 @@ def test_secrets_are_read_when_called_and_never_shown(kafka, tmp_path, monkeypat
         {"mechanism": "OAUTHBEARER", "token_file": str(tmp_path / "password")},
     ):
         settings = kafka(protocol="SASL_SSL", sasl=sasl)
-        assert "hunter2" not in repr(settings) + repr(kafka_options(settings)) + settings.model_dump_json()
+        assert (
+            "hunter2"
+            not in repr(settings)
+            + repr(connection_options(settings))
+            + repr(source_settings(settings))
+            + settings.model_dump_json()
+        )
     assert SecretFile(tmp_path / "password")() == SecretVariable("WORD")() == "hunter2"
     (tmp_path / "password").write_text("renewed")
     assert SecretFile(tmp_path / "password")() == "renewed"
@@ -84,7 +108,7 @@ def test_a_missing_secret_is_told_by_its_place(tmp_path):
 def test_each_connection_reads_key_and_password_again(kafka, tmp_path, require_tool):
     """kafka-python makes a TLS context a connection; a key under a new password is taken without a restart."""
     key, certificate, password = (tmp_path / name for name in ("key.pem", "cert.pem", "password"))
-    options = kafka_options(
+    options = connection_options(
         kafka(protocol="SSL", cert_file=str(certificate), key_file=str(key), key_password_file=str(password))
     )
     tls = dict.fromkeys(KafkaSSLTransport.DEFAULT_CONFIG) | {k: v for k, v in options.items() if k.startswith("ssl_")}

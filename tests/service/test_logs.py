@@ -136,3 +136,18 @@ def test_arguments_that_do_not_fit_end_nothing(lines):
     written = lines("json")
     logging.getLogger("kafka").warning("%d rows", "many")
     assert json.loads(written()[0])["event"] == "%d rows"
+
+
+def test_a_library_that_repeats_itself_is_told_once_in_a_while(lines, monkeypatch):
+    written = lines("json")
+    now = 1e9
+    for second in range(25):
+        monkeypatch.setattr(logging.time, "time", lambda second=second: now + second)
+        monkeypatch.setattr(logging.time, "time_ns", lambda second=second: int((now + second) * 1e9))
+        for port in range(100):
+            logging.getLogger("kafka.net").error("port %d: socket disconnected", port)
+        logs.get("loop").error("ours")
+    told = [json.loads(line) for line in written()]
+    assert [line["left_out"] for line in told if "left_out" in line] == [999, 999]
+    assert sum(line["logger"] == "kafka.net" for line in told) == 3
+    assert sum(line["event"] == "ours" for line in told) == 25

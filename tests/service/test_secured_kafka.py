@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
 
-from detector.service.kafka_options import connection_options, kafka_options
+from detector.service.kafka_options import connection_options
 from detector.service.loading import load_service_settings
 from tests.kafka.broker import Cluster, Node, Unavailable, free_ports
 from tests.kafka.fixtures import leave
@@ -123,10 +123,10 @@ import sys
 from pathlib import Path
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
-from detector.service.kafka_options import kafka_options
+from detector.service.kafka_options import connection_options
 from detector.service.loading import load_service_settings
 try:
-    KafkaConsumer(**kafka_options(load_service_settings(Path(sys.argv[1])).kafka), bootstrap_timeout_ms=3000)
+    KafkaConsumer(**connection_options(load_service_settings(Path(sys.argv[1])).kafka), bootstrap_timeout_ms=3000)
 except KafkaError:
     sys.exit(7)
 """
@@ -141,7 +141,7 @@ def let_in(path):
 
 
 def consumer_of(kafka):
-    consumer = KafkaConsumer(**kafka_options(kafka), bootstrap_timeout_ms=15_000)
+    consumer = KafkaConsumer(**connection_options(kafka), enable_auto_commit=False, bootstrap_timeout_ms=15_000)
     consumer.assign([TopicPartition("flows", 0)])
     consumer.seek_to_end()
     consumer.position(TopicPartition("flows", 0))

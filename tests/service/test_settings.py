@@ -108,7 +108,7 @@ def test_an_empty_section_is_its_defaults(written):
         ({"kafka.topics": ["ok", {"pattern": "(a"}]}, "kafka.topics[1].pattern", "is no regular expression"),
         ({"kafka.topics": [{"name": "a", "pattern": "b"}]}, "kafka.topics[0]", "either a name or a pattern"),
         ({"kafka.topics": [{"name": "a", "format": "zeek.con"}]}, "kafka.topics[0].format", "some are zeek.conn"),
-        ({"kafka.fetch_wait_seconds": 0}, "kafka.fetch_wait_seconds", "allowed: a number, above 0, to 20"),
+        ({"kafka.stall_seconds": 0}, "kafka.stall_seconds", "allowed: a number, from 5, to 3,600"),
         ({"kafka.security": {"ca_file": "ca.pem"}}, "kafka.security", "ca_file has no use with protocol PLAINTEXT"),
         ({"kafka.security": {"protocol": "SSL", "key_file": "k"}}, "kafka.security", "a key wants cert_file"),
         ({"kafka.security": {"protocol": "SASL_SSL"}}, "kafka.security", "SASL_SSL wants sasl"),
