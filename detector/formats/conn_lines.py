@@ -1,12 +1,12 @@
-"""The usual lines of ``conn.log`` in Zeek's JSON, straight from their bytes into a frame.
+"""The usual lines of ``conn.log``, JSON or tab-separated, straight from their bytes into a frame.
 
 What `formats.zeek` does row by row happens here column by column, with the same outcome to the last bit: a line is
-either read here or left, untouched, to the general path. Texts are handled once a distinct value.
+either read here or left, untouched, to the general path.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -14,29 +14,75 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from detector.formats import json_lines, zeek
+from detector.formats import json_lines, line_cells, tab_lines, zeek
 from detector.formats.address import canonical
 from detector.formats.detect import stream
 from detector.formats.fields import NO_VALUE
-from detector.formats.json_lines import CELLS, TEXT_WORDS, UID_BYTES
-from detector.records import FLOW
+from detector.formats.json_lines import MICRO
+from detector.formats.line_cells import (
+    COUNT,
+    DURATION,
+    LINE,
+    NAME,
+    NAME_BYTES,
+    SKIP,
+    TEXT,
+    TEXT_BYTES,
+    TIME,
+    Cells,
+    Meanings,
+    Reader,
+    Taken,
+)  # fmt: skip
+from detector.formats.tsv import FLOATS, INTS, Header
 
 LOG: Final = "zeek.conn"
-_LINES: Final = 2048  # that are joined at once: their bytes stay in the cache until they are read
-_TEXTS: Final = 1 << 16  # distinct texts that are remembered from block to block: 3 MB
 _NOT_TOLD: Final = "unknown_transport"  # then Zeek 8 tells the protocol by number
+_COUNT_MAX: Final = 2**63 - 1
+_IP_PROTO_MAX: Final = 255
 
-_HOSTS: Final = (json_lines.ORIG_H, json_lines.RESP_H)
-_WORDS: Final = (
-    json_lines.PROTO,
-    json_lines.SERVICE,
-    json_lines.STATE,
-    json_lines.EXPORTER,
-    json_lines.PATH,
+TS, OBS, ORIG_H, ORIG_P, RESP_H, RESP_P, PROTO, SERVICE, STATE = range(1, 10)
+ORIG_BYTES, RESP_BYTES, ORIG_PKTS, RESP_PKTS, EXPORTER, PATH, _IP_PROTO, UID, _SPAN = range(10, 19)
+_CELLS: Final = 19
+_HOSTS: Final = (ORIG_H, RESP_H)
+_WORDS: Final = (PROTO, SERVICE, STATE, EXPORTER, PATH)
+_FIELDS: Final[tuple[json_lines.Field, ...]] = (
+    ("_path", TEXT, PATH, TEXT_BYTES),
+    ("_system_name", TEXT, EXPORTER, TEXT_BYTES),
+    ("_write_ts", TIME, OBS, 0),
+    ("ts", TIME, TS, 0),
+    ("uid", NAME, UID, NAME_BYTES),
+    ("id.orig_h", TEXT, ORIG_H, TEXT_BYTES),
+    ("id.orig_p", COUNT, ORIG_P, zeek.PORT_MAX),
+    ("id.resp_h", TEXT, RESP_H, TEXT_BYTES),
+    ("id.resp_p", COUNT, RESP_P, zeek.PORT_MAX),
+    ("proto", TEXT, PROTO, TEXT_BYTES),
+    ("service", TEXT, SERVICE, TEXT_BYTES),
+    ("duration", DURATION, _SPAN, 0),
+    ("orig_bytes", COUNT, ORIG_BYTES, _COUNT_MAX),
+    ("resp_bytes", COUNT, RESP_BYTES, _COUNT_MAX),
+    ("conn_state", TEXT, STATE, TEXT_BYTES),
+    *((name, SKIP, LINE, 0) for name in ("local_orig", "local_resp", "missed_bytes", "history")),
+    ("orig_pkts", COUNT, ORIG_PKTS, _COUNT_MAX),
+    ("orig_ip_bytes", SKIP, LINE, 0),
+    ("resp_pkts", COUNT, RESP_PKTS, _COUNT_MAX),
+    ("resp_ip_bytes", SKIP, LINE, 0),
+    ("tunnel_parents", SKIP, LINE, 0),
+    ("ip_proto", COUNT, _IP_PROTO, _IP_PROTO_MAX),
+    *((name, SKIP, LINE, 0) for name in ("vlan", "inner_vlan", "orig_l2_addr", "resp_l2_addr", "community_id")),
+    *((name, SKIP, LINE, 0) for name in ("speculative_service", "failed_service")),
+    ("@system", TEXT, EXPORTER, TEXT_BYTES),
+    ("_node_name", TEXT, EXPORTER, TEXT_BYTES),
+    ("id_orig_h", TEXT, ORIG_H, TEXT_BYTES),
+    ("id_orig_p", COUNT, ORIG_P, zeek.PORT_MAX),
+    ("id_resp_h", TEXT, RESP_H, TEXT_BYTES),
+    ("id_resp_p", COUNT, RESP_P, zeek.PORT_MAX),
 )
-Cells = NDArray[np.int64]
-Positions = NDArray[np.int64]
-Meaning = Callable[[str], str | None]
+"""In Zeek's order, with what its own scripts and Corelight add."""
+_KEYS: Final = json_lines.keys(_FIELDS, (TS, UID, ORIG_H, ORIG_P, RESP_H, RESP_P, PROTO))
+_BY_NAME: Final = {name: (kind, cell, limit) for name, kind, cell, limit in _FIELDS}
+_TEXT_TYPES: Final = frozenset({"string", "enum", "addr"})
+_TYPES: Final = {TIME: FLOATS, DURATION: FLOATS, COUNT: INTS, TEXT: _TEXT_TYPES, NAME: _TEXT_TYPES}
 
 
 def _plain(text: str) -> str | None:
@@ -59,67 +105,8 @@ def _log(text: str) -> str | None:
     return LOG if stream(text) == LOG.removeprefix("zeek.") else None
 
 
-class _Meanings:
-    """Distinct texts and what each of them means, worked out when it first comes. Number 0 is no text."""
-
-    def __init__(self, *meanings: Meaning) -> None:
-        self._meanings = meanings
-        self._forget()
-
-    def _forget(self) -> None:
-        self._table = np.zeros(2 * _TEXTS, dtype=np.int32)
-        self._rows = np.zeros((_TEXTS, TEXT_WORDS), dtype=np.uint64)
-        self._rows[0, 0] = 1
-        self._known = {meaning: pl.Series([None], dtype=pl.String) for meaning in self._meanings}
-
-    def make_room(self) -> None:
-        """Start again when half of the room is taken. Lines that find no room take the general path."""
-        if self._rows[0, 0] > _TEXTS // 2:
-            self._forget()
-
-    def number(self, texts: NDArray[np.int64]) -> bool:
-        """Put the number of each text in its place; whether all found room. See `json_lines.number_texts`."""
-        return bool(json_lines.number_texts(texts, self._table, self._rows))
-
-    def learn(self) -> None:
-        """Work out what came since the last time."""
-        rows = self._rows[len(self._known[self._meanings[0]]) : int(self._rows[0, 0])]
-        if len(rows):
-            new = [row.tobytes().rstrip(b"\0").decode("ascii") for row in rows]
-            self._known = {
-                meaning: pl.concat([known, pl.Series(list(map(meaning, new)), dtype=pl.String)], rechunk=True)
-                for meaning, known in self._known.items()
-            }
-
-    def column(self, meaning: Meaning, numbers: NDArray[np.int64]) -> pl.Series:
-        """The texts of these numbers as ``meaning`` understands them."""
-        return self._known[meaning][pl.Series(numbers.astype(np.uint32))]
-
-
-@dataclass(slots=True)
-class Taken:
-    """What was read of some lines.
-
-    Args:
-        flows: rows of `records.FLOW`, in the order of the lines.
-        lines: the line of each row, ascending.
-        told: whether the record named its log itself, by row.
-        rest: the lines that the general path has to read, ascending.
-    """
-
-    flows: pl.DataFrame
-    lines: NDArray[np.int64]
-    told: NDArray[np.bool_]
-    rest: NDArray[np.int64]
-
-    def before(self, line: int) -> "Taken":
-        """Only what was read before this line."""
-        rows = int(np.searchsorted(self.lines, line))
-        return Taken(self.flows[:rows], self.lines[:rows], self.told[:rows], self.rest)
-
-
 class ConnLines:
-    """Reads the usual lines of one source; see `json_lines` for what is usual.
+    """Reads the usual lines of one source.
 
     Args:
         source: as it stands in the frames.
@@ -129,117 +116,105 @@ class ConnLines:
     def __init__(self, source: str, hinted: str | None) -> None:
         self._source = source
         self._hinted = hinted
-        self._hosts = _Meanings(canonical)
-        self._words = _Meanings(_plain, _proto, _service, _state, _log)
-        self._follow = (np.arange(json_lines.FIELDS) + 1) % json_lines.FIELDS
-
-    def branches(self, taken: Taken) -> Counter[str]:
-        """By which rule of `formats.detect` the log of these rows is told."""
-        told = int(np.count_nonzero(taken.told))
-        others = "shape" if self._hinted is None else "name"
-        return +Counter({"_path": told, others: len(taken.told) - told})
+        self._hosts = Meanings(canonical)
+        self._words = Meanings(_plain, _proto, _service, _state, _log)
+        self._reader = Reader(_CELLS, ((self._hosts, _HOSTS), (self._words, _WORDS)), UID)
+        self._json = partial(json_lines.read_lines, keys=_KEYS.own())
 
     def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
-        """The lines at these positions: those that are usual, and the numbers of the others."""
-        self._hosts.make_room()
-        self._words.make_room()
-        cells = np.empty((CELLS, len(lines)), dtype=np.int64)
-        durations = np.empty(len(lines), dtype=np.float64)
-        uids = np.empty(UID_BYTES * len(lines), dtype=np.uint8)
-        rows = written = 0
-        room = True
-        for first in range(0, len(lines), _LINES):
-            some = lines[first : first + _LINES]
-            text = np.frombuffer(b"\n".join([*some, json_lines.PADDING]), dtype=np.uint8)
-            ends = np.cumsum(np.fromiter(map(len, some), dtype=np.int64, count=len(some)) + 1) - 1
-            before = rows
-            rows = json_lines.read_lines(text.ctypes.data, ends, first, rows, cells, durations, self._follow)
-            for names, columns in ((self._hosts, _HOSTS), (self._words, _WORDS)):
-                for column in columns:
-                    room &= names.number(cells[column, before:rows])
-            written = json_lines.copy_texts(cells[json_lines.UID, before:rows], written, uids)
-        self._hosts.learn()
-        self._words.learn()
-        cells = cells[:, :rows]
-        found = np.ones(rows, dtype=np.bool_)
-        if not room:
-            texts = [*_HOSTS, *_WORDS]
-            found = np.asarray(cells[texts].min(axis=0) >= 0)
-            cells[texts] = np.maximum(cells[texts], 0)
-        return self._taken(cells, durations[:rows], uids, positions, found)
+        """JSON lines at these positions: those that are usual, and the numbers of the others."""
+        cells = self._reader.read(lines, self._json)
+        told = cells.table[PATH] > 0
+        return self._taken(cells, positions, told, ("shape" if self._hinted is None else "name", "_path"))
+
+    def read_rows(self, columns: tab_lines.Columns, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+        """The same for rows of a table with these columns."""
+        cells = self._reader.read(lines, partial(tab_lines.read_rows, columns=columns))
+        usable = np.ones(cells.table.shape[1], dtype=np.bool_)
+        return self._taken(cells, positions, usable, ("header", "header"))
 
     def _taken(
-        self,
-        cells: Cells,
-        durations: NDArray[np.float64],
-        uids: NDArray[np.uint8],
-        positions: Positions,
-        found: NDArray[np.bool_],
+        self, cells: Cells, positions: NDArray[np.int64], told: NDArray[np.bool_], rules: tuple[str, str]
     ) -> Taken:
-        read = cells[json_lines.LINE]
-        flows = self._flows(cells, durations, uids, positions[read])
-        told = cells[json_lines.PATH] > 0
-        usable = self._is_conn(cells, told) & found
+        flows = self._flows(cells, positions[cells.table[LINE]])
+        usable = cells.found if rules[0] == "header" else self._is_conn(cells.table, told) & cells.found
         for name in ("orig_h", "resp_h", "proto"):
             if flows[name].null_count():
-                usable &= flows[name].is_not_null().to_numpy()
-        if not usable.all():
-            flows, read, told = flows.filter(usable), read[usable], told[usable]
-        rest = np.ones(len(positions), dtype=np.bool_)
-        rest[read] = False
-        return Taken(flows, read, told, np.flatnonzero(rest))
+                usable = usable & flows[name].is_not_null().to_numpy()
+        return line_cells.take(flows, cells, usable, len(positions), told, rules)
 
-    def _is_conn(self, cells: Cells, told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _is_conn(self, table: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether `formats.detect` would take each row for one of conn.log."""
         if self._hinted == LOG:
             named = ~told
         elif self._hinted is None:
-            named = ~told & (cells[json_lines.STATE] > 0)
+            named = ~told & (table[STATE] > 0)
         else:
             named = np.zeros_like(told)
         if told.any():
-            named |= self._words.column(_log, cells[json_lines.PATH]).is_not_null().to_numpy()
+            named |= self._words.column(_log, table[PATH]).is_not_null().to_numpy()
         return named
 
-    def _flows(
-        self, cells: Cells, durations: NDArray[np.float64], uids: NDArray[np.uint8], positions: Positions
-    ) -> pl.DataFrame:
+    def _flows(self, cells: Cells, positions: NDArray[np.int64]) -> pl.DataFrame:
+        table, durations = cells.table, cells.durations
         given: dict[str, Any] = {
-            "ts": cells[json_lines.TS],
-            "obs_ts": cells[json_lines.OBS],
-            "uid": _texts(cells[json_lines.UID], uids),
-            "orig_h": self._hosts.column(canonical, cells[json_lines.ORIG_H]),
-            "orig_p": cells[json_lines.ORIG_P].astype(np.int32),
-            "resp_h": self._hosts.column(canonical, cells[json_lines.RESP_H]),
-            "resp_p": cells[json_lines.RESP_P].astype(np.int32),
-            "proto": self._words.column(_proto, cells[json_lines.PROTO]),
-            "service": self._words.column(_service, cells[json_lines.SERVICE]),
-            "conn_state": self._words.column(_state, cells[json_lines.STATE]),
+            "ts": table[TS],
+            "obs_ts": _observed(table, durations),
+            "uid": line_cells.names(cells, UID),
+            "orig_h": self._hosts.column(canonical, table[ORIG_H]),
+            "orig_p": table[ORIG_P].astype(np.int32),
+            "resp_h": self._hosts.column(canonical, table[RESP_H]),
+            "resp_p": table[RESP_P].astype(np.int32),
+            "proto": self._words.column(_proto, table[PROTO]),
+            "service": self._words.column(_service, table[SERVICE]),
+            "conn_state": self._words.column(_state, table[STATE]),
             "duration": pa.array(durations, mask=np.isnan(durations)),
-            "orig_bytes": _counts(cells[json_lines.ORIG_BYTES]),
-            "resp_bytes": _counts(cells[json_lines.RESP_BYTES]),
-            "orig_pkts": _counts(cells[json_lines.ORIG_PKTS]),
-            "resp_pkts": _counts(cells[json_lines.RESP_PKTS]),
+            "orig_bytes": line_cells.counts(table[ORIG_BYTES]),
+            "resp_bytes": line_cells.counts(table[RESP_BYTES]),
+            "orig_pkts": line_cells.counts(table[ORIG_PKTS]),
+            "resp_pkts": line_cells.counts(table[RESP_PKTS]),
             "oriented": True,
-            "exporter": self._words.column(_plain, cells[json_lines.EXPORTER]),
+            "exporter": self._words.column(_plain, table[EXPORTER]),
             "sampling": 1,
             "log": LOG,
             "source": self._source,
             "position": positions,
         }
-        return pl.DataFrame([_series(name, dtype, given.get(name), len(positions)) for name, dtype in FLOW.items()])
+        return line_cells.frame(given, len(positions))
 
 
-def _texts(ends: NDArray[np.int64], text: NDArray[np.uint8]) -> pa.Array:
-    bounds = np.append(0, ends)
-    return pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(bounds), pa.py_buffer(text))
+def _observed(table: NDArray[np.int64], durations: NDArray[np.float64]) -> NDArray[np.int64]:
+    """When each record was complete: as it says, or else at its end."""
+    ends = table[TS] + np.rint(np.nan_to_num(durations) * MICRO).astype(np.int64)
+    return np.asarray(np.where(table[OBS] < 0, ends, table[OBS]))
 
 
-def _counts(numbers: NDArray[np.int64]) -> pa.Array:
-    return pa.array(numbers, mask=numbers < 0)
+@dataclass(frozen=True, slots=True)
+class ConnRows:
+    """Reads the usual rows of a table of conn.log."""
+
+    conns: ConnLines
+    columns: tab_lines.Columns
+
+    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+        """The rows at these positions: those that are usual, and the numbers of the others."""
+        return self.conns.read_rows(self.columns, lines, positions)
 
 
-def _series(name: str, dtype: pl.DataType, values: Any, rows: int) -> pl.Series:
-    if values is None or isinstance(values, bool | int | str):
-        return pl.Series(name, [values], dtype=dtype).new_from_index(0, rows)
-    return pl.Series(name, values, dtype=dtype)
+def rows(conns: ConnLines, header: Header) -> ConnRows | None:
+    """The reader of a conn.log with this header; None when anything about it is unusual.
+
+    Nobody reads columns without a meaning here. The first has to be one that cannot begin like a header, a JSON object
+    or a blank line.
+    """
+    if (header.separator, header.empty, header.unset) != (b"\t", b"(empty)", b"-") or not header.columns:
+        return None
+    fields = [_BY_NAME.get(name, (SKIP, LINE, 0)) for name in header.columns]
+    cells = [cell for _, cell, _ in fields if cell != LINE]
+    typed = len(header.types) == len(fields) and all(
+        kind == SKIP or told in _TYPES[kind] for (kind, _, _), told in zip(fields, header.types, strict=True)
+    )
+    whole = _KEYS.needed & ~sum(1 << cell for cell in set(cells)) == 0
+    if not (typed and whole) or len(set(cells)) < len(cells) or fields[0][1] not in (TS, UID):
+        return None
+    return ConnRows(conns, tab_lines.columns(fields, _KEYS.needed))

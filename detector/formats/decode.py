@@ -5,18 +5,22 @@ of what no model reads. Blank lines and header lines are no records.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final, Protocol
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from detector.errors import ConfigError
-from detector.formats import conn_lines, csv_header, goflow2_protobuf, tsv
+from detector.formats import conn_lines, csv_header, goflow2_lines, goflow2_protobuf, tsv
 from detector.formats.batch import Batch, Context, LogType, Row
 from detector.formats.conn_lines import ConnLines
 from detector.formats.detect import detect, log_of_hint, log_of_stream
 from detector.formats.fields import RAW_LIMIT, BadValue, evidence
+from detector.formats.goflow2_lines import Goflow2Lines
+from detector.formats.line_cells import Taken
 from detector.formats.registry import LOG_TYPES
 from detector.records import Block, Decoded, Reject, merge
 
@@ -28,6 +32,15 @@ _PRINTABLE: Final = 0x20
 _BRACKETS: Final = (b"[", b"]", b"{", b"}")
 _TAB_ROWS: Final = 4096  # rows of one header that are converted at once
 _QUOTED: Final = 120  # characters of a parser's message that become a reason
+_SPAN_MIN: Final = 64  # lines behind a header that are read at once, twice as many each time after
+_SPAN_MAX: Final = 1 << 20
+
+
+class UsualLines(Protocol):
+    """Reads the usual lines of one log, and names the others."""
+
+    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+        """The lines at these positions: those that are usual, and the numbers of the others."""
 
 
 class Decoder:
@@ -52,16 +65,18 @@ class Decoder:
         self._hinted = self._forced or log_of_hint(source if hint is None else hint)
         self._header = tsv.Header()
         self._table: csv_header.CsvReader | None = None
-        self._conns = ConnLines(source, self._hinted) if self._forced in (None, conn_lines.LOG) else None
+        self._table_line = b""  # the header of the table
+        self._headers = 0  # header lines that came
+        self._span = _SPAN_MAX
+        self._conns = ConnLines(source, self._hinted)
+        self._rows: conn_lines.ConnRows | None = None
+        readers: dict[str, UsualLines] = {conn_lines.LOG: self._conns, goflow2_lines.LOG: Goflow2Lines(source)}
+        self._objects = [reader for log, reader in readers.items() if self._forced in (None, log)]
 
     def decode(self, block: Block) -> Decoded:
         """The records of the next block of the source, each accounted for."""
         task = _Task(self.source)
-        positions = block.positions or range(block.first_position, block.first_position + len(block.lines))
-        records: Iterator[tuple[int, bytes]] = zip(positions, block.lines, strict=True)
-        if self.branches and not self._header.columns and self._conns is not None:
-            records = self._conn_lines(task, self._conns, positions, block.lines)
-        for position, line in records:
+        for position, line in self._unusual(task, block):
             first = line[:1]
             if first == b"{" and not self._is_row(line):
                 self._json(task, position, line)
@@ -72,27 +87,63 @@ class Decoder:
         self._flush(task)
         return task.finish(self.context)
 
-    def _conn_lines(
-        self, task: "_Task", conns: ConnLines, positions: Sequence[int], lines: list[bytes]
-    ) -> Iterator[tuple[int, bytes]]:
-        """Take the usual lines of conn.log at once, and hand out the others one by one.
+    def _unusual(self, task: "_Task", block: Block) -> Iterator[tuple[int, bytes]]:
+        """Take the usual lines, many at once, and hand out the others one by one.
 
-        Only behind the first record of a source, since until then a line may be a header, and only up to a header:
-        behind it a brace may begin a row.
+        Lines behind a header are not what they seemed to be before it: they are read again, fewer at once, so that
+        headers without end cost little.
         """
-        numbers = np.asarray(positions, dtype=np.int64)
+        lines, numbers = block.lines, _numbers(block)
         if (np.diff(numbers) <= 0).any():  # what is sorted by position later must have an order
-            yield from zip(positions, lines, strict=True)
+            yield from zip(numbers.tolist(), lines, strict=True)
             return
-        taken = conns.read(lines, numbers)
-        for index in taken.rest.tolist():
-            yield positions[index], lines[index]
-            if self._header.columns:
-                taken = taken.before(index)
-                yield from zip(positions[index + 1 :], lines[index + 1 :], strict=True)
-                break
-        self.branches += conns.branches(taken)
-        task.taken = Decoded(flows=taken.flows)
+        at = 0
+        while at < len(lines):
+            readers = self._readers()
+            if not readers:
+                yield int(numbers[at]), lines[at]
+                at += 1
+                continue
+            end, headers = min(at + self._span, len(lines)), self._headers
+            self._span = min(2 * self._span, _SPAN_MAX)
+            found, rest = _read(readers, lines[at:end], numbers[at:end])
+            for index in rest.tolist():
+                yield int(numbers[at + index]), lines[at + index]
+                if self._headers != headers:
+                    found, end, self._span = [taken.before(index) for taken in found], at + index + 1, _SPAN_MIN
+                    break
+            for taken in found:
+                self.branches += taken.branches()
+                task.taken.append(Decoded(flows=taken.flows))
+            at = end
+
+    def _readers(self) -> list[UsualLines]:
+        """Who may read what comes next: nobody before the first record of a source, which may be a header."""
+        if self._header.columns:
+            return [self._rows] if self._rows is not None else []
+        return self._objects if self.branches else []
+
+    def state(self) -> dict[str, Any]:
+        """What is kept from block to block, JSON types only."""
+        header = {name: _text(value) for name, value in asdict(self._header).items()}
+        table = None if self._table is None else _text(self._table_line)
+        return {"begun": bool(self.branches), "header": header, "table": table}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another decoder of the same source was when it gave its `state`."""
+        plain = tsv.Header()
+        kinds = {name: type(value) for name, value in asdict(plain).items()}
+        self._header = tsv.Header(
+            **{
+                name: value.encode("latin-1") if kinds[name] is bytes else value
+                for name, value in state["header"].items()
+            }
+        )
+        if state["table"] is not None:
+            self._table_line = state["table"].encode("latin-1")
+            self._table = csv_header.match(self._table_line, self.context)
+        if state["begun"]:
+            self.branches["before"] += 1
 
     def _is_row(self, line: bytes) -> bool:
         """Whether a brace begins a row of the current table; the separator never stands bare in Zeek's JSON."""
@@ -122,6 +173,9 @@ class Decoder:
         self._flush(task)
         if len(line) <= LINE_LIMIT:
             self._header = self._header.read(line.rstrip(b"\r\n"))
+            self._headers += 1
+            known = self._header.columns and (self._forced or self._log_of_header()) == conn_lines.LOG
+            self._rows = conn_lines.rows(self._conns, self._header) if known else None
 
     def _other(self, task: "_Task", position: int, line: bytes) -> None:
         """Neither JSON nor header at the first byte: a row of a table, a message, a blank or rubbish."""
@@ -179,6 +233,7 @@ class Decoder:
                 self._header = bare
                 return
             self._table = csv_header.match(line, self.context)
+            self._table_line = line
         if self._table is None:
             task.reject(position, "neither a JSON object nor a row under a known header", line)
 
@@ -207,6 +262,37 @@ class Decoder:
         return None if self._header.path is None else log_of_stream(self._header.path, self._header.columns)
 
 
+def _numbers(block: Block) -> NDArray[np.int64]:
+    if block.positions is not None:
+        return np.asarray(block.positions, dtype=np.int64)
+    return np.arange(block.first_position, block.first_position + len(block.lines))
+
+
+def _read(
+    readers: list[UsualLines], lines: list[bytes], positions: NDArray[np.int64]
+) -> tuple[list[Taken], NDArray[np.int64]]:
+    """What the readers take, each of what the one before left, and what all left; who took more goes first next time.
+
+    The numbers of lines are those of the first reader.
+    """
+    found: list[Taken] = []
+    left = np.arange(len(lines))
+    for reader in readers:
+        taken = reader.read([lines[index] for index in left.tolist()] if found else lines, positions[left])
+        taken.lines, left = left[taken.lines], left[taken.rest]
+        found.append(taken)
+        if not len(left):
+            break
+    if len(found[-1].lines) > len(found[0].lines):
+        readers.reverse()
+    return found, left
+
+
+def _text(value: Any) -> Any:
+    """Bytes as text of as many characters, anything else as it is."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
 def _is_message(line: bytes) -> bool:
     """Whether a record is binary, as a protobuf message is, with or without its length in front.
 
@@ -224,7 +310,7 @@ class _Task:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.taken: Decoded | None = None
+        self.taken: list[Decoded] = []
         self.tab_lines: list[bytes] = []
         self.tab_positions: list[int] = []
         self._rows: dict[str, tuple[list[int], list[Row]]] = {}
@@ -247,8 +333,7 @@ class _Task:
             _convert(LOG_TYPES.get(log), Batch(log, self.source, positions, rows), context)
             for log, (positions, rows) in self._rows.items()
         ]
-        if self.taken is not None and self.taken.rows:
-            parts.append(self.taken)
+        parts += [taken for taken in self.taken if taken.rows]
         decoded = merge([*parts, Decoded(rejects=self._rejects)]) if self._rejects else merge(parts)
         if len(parts) > 1:
             decoded.flows = decoded.flows.sort("position", maintain_order=True)

@@ -176,7 +176,7 @@ def _tagged(row: Row) -> Found | None:
 
 # --- flow exporters ---
 
-_GOFLOW_TYPES: Final = frozenset({"SFLOW_5", "NETFLOW_V5", "NETFLOW_V9", "IPFIX"})
+GOFLOW2_TYPES: Final = frozenset({"SFLOW_5", "NETFLOW_V5", "NETFLOW_V9", "IPFIX"})
 
 
 def _exporter(row: Row) -> Found | None:
@@ -189,7 +189,7 @@ def _exporter(row: Row) -> Found | None:
 
 def _is_goflow(row: Row) -> bool:
     kind = row.get("type")
-    return (type(kind) is str and kind in _GOFLOW_TYPES) or (
+    return (type(kind) is str and kind in GOFLOW2_TYPES) or (
         "time_received_ns" in row and ("src_addr" in row or "sampler_address" in row)
     )
 

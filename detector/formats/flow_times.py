@@ -26,7 +26,7 @@ _TO_SECOND: Final = len("2025-10-09 08:53:20")
 _SECOND: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
 _FRACTION: Final = re.compile(r"\.[0-9]{1,6}")
 _SPAN_MAX: Final = 1e9  # s; a longer duration is rubbish
-_NS_FROM: Final = 10**17  # numbers from here on are nanoseconds, see `fields.micros`
+NS_FROM: Final = 10**17  # numbers from here on are nanoseconds, see `fields.micros`
 _NS_TO: Final = 253_402_300_800 * 10**9  # year 10000
 
 
@@ -48,7 +48,7 @@ def clock(fields: Fields, names: Names, zone: str, relative: bool = False) -> Co
             time = micros(value, here)
         return time if relative or time >= UNSET_BEFORE else None
 
-    times = [value // 1_000 if type(value) is int and _NS_FROM <= value < _NS_TO else None for value in values]
+    times = [value // 1_000 if type(value) is int and NS_FROM <= value < _NS_TO else None for value in values]
     odd = [index for index, time in enumerate(times) if time is None and values[index] is not None]
     for index in odd:
         times[index] = values[index]

@@ -13,9 +13,9 @@ from detector.formats.flow_values import Column, Names, column, counts, remember
 from detector.formats.protocols import WITH_PORTS, protocol, tcp_flags
 from detector.records import FLOW, Decoded
 
-_UNSPECIFIED: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+UNSPECIFIED: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _EXPORTER_MAX: Final = 64  # characters
-_PORT_MAX: Final = 65_535
+PORT_MAX: Final = 65_535
 _INT64_MAX: Final = 2**63 - 1
 _REVERSE_INITIATOR: Final = 2
 _SIDES: Final = (
@@ -110,7 +110,7 @@ def _all_paired(rows: list[Row], layout: Layout) -> bool:
     """The usual batch, looked at as two columns: every row has both addresses and they are set."""
     originators = [row.get(layout.orig_h[0]) for row in rows]
     responders = [row.get(layout.resp_h[0]) for row in rows]
-    return all(originators) and all(responders) and not any(zero in originators for zero in _UNSPECIFIED)
+    return all(originators) and all(responders) and not any(zero in originators for zero in UNSPECIFIED)
 
 
 def _reason(row: Row, layout: Layout, not_traffic: NotTraffic | None) -> str | None:
@@ -118,7 +118,7 @@ def _reason(row: Row, layout: Layout, not_traffic: NotTraffic | None) -> str | N
         return reason
     orig = _first(row, layout.orig_h)
     resp = _first(row, layout.resp_h)
-    if not orig or not resp or (orig == resp and orig in _UNSPECIFIED):
+    if not orig or not resp or (orig == resp and orig in UNSPECIFIED):
         return "no address pair"
     return None
 
@@ -140,7 +140,7 @@ def _flows(fields: Fields, context: Context, layout: Layout) -> Decoded:
     columns |= _flags(fields, layout, columns["proto"])
     columns |= counters(fields, layout)
     columns["oriented"] = _oriented(fields, layout, columns)
-    columns["exporter"] = remembered(fields, layout.exporter, _exporter)
+    columns["exporter"] = remembered(fields, layout.exporter, exporter)
     for name in ("uid", "service", "conn_state"):
         if names := getattr(layout, name):
             columns[name] = fields.text(*names)
@@ -188,11 +188,11 @@ def _turn(fields: Fields, layout: Layout, columns: dict[str, Any]) -> None:
             columns[left][index], columns[right][index] = columns[right][index], columns[left][index]
 
 
-def _exporter(value: Any) -> str | None:
+def exporter(value: Any) -> str | None:
     """An exporter's address; collectors print ``ip``, ``ip:port`` and ``[ip]:port``."""
     text = str(value)[:_EXPORTER_MAX].strip()
     address = canonical(text) or canonical(text.rpartition(":")[0].strip("[]")) or text
-    return address if address and address not in _UNSPECIFIED else None
+    return address if address and address not in UNSPECIFIED else None
 
 
 def _ports(fields: Fields, layout: Layout, protos: Column) -> dict[str, Column]:
@@ -205,7 +205,7 @@ def _ports(fields: Fields, layout: Layout, protos: Column) -> dict[str, Column]:
         values = fields.raw(*names) if names else [None] * len(fields)
         ports: Column = []
         for index, value in enumerate(values):
-            if type(value) is int and 0 <= value <= _PORT_MAX:
+            if type(value) is int and 0 <= value <= PORT_MAX:
                 ports.append(value)
             elif index in no_ports:
                 ports.append(0)
@@ -222,9 +222,9 @@ def _port(fields: Fields, index: int, names: Names, value: Any, missing: int | N
         return missing
     try:
         port = whole(value)
-        if port <= _PORT_MAX:
+        if port <= PORT_MAX:
             return port
-        raise BadValue(f"{port} is outside 0..{_PORT_MAX}")
+        raise BadValue(f"{port} is outside 0..{PORT_MAX}")
     except BadValue as problem:
         fields.reject(index, f"{names[0]}: {problem}")
         return None

@@ -76,7 +76,7 @@ _FLAG_NAMES: Final = {
 _NUMBER_MAX: Final = 255
 _DIGITS: Final = 9  # of a number in text that are read; longer ones are none in any case
 _FLAG_TEXT_MAX: Final = 16
-_FLAGS_MAX: Final = 0xFFFF  # IPFIX tcpControlBits is two octets since RFC 7125
+FLAGS_MAX: Final = 0xFFFF  # IPFIX tcpControlBits is two octets since RFC 7125
 
 
 def protocol(value: Any) -> str:
@@ -124,7 +124,7 @@ def tcp_flags(value: Any) -> int:
         flags = _flag_list(value)
     else:
         raise BadValue(f"{str(value)[:40]!r} are not TCP flags")
-    if not 0 <= flags <= _FLAGS_MAX:
+    if not 0 <= flags <= FLAGS_MAX:
         raise BadValue(f"{flags} are not TCP flags")
     return flags
 

@@ -16,8 +16,8 @@ _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|\\)")
 _DIGITS: Final = 18  # of an integer that surely fits 64 bits; longer ones stay text and are judged later
 _CONTAINERS: Final = ("set[", "vector[", "table[", "list[")
 
-_FLOATS: Final = frozenset({"time", "interval", "double"})
-_INTS: Final = frozenset({"count", "int", "port"})
+FLOATS: Final = frozenset({"time", "interval", "double"})
+INTS: Final = frozenset({"count", "int", "port"})
 
 Cell = Callable[[str], Any]
 
@@ -94,12 +94,12 @@ class _Table:
 
     def column(self, cells: Sequence[str], kind: str) -> list[Any]:
         unset = self._unset
-        if kind in _FLOATS:
+        if kind in FLOATS:
             try:
                 return [None if cell == unset else float(cell) for cell in cells]
             except ValueError:
                 return [None if cell == unset else self._float(cell) for cell in cells]
-        if kind in _INTS:
+        if kind in INTS:
             joined = "".join(cells).replace(unset, "")
             if joined.isascii() and joined.isdecimal() and max(map(len, cells)) <= _DIGITS:
                 try:
@@ -115,9 +115,9 @@ class _Table:
     def _cell(self, kind: str) -> Cell:
         if kind == "bool":
             return self._bool
-        if kind in _FLOATS:
+        if kind in FLOATS:
             return self._float
-        if kind in _INTS:
+        if kind in INTS:
             return self._int
         if kind.startswith(_CONTAINERS):
             inner = self._cell(kind.partition("[")[2].rstrip("]"))

@@ -14,50 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.parsers import damaged, zeek
-from detector.formats import conn_lines, json_lines
+from detector.formats import line_cells, line_values
 from detector.formats.batch import Context
 from detector.formats.conn_lines import ConnLines
 from detector.formats.decode import LINE_LIMIT, Decoder
 from detector.records import Block, Decoded
-
-SOURCE = "zeek:0"
-
-
-def decode(
-    lines: Sequence[bytes],
-    size: int | None = None,
-    hint: str = "conn.log",
-    compiled: bool = True,
-    format: str = "auto",
-) -> tuple[list[Decoded], Decoder]:
-    """The lines through one decoder, in blocks of ``size`` lines; the first record is a plain one of conn.log."""
-    decoder = Decoder(SOURCE, Context(), hint, format)
-    decoder.decode(Block(SOURCE, 0, [USUAL]))
-    if not compiled:
-        decoder._conns = None
-    size = size or max(1, len(lines))
-    blocks = [Block(SOURCE, at + 1, list(lines[at : at + size])) for at in range(0, len(lines), size)]
-    return [decoder.decode(block) for block in blocks], decoder
+from tests.formats import usual
+from tests.formats.usual import SOURCE, equal, general
 
 
 def same(lines: Sequence[bytes], size: int | None = None, **how: Any) -> list[Decoded]:
-    found, decoder = decode(lines, size, **how)
-    expected, general = decode(lines, size, compiled=False, **how)
-    assert decoder.branches == general.branches
-    for left, right in zip(found, expected, strict=True):
-        equal(left, right)
-    return found
-
-
-def equal(left: Decoded, right: Decoded) -> None:
-    for mine, theirs in ((left.flows, right.flows), (left.operations, right.operations)):
-        assert mine.schema == theirs.schema
-        assert mine.equals(theirs)
-    bits = [decoded.flows["duration"].fill_null(-1.0).to_numpy().tobytes() for decoded in (left, right)]
-    assert bits[0] == bits[1]
-    assert left.rejects == right.rejects
-    assert left.filtered == right.filtered
-    assert left.notes == right.notes
+    """Behind a first record of conn.log, so that the readers run from the first line on."""
+    return usual.same(lines, size, before=[USUAL], **how)
 
 
 def taken(lines: Sequence[bytes], hinted: str | None = "zeek.conn") -> list[int]:
@@ -185,11 +153,8 @@ def test_a_format_given_by_hand_is_kept(lines: list[bytes], format: str) -> None
 @given(st.lists(anything, min_size=1, max_size=6))
 def test_from_the_first_line_on(lines: list[bytes]) -> None:
     """Where the first lines may yet be headers."""
-    compiled, general = (Decoder(SOURCE, Context(), "conn.log") for _ in range(2))
-    general._conns = None
-    for at, line in enumerate(lines * 2):
-        equal(compiled.decode(Block(SOURCE, at, [line, USUAL])), general.decode(Block(SOURCE, at, [line, USUAL])))
-    assert compiled.branches == general.branches
+    usual.same([*lines, USUAL, *lines])
+    usual.same([part for line in lines * 2 for part in (line, USUAL)], 2)
 
 
 @settings(max_examples=1000)
@@ -203,13 +168,13 @@ def test_floats_have_the_same_bits(value: float) -> None:
 
 @given(st.integers(0, 2**64 - 1), st.integers(-45, 25))
 def test_a_rounding_is_right_or_not_told(number: int, power: int) -> None:
-    found = json_lines._rounded(np.uint64(number), power)
+    found = line_values.rounded(np.uint64(number), power)
     assert np.isnan(found) or found == float(f"{number}e{power}")
 
 
 def test_ties_are_not_told() -> None:
-    assert np.isnan(json_lines._rounded(np.uint64(2**53 + 1), 0))
-    assert np.isnan(json_lines._rounded(np.uint64(2**54 + 6), 0))
+    assert np.isnan(line_values.rounded(np.uint64(2**53 + 1), 0))
+    assert np.isnan(line_values.rounded(np.uint64(2**54 + 6), 0))
 
 
 def test_most_floats_are_read_by_the_kernels() -> None:
@@ -236,8 +201,8 @@ def put(**changes: Any) -> bytes:
         put(service=..., duration=..., orig_bytes=..., conn_state=...),
         put(**{"id.orig_h": "fe80::1%eth0", "id.resp_h": "::ffff:10.0.0.9"}),
         put(service="-ssl", conn_state="-", _system_name="(empty)"),
-        put(_path="conn-2", _write_ts=1.5, ip_proto=6, failed_service=[], speculative_service=["a", "b"]),
-        put(duration=4.887580871582031e-05, ts=1e9, orig_bytes=10**18 - 1),
+        put(_path="conn-2", _write_ts=1.5, ip_proto=6, failed_service=[], speculative_service=["a", 7, "b"]),
+        put(duration=4.887580871582031e-05, ts=1e9, orig_bytes=2**63 - 1),
         put(id_orig_h="10.0.0.3", **{"id.orig_h": ...}),
         orjson.dumps(dict(reversed(PLAIN.items()))),
     ],
@@ -274,7 +239,7 @@ def test_taken(line: bytes) -> None:
         put(uid="-"),
         put(uid="C" * 65),
         put(proto="unknown_transport"),
-        put(orig_bytes=10**18),
+        put(orig_bytes=2**63),
         put(orig_pkts=None),
         put(duration=1.1e9),
         put(ts=1e11),
@@ -310,17 +275,14 @@ def test_a_record_of_more_than_the_limit() -> None:
 
 def test_positions_without_an_order_are_kept() -> None:
     lines, positions = [USUAL, b"?", USUAL, USUAL], [5, 5, 5, 3]
-    compiled, general = (Decoder(SOURCE, Context(), "conn.log") for _ in range(2))
-    general._conns = None
-    for decoder in (compiled, general):
-        decoder.decode(Block(SOURCE, 0, [USUAL]))
-    left, right = (decoder.decode(Block(SOURCE, 0, lines, positions)) for decoder in (compiled, general))
+    compiled, plain = Decoder(SOURCE, Context()), general(Decoder(SOURCE, Context()))
+    left, right = (decoder.decode(Block(SOURCE, 0, lines, positions)) for decoder in (compiled, plain))
     equal(left, right)
     assert left.flows["position"].to_list() == [5, 5, 3]
 
 
 def test_texts_that_find_no_room_take_the_general_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conn_lines, "_TEXTS", 64)
+    monkeypatch.setattr(line_cells, "_TEXTS", 64)
     lines = [put(**{"id.resp_h": f"10.1.0.{number}"}) for number in range(200)]
     same(lines)
     same(lines, 20)

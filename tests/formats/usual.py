@@ -1,0 +1,55 @@
+"""Lines through a decoder with the compiled readers and through one without: both have to say the same."""
+
+from collections.abc import Sequence
+
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.records import Block, Decoded
+
+SOURCE = "zeek:0"
+
+
+def general(decoder: Decoder) -> Decoder:
+    """The decoder, left with the general path alone."""
+    decoder._readers = list  # type: ignore[method-assign, assignment]
+    return decoder
+
+
+def decode(
+    decoder: Decoder, lines: Sequence[bytes], size: int | None = None, before: Sequence[bytes] = ()
+) -> list[Decoded]:
+    """The lines in blocks of ``size``, behind those that come ``before``."""
+    decoder.decode(Block(SOURCE, -len(before), list(before)))
+    size = size or max(1, len(lines))
+    blocks = [Block(SOURCE, at + 1, list(lines[at : at + size])) for at in range(0, len(lines), size)]
+    return [decoder.decode(block) for block in blocks]
+
+
+def same(
+    lines: Sequence[bytes],
+    size: int | None = None,
+    *,
+    before: Sequence[bytes] = (),
+    hint: str = "conn.log",
+    format: str = "auto",
+) -> list[Decoded]:
+    """What both make of the lines, which has to be equal."""
+    compiled = Decoder(SOURCE, Context(), hint, format)
+    plain = general(Decoder(SOURCE, Context(), hint, format))
+    found, expected = decode(compiled, lines, size, before), decode(plain, lines, size, before)
+    assert compiled.branches == plain.branches
+    for left, right in zip(found, expected, strict=True):
+        equal(left, right)
+    return found
+
+
+def equal(left: Decoded, right: Decoded) -> None:
+    """Both are the same, floats to the last bit."""
+    for mine, theirs in ((left.flows, right.flows), (left.operations, right.operations)):
+        assert mine.schema == theirs.schema
+        assert mine.equals(theirs)
+    bits = [decoded.flows["duration"].fill_null(-1.0).to_numpy().tobytes() for decoded in (left, right)]
+    assert bits[0] == bits[1]
+    assert left.rejects == right.rejects
+    assert left.filtered == right.filtered
+    assert left.notes == right.notes
