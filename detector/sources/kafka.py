@@ -204,8 +204,14 @@ class KafkaSource:
 
     def commit(self) -> bool:
         """Commit the positions, for those who watch the lag; False, and an event, if that did not work."""
+        group = self._settings.group_id
         offsets = {_theirs(at): OffsetAndMetadata(offset, "", -1) for at, offset in self.positions().items()}
-        return bool(self._aside("commit", lambda: self._client().alter_group_offsets(self._settings.group_id, offsets)))
+        answers = self._aside("commit", lambda: self._client().alter_group_offsets(group, offsets))
+        if answers is None:
+            return False
+        refused = sorted({error.__name__ for error in answers.values() if error is not kafka_errors.NoError})
+        self._events += [Failed("commit", name) for name in refused]
+        return not refused
 
     def cluster_id(self) -> str:
         """The cluster's own name for itself."""

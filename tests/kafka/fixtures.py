@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def _one_of_all(shared: Path) -> Iterator[list[str]]:
             state = json.loads(users.read_text())
         else:
             try:
-                cluster = Cluster(shared / "kafka")
+                cluster = Cluster(Path(tempfile.mkdtemp(dir=shared)) / "kafka")
             except Unavailable as problem:
                 leave(str(problem))
             state = {"bootstrap": cluster.__enter__().bootstrap, "users": 0}

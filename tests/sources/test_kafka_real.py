@@ -1,21 +1,33 @@
 """`KafkaSource` beside kafka-python's own consumer, on a real Kafka."""
 
+import gc
 import random
 import time
+import warnings
 from collections import defaultdict
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from detector.errors import UnreadableInput
-from detector.sources.kafka import KafkaSettings, KafkaSource
-from detector.sources.kafka_events import Gap, NewPartition, NotAppendTime, OutOfOrder, Tombstones
+from detector.errors import UnreadableBatch, UnreadableInput
+from detector.sources.kafka import KafkaSettings, KafkaSource, PartitionStalled
+from detector.sources.kafka_events import (
+    Gap,
+    NewPartition,
+    NotAppendTime,
+    OutOfOrder,
+    Stalled,
+    Tombstones,
+    Unreadable,
+)
 from detector.sources.kafka_merge import TICK_MS, Partition
+from detector.sources.record_batches import read_records
 from tests.kafka.fixtures import broker_for
 
 pytestmark = pytest.mark.kafka
 
 SECONDS = 20.0
+LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python does
 LINE = b'{"ts":1760000000.0,"id.orig_h":"10.0.0.1","id.resp_h":"10.0.0.2","id.resp_p":445,"n":%d}'
 
 
@@ -30,8 +42,12 @@ def source(kafka):
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    while made:
+        made.pop().close()
+    with warnings.catch_warnings():
+        # kafka-python leaves a socket open where no broker answers.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def drained(source, count, seconds=SECONDS):
@@ -278,7 +294,10 @@ def test_identities_and_commits(kafka, source):
         assert ours.cluster_id() == admin.describe_cluster()["cluster_id"]
         [described] = admin.describe_topics([topic])
         assert ours.topic_ids() == {topic: str(described["topic_id"])}
-        assert ours.commit()
+        end = time.monotonic() + SECONDS
+        while not ours.commit() and time.monotonic() < end:
+            assert {event.what for event in ours.events()} == {"commit"}  # the first of a cluster makes the topic
+            time.sleep(0.2)
         offsets = admin.list_group_offsets({topic: None})[topic]
     assert {Partition(*at): found.offset for at, found in offsets.items()} == ours.positions()
     assert ours.events() == []
@@ -311,9 +330,67 @@ def test_a_topic_made_anew_is_refused(kafka, source, monkeypatch):
         drained(ours, 1)
 
 
+def test_a_damaged_batch_is_asked_for_again_then_given_up(kafka, source, monkeypatch):
+    topic = kafka.topic()
+    for start in (0, 10, 20):
+        send(kafka, topic, range(start, start + 10))
+    seen = []
+
+    def damaged(response, offset, transactions):
+        if offset == 10:
+            seen.append(offset)
+            raise UnreadableBatch(10, "checksum does not match, damaged")
+        return read_records(response, offset, transactions)
+
+    monkeypatch.setattr("detector.sources.kafka_fetch.read_records", damaged)
+    ours = source(topic, positions={Partition(topic, 0): 10})
+    assert [row[1] for row in drained(ours, 10)] == list(range(20, 30))
+    assert seen == [10, 10]
+    [event] = ours.events()
+    assert event == Unreadable(Partition(topic, 0), 10, 20, "checksum does not match, damaged")
+
+
+def silent(fetcher, partition):
+    """Its records never come out, as with kafka-python before 3.0.9 (its issue 3131)."""
+    parse = fetcher._parse_fetched_data
+
+    def parsed(completed):
+        return None if completed.topic_partition.partition == partition else parse(completed)
+
+    fetcher._parse_fetched_data = parsed
+
+
+def test_a_stalled_partition_is_healed_by_a_new_connection(kafka, source):
+    topic = kafka.topic(2)
+    ours = source(topic, stall_seconds=0.5)
+    silent(ours._consumer._fetcher, 1)
+    send(kafka, topic, range(100), 2)
+    assert drained(ours, 100)
+    stalls = [event for event in ours.events() if isinstance(event, Stalled)]
+    assert stalls == [Stalled(Partition(topic, 1), "asked again"), Stalled(Partition(topic, 1), "connected anew")]
+
+
+def test_a_partition_that_stays_stalled_is_an_error(kafka, source, monkeypatch):
+    topic = kafka.topic(2)
+    ours = source(topic, stall_seconds=0.3)
+    silent(ours._consumer._fetcher, 1)
+    connected = KafkaSource._connected
+
+    def again(self):
+        consumer = connected(self)
+        silent(consumer._fetcher, 1)
+        return consumer
+
+    monkeypatch.setattr(KafkaSource, "_connected", again)
+    send(kafka, topic, range(100), 2)
+    with pytest.raises(PartitionStalled, match=f"{topic}:1 has records from offset 0"):
+        drained(ours, 101)
+
+
 # --- brokers that go ---
 
 
+@LEAVES_SOCKETS
 def test_a_broker_that_is_killed_and_comes_back(kafka_cluster, source):
     cluster = kafka_cluster(1)
     broker = broker_for(cluster.bootstrap, "restart")
@@ -329,6 +406,7 @@ def test_a_broker_that_is_killed_and_comes_back(kafka_cluster, source):
     assert rows == reference(cluster.bootstrap, topic, 2, 400)
 
 
+@LEAVES_SOCKETS
 def test_one_of_three_brokers_is_lost(kafka_cluster, source):
     cluster = kafka_cluster(3)
     broker = broker_for(cluster.bootstrap, "loss")
