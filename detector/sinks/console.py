@@ -26,20 +26,16 @@ class ConsoleSink:
     def __init__(self, file: int | None = None, seconds: float = _SECONDS) -> None:
         self._file = sys.stdout.fileno() if file is None else file
         self._seconds = seconds
-        self._begun = -1  # number of the record of which a part is written
-        self._part = 0  # bytes of it
+        self._part = 0  # bytes that are written of the line that is next
 
     def send(self, records: Sequence[Record]) -> None:
         """See `Sink`."""
         deadline = time.monotonic() + self._seconds
         for index, record in enumerate(records):
-            if record.sequence != self._begun:
-                self._begun, self._part = record.sequence, 0
             try:
                 self._write(record.payload + b"\n", deadline)
             except OSError as problem:
                 raise Retry(f"standard output: {problem.strerror or problem}", taken=index) from problem
-        self._begun = -1
 
     def close(self) -> None:
         """Standard output stays open: it is not ours."""
@@ -51,3 +47,4 @@ class ConsoleSink:
             if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
                 raise TimeoutError(f"nobody read it for {self._seconds:g} s")
             self._part += os.write(self._file, line[self._part : self._part + _PIECE])
+        self._part = 0
