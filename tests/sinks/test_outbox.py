@@ -67,6 +67,7 @@ def test_records_are_numbered_and_read_when_they_are_on_the_disk(folder):
         assert box.fill == size / 1000
 
 
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(0, 40), max_size=5),
     segment_bytes=st.sampled_from([1, 100, 1000, 100_000]),
@@ -161,7 +162,7 @@ def test_a_lock_ends_with_its_holder(folder):
 # --- after a crash ---
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)  # each of some fsync(2)
 @given(data=st.data())
 def test_any_cut_gives_a_prefix_and_goes_on(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("outbox")
@@ -181,7 +182,7 @@ def test_any_cut_gives_a_prefix_and_goes_on(tmp_path_factory, data):
         assert everything(box) == expected(0, kept + 20)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)  # each of some fsync(2)
 @given(data=st.data())
 def test_any_change_of_a_byte_gives_a_prefix_and_keeps_the_rest_aside(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("outbox")

@@ -154,7 +154,7 @@ def test_a_damaged_one_is_told_and_the_previous_used(store, suffix, kind):
     assert "00000000000000000300-" in reason
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_flipped_bit_of_a_manifest_is_seen(tmp_path_factory, data):
     store = FolderStore(tmp_path_factory.mktemp("store"))
