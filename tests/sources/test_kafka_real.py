@@ -1,9 +1,7 @@
 """`KafkaSource` beside kafka-python's own consumer, on a real Kafka."""
 
-import gc
 import random
 import time
-import warnings
 from collections import defaultdict
 
 import pytest
@@ -44,10 +42,6 @@ def source(kafka):
     yield make
     while made:
         made.pop().close()
-    with warnings.catch_warnings():
-        # kafka-python leaves a socket open where no broker answers.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def drained(source, count, seconds=SECONDS):
