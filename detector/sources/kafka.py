@@ -151,7 +151,7 @@ class KafkaSource:
 
         Raises:
             PartitionStalled: nothing that was tried made a partition give its records.
-            UnreadableInput: a topic was made anew, or may not be read.
+            UnreadableInput: a topic was made anew or may not be read, or Kafka refuses something else for good.
             MissingLibrary: a batch is compressed with something that is not installed.
         """
         now = time.monotonic()
@@ -349,10 +349,10 @@ class KafkaSource:
             for at, cut in problem.divergent_offsets.items():
                 partition = _ours(at)
                 self._cut(partition, self._readings[partition].next, cut.offset if cut else None)
-        except kafka_errors.AuthorizationError as problem:
-            raise UnreadableInput(f"Kafka: {problem}") from None
         except kafka_errors.RetriableError:
             pass  # the watch tells when it lasts
+        except kafka_errors.KafkaError as problem:
+            raise UnreadableInput(f"Kafka: {problem}") from None
         else:
             now = time.monotonic()
             for at, parts in got.items():
@@ -403,8 +403,7 @@ class KafkaSource:
         self._discovered = 0.0
         self._discover(time.monotonic())
         if resumed is None:
-            [resumed] = self._start_of([partition], "latest").values()
-        resumed = min(resumed, wanted)
+            return  # nobody knows where they part; what is out of range tells that with the next poll
         self._events.append(Truncated(partition, wanted, resumed))
         self._go_to(partition, resumed)
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import LogTruncationError
+from kafka.structs import OffsetAndMetadata
 
 from detector.errors import UnreadableBatch, UnreadableInput
 from detector.sources.kafka import KafkaSettings, KafkaSource, PartitionStalled
@@ -16,6 +18,7 @@ from detector.sources.kafka_events import (
     OutOfOrder,
     Stalled,
     Tombstones,
+    Truncated,
     Unreadable,
 )
 from detector.sources.kafka_merge import TICK_MS, Partition
@@ -132,7 +135,9 @@ def test_a_record_waits_for_empty_partitions_less_than_a_second(kafka, source):
 
 def test_it_goes_on_where_positions_say(kafka, source):
     topic = kafka.topic(3)
-    send(kafka, topic, range(900), 3)
+    for start in range(0, 900, 300):
+        send(kafka, topic, range(start, start + 300), 3, batch_size=1000)
+        time.sleep(0.15)
     whole = reference(kafka.bootstrap, topic, 3, 900)
     first = source(topic, partition_bytes=5_000)
     rows = []
@@ -209,6 +214,36 @@ def test_deleted_records_are_a_gap_of_known_size(kafka, source):
     assert [row[1] for row in drained(ours, 45) if row[0].partition == 0] == list(range(60, 100))
     assert ours.events() == [Gap(Partition(topic, 0), 10, 60, 50)]
     assert set(ours.positions().values()) == {100}
+
+
+def test_a_log_that_lost_its_end_is_told_and_read_on(kafka, source):
+    topic = kafka.topic()
+    send(kafka, topic, range(20))
+    at = Partition(topic, 0)
+    ours = source(topic, positions={at: 50})
+    ours.poll(1.0)
+    assert (ours.events(), ours.positions()) == ([Truncated(at, 50, 20)], {at: 20})
+    send(kafka, topic, range(20, 30))
+    assert [row[1] for row in drained(ours, 10)] == list(range(20, 30))
+
+
+def test_a_log_that_parted_from_what_was_read_is_read_again_from_there(kafka, source):
+    """After an unclean election kafka-python tells the last common offset (KIP-320)."""
+    topic = kafka.topic()
+    send(kafka, topic, range(20))
+    at = Partition(topic, 0)
+    ours = source(topic)
+    drained(ours, 20)
+    poll = ours._consumer.poll
+    parted = LogTruncationError({TopicPartition(*at): OffsetAndMetadata(15, "", 1)})
+
+    def once(**how):
+        ours._consumer.poll = poll
+        raise parted
+
+    ours._consumer.poll = once
+    assert [row[1] for row in drained(ours, 5)] == list(range(15, 20))
+    assert ours.events() == [Truncated(at, 20, 15)]
 
 
 def test_new_partitions_are_found_and_read_from_their_start(kafka, source, monkeypatch):
