@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -15,9 +15,17 @@ _CONTENT: Final = ("content-type", b"application/json")
 _OVERHEAD: Final = 64 << 10  # key, headers and framing of a record
 _ANSWER_SECONDS: Final = 10.0  # that a call waits for the brokers
 _CLOSE_SECONDS: Final = 5.0
+_RECONNECT_MS: Final = 2000  # longest pause before a broker is called again; kafka-python's 30 s are long for an alert
 _KEPT_MS: Final = 24 * 3600 * 1000
 """How long the producer itself tries. While it does, it tells brokers which of its batches are the same; sent by a new
 producer they would be new. So it is asked again, not replaced, when brokers are away for a night."""
+
+
+class _Handed(NamedTuple):
+    """What the producer was given: the key, and what will tell what became of it."""
+
+    key: bytes | None
+    future: Any
 
 
 class KafkaSink:
@@ -25,7 +33,8 @@ class KafkaSink:
     revision of each. Headers tell the kind and the type of the content.
 
     Records go through an idempotent producer and count when all replicas in sync have them. They come once and in
-    order within a partition, unless this process ends or the producer fails for good: then the last ones come again.
+    order within a partition, unless this process ends or the producer fails for good: then some may come again, and
+    none behind a later one of the same key for the last time.
 
     Args:
         topic: its name.
@@ -36,96 +45,120 @@ class KafkaSink:
     def __init__(self, topic: str, connection: Mapping[str, Any], seconds: float = _ANSWER_SECONDS) -> None:
         self._topic, self._connection, self._seconds = topic, dict(connection), seconds
         self._producer: Any = None
-        self._handed: dict[int, Any] = {}  # by number: what the producer has, until it is known what became of it
+        self._handed: dict[int, _Handed] = {}  # by number
 
     def send(self, records: Sequence[Record]) -> None:
         """See `Sink`."""
-        from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError  # noqa: PLC0415
-
         deadline = time.monotonic() + self._seconds
-        self._forget_before(records[0].sequence)
-        taken = 0
-        try:
-            self._hand_over(records)
-            for record in records:
-                self._await(record.sequence, deadline)
-                taken += 1
-        except (MessageSizeTooLargeError, RecordListTooLargeError) as problem:
-            raise Refused(taken, f"Kafka: {problem}") from problem
-        except TimeoutError as problem:
-            raise Retry(str(problem), taken=taken) from problem
-        except KafkaError as problem:
-            self.close()
-            raise Retry(f"Kafka: {problem}", taken=taken) from problem
-        except BaseException:
-            self.close()
-            raise
+        first = records[0].sequence
+        self._handed = {number: handed for number, handed in self._handed.items() if number >= first}
+        taken = self._take(records, 0, len(records), deadline)
+        while taken < len(records):  # kafka-python fails all that it has for one that is too large
+            if self._take(records, taken, taken + 1, deadline) == taken:
+                raise Refused(taken, f"Kafka: larger than topic {self._topic} takes")
+            taken += 1
 
     def close(self) -> None:
         """See `Sink`. What the brokers have not acknowledged by now is given up."""
-        producer, self._producer = self._producer, None
         self._handed.clear()
-        if producer is not None:
-            _end(producer)
+        self._give_up()
+
+    def _take(self, records: Sequence[Record], taken: int, end: int, deadline: float) -> int:
+        """Send some; the index of the first that the producer says is too large, or the end."""
+        from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError  # noqa: PLC0415
+
+        try:
+            self._hand_over(records[taken:end])
+            while taken < end:
+                self._await(self._handed[records[taken].sequence].future, deadline)
+                taken += 1
+        except (MessageSizeTooLargeError, RecordListTooLargeError):
+            self._give_up()
+        except TimeoutError as problem:
+            raise Retry(str(problem), taken=taken) from problem
+        except KafkaError as problem:
+            self._give_up()
+            raise Retry(f"Kafka: {problem}", taken=taken) from problem
+        except BaseException:
+            self._give_up()
+            raise
+        return taken
 
     def _hand_over(self, records: Sequence[Record]) -> None:
         """Give the producer what it does not have yet."""
-        from kafka.errors import MessageSizeTooLargeError  # noqa: PLC0415
-
         if self._producer is None:
             self._producer = _producer(self._connection, self._seconds)
         for record in records:
             if record.sequence not in self._handed:
-                headers = [_CONTENT, ("kind", record.kind.encode())]
-                try:
-                    handed = self._producer.send(self._topic, record.payload, key_of(record), headers)
-                except MessageSizeTooLargeError as problem:  # told when it is its turn
-                    handed = problem
-                self._handed[record.sequence] = handed
+                key, headers = key_of(record), [_CONTENT, ("kind", record.kind.encode())]
+                future = self._producer.send(self._topic, record.payload, key, headers)
+                self._handed[record.sequence] = _Handed(key, future)
 
-    def _await(self, sequence: int, deadline: float) -> None:
-        handed = self._handed[sequence]
-        if isinstance(handed, Exception):
-            raise handed
+    def _await(self, future: Any, deadline: float) -> None:
         try:
-            handed.get(timeout=max(deadline - time.monotonic(), 0))
+            future.get(timeout=max(deadline - time.monotonic(), 0))
         except Exception:
-            if not handed.is_done:
+            if not future.is_done:
                 raise TimeoutError(f"Kafka: topic {self._topic} gave no answer for {self._seconds:g} s") from None
             raise
 
-    def _forget_before(self, sequence: int) -> None:
-        self._handed = {number: handed for number, handed in self._handed.items() if number >= sequence}
+    def _give_up(self) -> None:
+        """End the producer, and keep in mind what arrived: it is not sent again, unless something older of the same
+        key has to be."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _end(producer)
+        arrived: dict[int, _Handed] = {}
+        missing: set[bytes] = set()
+        for number, handed in sorted(self._handed.items()):
+            if handed.future.succeeded() and handed.key not in missing:
+                arrived[number] = handed
+            elif handed.key is not None:
+                missing.add(handed.key)
+        self._handed = arrived
+
+
+def _end(producer: Any) -> None:
+    """`KafkaProducer.close` alone raises when something is not acknowledged, and its thread goes on sending."""
+    from kafka.errors import KafkaError  # noqa: PLC0415
+
+    producer._sender.force_close()
+    with suppress(KafkaError):  # its thread is busy, and ends later
+        producer.close(timeout=_CLOSE_SECONDS)
 
 
 def key_of(record: Record) -> bytes | None:
     """The id of an alert or incident; None for what has none, which goes to any partition."""
     name = _KEYS.get(record.kind)
-    return None if name is None else str(orjson.loads(record.payload)[name]).encode()
+    found = None if name is None else orjson.loads(record.payload).get(name)
+    return None if found is None else str(found).encode()
 
 
 def _producer(connection: Mapping[str, Any], seconds: float) -> Any:
     from kafka import KafkaProducer  # noqa: PLC0415
 
-    return KafkaProducer(
-        **connection,
-        acks="all",
-        enable_idempotence=True,
-        delivery_timeout_ms=_KEPT_MS,
-        request_timeout_ms=round(seconds * 1000),
-        bootstrap_timeout_ms=round(seconds * 1000),
-        max_block_ms=round(seconds * 1000),
-        max_request_size=BODY_LIMIT + _OVERHEAD,  # what is too large is for the topic to say
-        allow_auto_create_topics=False,
-        metrics_enabled=False,
-    )
+    clients: list[Any] = []
 
+    def client(**options: Any) -> Any:
+        clients.append(KafkaProducer.DEFAULT_CONFIG["kafka_client"](**options))
+        return clients[-1]
 
-def _end(producer: Any) -> None:
-    """`KafkaProducer.close` raises, and leaves its thread to send for ever, when something is not acknowledged."""
-    from kafka.errors import KafkaError  # noqa: PLC0415
-
-    with suppress(KafkaError):
-        producer.close(timeout=_CLOSE_SECONDS)
-        return
-    producer._sender.force_close()
+    try:
+        return KafkaProducer(
+            **connection,
+            acks="all",
+            enable_idempotence=True,
+            delivery_timeout_ms=_KEPT_MS,
+            request_timeout_ms=round(seconds * 1000),
+            bootstrap_timeout_ms=round(seconds * 1000),
+            max_block_ms=round(seconds * 1000),
+            reconnect_backoff_max_ms=_RECONNECT_MS,
+            max_request_size=BODY_LIMIT + _OVERHEAD,  # what is too large is for the topic to say
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+            kafka_client=client,
+        )
+    except BaseException:  # a producer that does not come to be leaves its sockets open
+        for each in clients:
+            each.close()
+        raise

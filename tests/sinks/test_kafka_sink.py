@@ -1,0 +1,274 @@
+"""Records in a real Apache Kafka: once, in order, with their key, whatever the broker does meanwhile."""
+
+import gc
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
+
+from detector.sinks.delivery import Delivery, Refused, Retry
+from detector.sinks.kafka import KafkaSink, key_of
+from detector.sinks.kinds import sink_of
+from detector.sinks.segments import Record
+from tests.kafka.broker import free_ports
+from tests.kafka.fixtures import abandoned_sockets
+from tests.sinks.conftest import payload
+
+real = pytest.mark.kafka
+broker_away = [
+    pytest.mark.usefixtures("without_sockets"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+
+def marked(marks):
+    """All of the marks at once."""
+    return lambda test: [mark(test) for mark in marks][-1]
+
+
+@pytest.fixture
+def without_sockets():
+    with abandoned_sockets():
+        yield
+
+
+def alerts(first: int, end: int) -> list[Record]:
+    return [Record(number, "alert", payload(number)) for number in range(first, end)]
+
+
+def arrived(bootstrap, topic, partitions=1):
+    """All that the topic has, a partition after the other."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    try:
+        consumer.assign(places)
+        ends = consumer.end_offsets(places)
+        found = {place: [] for place in places}
+        deadline = time.monotonic() + 20
+        while any(consumer.position(place) < ends[place] for place in places):
+            assert time.monotonic() < deadline
+            for place, records in consumer.poll(timeout_ms=200).items():
+                found[place] += records
+    finally:
+        consumer.close()
+    return [record for place in places for record in found[place]]
+
+
+def connection(bootstrap):
+    return {"bootstrap_servers": bootstrap, "client_id": "eastwest-test"}
+
+
+@pytest.fixture
+def sink(kafka, request):
+    made = []
+
+    def make(topic, **how):
+        made.append(KafkaSink(topic, connection(kafka.bootstrap), **how))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# --- without a broker ---
+
+
+def test_the_key_is_the_id_of_what_is_told():
+    alert = b'{"alert_id":"a","incident_id":"i"}'
+    assert key_of(Record(0, "alert", alert)) == b"a"
+    assert key_of(Record(0, "incident", alert)) == b"i"
+    assert key_of(Record(0, "dead_letter", b'{"reason":"x"}')) is None
+
+
+def test_kafka_is_loaded_by_its_sink_alone():
+    program = (
+        "import sys; from detector.sinks import kinds, delivery, file, console, kafka; print('kafka' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"False\n"
+
+
+@marked(broker_away)
+def test_brokers_that_are_away_are_tried_again():
+    sink = KafkaSink("alerts", connection([f"127.0.0.1:{free_ports(1)[0]}"]), seconds=0.5)
+    begun, files, threads = time.monotonic(), len([*Path("/proc/self/fd").iterdir()]), threading.active_count()
+    for _ in range(3):
+        with pytest.raises(Retry, match="Kafka: "):
+            sink.send(alerts(0, 3))
+    assert time.monotonic() - begun < 10
+    gc.collect()  # kafka-python closes no socket whose connection was refused
+    assert len([*Path("/proc/self/fd").iterdir()]) == files
+    assert threading.active_count() == threads
+    sink.close()
+
+
+# --- with one ---
+
+
+@real
+def test_records_arrive_once_in_order_with_their_key(kafka, outbox, fill):
+    topic = kafka.topic()
+    fill(300)
+    outbox.append("incident", b'{"incident_id":"chain","merged_into":null,"revision":3}')
+    outbox.append("dead_letter", b'{"reason":"not JSON"}')
+    outbox.sync()
+    problems = []
+    sink = sink_of("kafka", {"topic": topic}, connection(kafka.bootstrap))
+    delivery = Delivery("kafka", sink, outbox, lambda *problem: problems.append(problem), batch=64)
+    delivery.start()
+    assert delivery.stop(30)
+    found = arrived(kafka.bootstrap, topic)
+    assert [record.value for record in found] == [record.payload for record in outbox.read(0, 1000)]
+    assert [record.key for record in found[:300]] == [b"id-%d" % number for number in range(300)]
+    assert [record.key for record in found[300:]] == [b"chain", None]
+    headers = [dict(record.headers) for record in found]
+    assert [each["kind"] for each in headers[299:]] == [b"alert", b"incident", b"dead_letter"]
+    assert {each["content-type"] for each in headers} == {b"application/json"}
+    assert problems == []
+
+
+@real
+def test_revisions_of_an_alert_stay_in_order_over_partitions(kafka, sink):
+    topic = kafka.topic(partitions=3)
+    records = [
+        Record(number, "alert", b'{"alert_id":"id-%d","revision":%d}' % (number % 20, number // 20))
+        for number in range(200)
+    ]
+    target = sink(topic)
+    target.send(records[:110])
+    target.send(records[110:])
+    found = arrived(kafka.bootstrap, topic, 3)
+    assert {record.partition for record in found} == {0, 1, 2}
+    assert sorted(record.value for record in found) == sorted(record.payload for record in records)
+    for name in range(20):
+        of = [json.loads(record.value)["revision"] for record in found if record.key == b"id-%d" % name]
+        assert of == [*range(10)]
+
+
+@real
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_what_is_too_large_for_the_topic_is_refused_alone(kafka, sink, partitions):
+    topic = kafka.topic(partitions, max_message_bytes=2000)
+    records = alerts(0, 40)
+    for number in (0, 17, 39):
+        records[number] = Record(number, "alert", b'{"alert_id":"id-%d","fill":"%s"}' % (number, b"x" * 5000))
+    target, refused, begin = sink(topic), [], 0
+    while begin < len(records):
+        try:
+            target.send(records[begin:])
+            break
+        except Refused as problem:
+            refused.append(begin + problem.index)
+            begin += problem.index + 1
+    assert refused == [0, 17, 39]
+    values = [record.value for record in arrived(kafka.bootstrap, topic, partitions)]
+    assert sorted(values) == sorted(record.payload for record in records if record.sequence not in refused)
+    if partitions == 1:
+        assert values == [record.payload for record in records if record.sequence not in refused]
+
+
+@real
+def test_a_topic_that_is_missing_is_tried_again_and_not_made(kafka, sink):
+    topic = kafka.topic() + "-missing"
+    target = sink(topic, seconds=1.0)
+    with pytest.raises(Retry, match="Kafka: "):
+        target.send(alerts(0, 1))
+    with kafka.admin() as admin:
+        assert topic not in admin.list_topics()
+        admin.create_topics({topic: {"num_partitions": 1}}, wait_for_metadata=True)
+    target.send(alerts(0, 3))
+    assert [record.value for record in arrived(kafka.bootstrap, topic)] == [payload(number) for number in range(3)]
+
+
+@real
+def test_a_producer_that_failed_for_good_is_replaced(kafka, sink, monkeypatch):
+    topic = kafka.topic()
+    target = sink(topic, seconds=5.0)
+    target.send(alerts(0, 5))
+    threads = threading.active_count()
+    real_send = target._producer.send
+
+    def forbidden(*what):
+        if json.loads(what[1])["alert_id"] == "id-7":
+            raise TopicAuthorizationFailedError(topic)
+        return real_send(*what)
+
+    monkeypatch.setattr(target._producer, "send", forbidden)
+    with pytest.raises(Retry, match="TopicAuthorizationFailed") as raised:
+        target.send(alerts(5, 10))
+    assert raised.value.taken == 0  # none is known to be there
+    target.send(alerts(5, 10))
+    assert threading.active_count() == threads
+    values = [record.value for record in arrived(kafka.bootstrap, topic)]
+    assert list(dict.fromkeys(values)) == [payload(number) for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def cluster(kafka_cluster):
+    return kafka_cluster(1)
+
+
+@pytest.fixture
+def topic(cluster, request):
+    name = request.node.name
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    try:
+        admin.create_topics({name: {"num_partitions": 1}}, wait_for_metadata=True)
+    finally:
+        admin.close()
+    return name
+
+
+@real
+@marked(broker_away)
+def test_a_broker_that_restarts_loses_and_repeats_nothing(cluster, topic, outbox, fill):
+    problems = []
+    delivery = Delivery(
+        "kafka",
+        KafkaSink(topic, connection(cluster.bootstrap), seconds=0.5),
+        outbox,
+        lambda *problem: problems.append(problem),
+        batch=7,
+        spread=lambda: 0.01,
+    )
+    fill(50)
+    delivery.start()
+    wait_until(lambda: delivery.progress.delivered >= 14)
+    cluster.nodes[0].kill()
+    fill(50)
+    delivery.wake()
+    wait_until(lambda: delivery.progress.retries >= 2)
+    assert delivery.progress.waiting > 0
+    cluster.nodes[0].restart()
+    assert delivery.stop(60)
+    found = arrived(cluster.bootstrap, topic)
+    assert [record.value for record in found] == [payload(number) for number in range(100)]
+    assert {"gave no answer" in reason for _, reason in problems} == {True}
+
+
+@real
+@marked(broker_away)
+def test_closing_while_brokers_are_away_leaves_no_thread(cluster, topic):
+    threads = set(threading.enumerate())
+    sink = KafkaSink(topic, connection(cluster.bootstrap), seconds=1.0)
+    sink.send(alerts(0, 3))
+    cluster.nodes[0].kill()
+    with pytest.raises(Retry, match="gave no answer"):
+        sink.send(alerts(3, 5))
+    sink.close()
+    assert not [each for each in threading.enumerate() if each not in threads]
+
+
+def wait_until(true, seconds=40.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
