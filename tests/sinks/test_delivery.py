@@ -20,6 +20,7 @@ from detector.sinks.delivery import (
     retire,
     stop_all,
 )
+from detector.sinks.outbox import Outbox
 from detector.sinks.segments import Record
 
 
@@ -357,6 +358,30 @@ def test_a_slow_sink_does_not_slow_another(deliver, fill):
     slow.go.set()
     assert stop_all(deliveries, 10) == {"slow": True, "quick": True}
     assert slow.numbers == [*range(100)]
+
+
+def test_it_reads_while_records_are_appended_and_let_go(tmp_path, problems):
+    with Outbox(tmp_path / "outbox", segment_bytes=500) as box:
+        sinks = {"one": Other(), "two": Other()}
+        deliveries = [
+            Delivery(name, sink, box, lambda *problem: problems.append(problem), batch=7)
+            for name, sink in sinks.items()
+        ]
+        for delivery in deliveries:
+            delivery.start()
+        for number in range(300):
+            box.append("alert", b"%d" % number)
+            if number % 5 == 0:
+                box.sync()
+                box.release(number)
+                for delivery in deliveries:
+                    delivery.wake()
+        box.sync()
+        assert stop_all(deliveries, 20) == {"one": True, "two": True}
+        assert [sink.numbers for sink in sinks.values()] == [[*range(300)]] * 2
+        box.release(300)
+        assert box.first > 250
+    assert problems == []
 
 
 def test_a_sink_that_cannot_be_closed_is_told(deliver, problems):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import TopicAuthorizationFailedError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
+from detector.sinks import kafka as module
 from detector.sinks.delivery import Delivery, Refused, Retry
 from detector.sinks.kafka import KafkaSink, key_of
 from detector.sinks.kinds import sink_of
@@ -108,6 +109,99 @@ def test_brokers_that_are_away_are_tried_again():
     assert len([*Path("/proc/self/fd").iterdir()]) == files
     assert threading.active_count() == threads
     sink.close()
+
+
+class Future:
+    """What becomes of a record: nothing yet (None), it is there (True), or an error."""
+
+    def __init__(self, end):
+        self.end = end
+
+    @property
+    def is_done(self):
+        return self.end is not None
+
+    def succeeded(self):
+        return self.end is True
+
+    def get(self, timeout):
+        if self.end is not True:
+            raise self.end or KafkaTimeoutError("nothing yet")
+
+
+class Producer:
+    """A producer of which the test says what becomes of each record, by number."""
+
+    def __init__(self, ends):
+        self.ends, self.sent, self.ended = ends, [], False
+        self._sender = self
+
+    def send(self, topic, value, key, headers):
+        number = json.loads(value)["n"]
+        self.sent.append(number)
+        return self.ends[number]
+
+    def force_close(self):
+        self.ended = True
+
+    def close(self, timeout):
+        assert self.ended
+
+
+def same(*names):
+    """Records whose alerts have these ids."""
+    return [Record(number, "alert", b'{"n":%d,"alert_id":"%s"}' % (number, name)) for number, name in enumerate(names)]
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Call it with what each producer does, one after the other."""
+
+    def script(*producers):
+        made = iter(producers)
+        monkeypatch.setattr(module, "_producer", lambda *_: next(made))
+        return KafkaSink("alerts", {}, seconds=0)
+
+    return script
+
+
+def test_what_the_producer_has_is_waited_for_and_not_sent_again(scripted):
+    producer = Producer([Future(True), Future(None), Future(True)])
+    sink = scripted(producer)
+    with pytest.raises(Retry, match="gave no answer") as raised:
+        sink.send(same(b"a", b"b", b"c"))
+    assert raised.value.taken == 1
+    producer.ends[1].end = True
+    sink.send(same(b"a", b"b", b"c")[1:])
+    assert producer.sent == [0, 1, 2]
+    assert not producer.ended
+
+
+def test_what_arrived_is_not_sent_again_unless_something_older_of_its_key_is(scripted):
+    lost = KafkaError("fenced")
+    first = Producer([Future(True), Future(lost), Future(True), Future(True), Future(lost)])
+    second = Producer([Future(True)] * 5)
+    sink = scripted(first, second)
+    records = same(b"a", b"b", b"c", b"b", b"c")
+    with pytest.raises(Retry, match="fenced") as raised:
+        sink.send(records)
+    assert (raised.value.taken, first.ended) == (1, True)
+    sink.send(records[1:])
+    assert second.sent == [1, 3, 4]  # 2 is there; 3 is too, and would be before 1
+
+
+def test_a_record_is_refused_only_when_it_was_alone(scripted):
+    large = MessageSizeTooLargeError()
+    sink = scripted(
+        Producer([Future(large)] * 4),  # as kafka-python does, whichever it was
+        Producer([Future(True), Future(True), Future(large)]),
+        Producer([None, None, None, Future(True)]),
+    )
+    records = same(b"a", b"b", b"c", b"d")
+    with pytest.raises(Refused, match="larger than topic alerts takes") as raised:
+        sink.send(records)
+    assert raised.value.index == 2
+    sink.send(records[3:])
 
 
 # --- with one ---
