@@ -4,7 +4,9 @@
 """
 
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.run import Result, backtest
 from detector.config import Settings, load_settings
 from detector.errors import ConfigError, DetectorError, UnreadableInput
+from detector.service.commands import config_app, status_command
 from detector.simulate import SimulatedPlant, simulate
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
@@ -33,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(config_app, name="config")
+app.command("status")(status_command)
 out = Console()
 err = Console(stderr=True)
 
@@ -91,6 +96,23 @@ def backtest_command(
         said = f"{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}"
         err.print(said, style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(PARTIAL)
+
+
+@app.command("run")
+def run_command(
+    config: Annotated[Path, typer.Option("--config", "-c", help="Settings file (YAML); see docs/service-settings.md.")],
+) -> None:
+    """Read topics of Kafka and tell alerts, until SIGTERM or Ctrl-C; goes on where it stopped."""
+    from detector.service import logs
+    from detector.service.loading import load_service_settings
+    from detector.service.loop import run
+
+    settings = load_service_settings(config)
+    logs.configure(settings.log.level, settings.log.format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(settings, stop)
 
 
 @app.command("simulate")

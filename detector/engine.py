@@ -1,6 +1,7 @@
 """The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
 
 from collections import Counter
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -9,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-import detector
 from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.features.units import CROSSING_BONUS, PLACE_INTEREST, Enrich, flow_units, operation_units, outside_key
@@ -74,10 +74,9 @@ class Engine:
         self.release_rows = RELEASE_ROWS
         self._pushed: list[Decoded] = []
         self._settled: list[pl.DataFrame] = []
-        self._fingerprint = snapshot.fingerprint(
-            detector.__version__,
-            settings.model_dump(exclude={"batch_rows"}),
-            (plant or Plant()).model_dump(mode="json"),
+        self.fingerprint = snapshot.fingerprint(
+            settings.model_dump(exclude={"batch_rows"}, exclude_defaults=True),
+            (plant or Plant()).model_dump(mode="json", exclude_defaults=True),
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
         self.judge = Judge(settings)
@@ -117,9 +116,13 @@ class Engine:
         """`capture`, written."""
         return self.capture().write()
 
-    def capture(self) -> Capture:
+    def capture(self, beside: Mapping[str, Any] | None = None) -> Capture:
         """Everything learned and everything that waits: `restore` on an engine of the same settings goes on
-        from here. Units scored for it come with those of the next `push`."""
+        from here. Units scored for it come with those of the next `push`.
+
+        Args:
+            beside: what the caller wants to find again (JSON types); `restore` returns it.
+        """
         self._settled = [self.settle()]
         arrays = {
             f"{part}.{name}": array for part, owner in self._tables().items() for name, array in owner.arrays().items()
@@ -133,18 +136,19 @@ class Engine:
             "judge": self.judge.state(),
             "order": self.order.state(),
             "teach": self.teach,
+            "beside": dict(beside or {}),
         }
         return Capture.of(
-            arrays, facts, self._fingerprint, lambda: {f"order.{name}": a for name, a in order.arrays().items()}
+            arrays, facts, self.fingerprint, lambda: {f"order.{name}": a for name, a in order.arrays().items()}
         )
 
-    def restore(self, content: bytes) -> None:
-        """Replace all state by a snapshot's.
+    def restore(self, content: bytes) -> dict[str, Any]:
+        """Replace all state by a snapshot's; returns what was put `beside` it.
 
         Raises:
             StateMismatch: the snapshot is damaged or was made with other settings.
         """
-        arrays, facts = snapshot.read(content, self._fingerprint)
+        arrays, facts = snapshot.read(content, self.fingerprint)
         for part, owner in {**self._tables(), "order": self.order}.items():
             prefix = f"{part}."
             owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
@@ -154,6 +158,8 @@ class Engine:
         self.order.load_state(facts["order"])
         self.teach = facts["teach"]
         self._pushed, self._settled = [], []
+        beside: dict[str, Any] = facts["beside"]
+        return beside
 
     def _tables(self) -> dict[str, Any]:
         return {

@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 
 from detector.alerts.explain import alert, continued, joined, rated
-from detector.alerts.model import Alert, Incident, alert_of, as_dict
+from detector.alerts.model import Alert, Incident, Told, alert_of, as_dict
 from detector.assets.operations import facts
 from detector.config import Settings
 from detector.correlate.chains import HOP_WINDOW_US, KEEP_US, Background, Chains
 from detector.correlate.entities import Entities
 from detector.correlate.incidents import chained, incidents
-from detector.correlate.telling import Telling, Told
+from detector.correlate.telling import Telling
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
@@ -199,7 +199,7 @@ class Judge:
         self.alerts[case.alert - self._dropped] = joined(opened, case.findings), ts
         self._remember(found, now)
         if opens:
-            self._telling.opened(case.alert, *self._alert_at(case.alert))
+            self._telling.opened(case.alert, *self._alert_at(case.alert), (row["source"], row["position"]))
         else:
             self._telling.changed(case.alert)
 

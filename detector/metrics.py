@@ -180,6 +180,11 @@ class Metrics:
         for table, total in totals.items():
             self._raise("state_evicted", total, table=table)
 
+    def sink(self, sink: str, delivered: int, retries: int) -> None:
+        """Records that a sink has taken and tries that failed, since the start."""
+        self._raise("sink_delivered", delivered, sink=sink)
+        self._raise("sink_retries", retries, sink=sink)
+
     def raised(self, name: str, owner: str, total: int) -> None:
         """A counter without labels that several keep a part of each; ``owner``'s part is now so much."""
         key = (name, owner)

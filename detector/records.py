@@ -87,13 +87,20 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """When the records of one partition reached the broker: int64 arrays of shape (records,), both ascending.
+    """When the records of one partition came: int64 arrays of shape (records,), all ascending.
 
-    ``times`` (µs) is the latest broker time up to each record, ``positions`` its offset.
+    ``times`` (µs) is the latest broker time up to each record, ``positions`` its offset, and ``turns`` its place among
+    the records of all partitions.
     """
 
     positions: NDArray[np.int64]
     times: NDArray[np.int64]
+    turns: NDArray[np.int64]
+
+    def of(self, values: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of ``times`` or ``turns``, those of the records at ``positions``."""
+        found: NDArray[np.int64] = values[self.positions.searchsorted(positions)]
+        return found
 
 
 @dataclass(slots=True)
@@ -102,7 +109,7 @@ class Decoded:
 
     ``filtered`` counts records that are valid but carry nothing to score, by (log, reason). ``notes`` counts values
     that were mended in records that were kept, by (log, what was done); it is no part of the sum. ``arrived`` is there
-    when the rows came as they stand, in the order of their positions; else they came in order of observation time.
+    when it is known in which order rows came; else they came in order of observation time.
     """
 
     flows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLOW))

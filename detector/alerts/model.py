@@ -4,7 +4,7 @@ import base64
 import hashlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
@@ -90,6 +90,27 @@ class Incident:
     path: tuple[Step, ...]
     techniques: tuple[str, ...]
     summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert or an incident as it stands; ``record`` is None for an incident that became part of ``merged_into``, or
+    was dropped (None). ``made_by`` is the record (source and position) that opened an alert."""
+
+    kind: Literal["alert", "incident"]
+    id: str
+    revision: int  # from 0, one more each time
+    record: Alert | Incident | None
+    merged_into: str | None = None
+    made_by: tuple[str, int] | None = None
+
+
+def told_json(told: Told) -> bytes:
+    """What is told as one line without the newline: the record and its ``revision``; of an incident that is no more its
+    id and ``merged_into``."""
+    if told.record is not None:
+        return _escape(orjson.dumps({**asdict(told.record), "revision": told.revision}))
+    return orjson.dumps({"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision})
 
 
 def to_json(record: "DataclassInstance") -> bytes:

@@ -8,27 +8,15 @@ thousands of hops must not make thousands of copies. The last that was told of e
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from detector.alerts.model import Alert, Incident, to_json
+from detector.alerts.model import Alert, Incident, Told, to_json
 from detector.correlate.chains import HOUR_US, Chains, Places
 from detector.correlate.incidents import chained, incident
 
 MINUTE_US: Final = 60_000_000
 _GROWN: Final = 1.25  # as many hops as when it was last told
 _NEVER: Final = -(1 << 62)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An alert or an incident as it stands; ``record`` is None for an incident that became part of ``merged_into``, or
-    was dropped (None) at the bound of `chains.MAX_INCIDENTS`."""
-
-    kind: Literal["alert", "incident"]
-    id: str
-    revision: int  # from 0, one more each time
-    record: Alert | Incident | None
-    merged_into: str | None = None
 
 
 @dataclass(slots=True)
@@ -69,10 +57,10 @@ class Telling:
         """Whether a minute begins with a row observed at ``now`` (µs)."""
         return now // MINUTE_US * MINUTE_US > self._now
 
-    def opened(self, place: int, found: Alert, ts: int) -> None:
-        """Tell a new alert."""
+    def opened(self, place: int, found: Alert, ts: int, record: tuple[str, int]) -> None:
+        """Tell a new alert, and which record (source and position) made it one."""
         self._pairs.setdefault((found.src, found.dst), []).append(place)
-        self._tell_alert(place, found, self._chains.places({(found.src, found.dst)}), ts)
+        self._tell_alert(place, found, self._chains.places({(found.src, found.dst)}), ts, record)
 
     def changed(self, place: int) -> None:
         """An alert changed."""
@@ -119,13 +107,15 @@ class Telling:
         for place, found, ts in changed:
             self._tell_alert(place, found, places, ts)
 
-    def _tell_alert(self, place: int, found: Alert, id_of: Places, ts: int) -> None:
+    def _tell_alert(
+        self, place: int, found: Alert, id_of: Places, ts: int, made_by: tuple[str, int] | None = None
+    ) -> None:
         record = chained(found, id_of.incident(found.src, found.dst, ts))
         revision, before = self._alerts.get(place, (-1, ""))
         digest = _digest(record)
         if digest != before:
             self._alerts[place] = revision + 1, digest
-            self._events.append(Told("alert", record.alert_id, revision + 1, record))
+            self._events.append(Told("alert", record.alert_id, revision + 1, record, made_by=made_by))
 
     def _worth(self, name: int) -> bool:
         """Whether an incident that changed is told now, or waits for more."""

@@ -31,7 +31,7 @@ def in_time(decoded: Decoded) -> Decoded:
 
 
 def _mended(frame: pl.DataFrame, arrived: Arrived, notes: Counter[tuple[str, str]]) -> pl.DataFrame:
-    came = arrived.times[arrived.positions.searchsorted(frame["position"].to_numpy())]
+    came = arrived.of(arrived.times, frame["position"].to_numpy())
     ahead = pl.Series(frame["obs_ts"].to_numpy() > came + AHEAD_US, dtype=pl.Boolean)
     if not ahead.any():
         return frame

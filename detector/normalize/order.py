@@ -68,8 +68,8 @@ class Order:
     def push(self, parts: Sequence[Decoded]) -> list[Released]:
         """Take rows; returns those whose turn has come, in order.
 
-        The rows of a part with ``arrived`` came in order of their positions; those of a part without it came in order
-        of observation time.
+        Rows came in the order of their turns where all parts have ``arrived``; else part by part, and those of a part
+        in order of observation time.
         """
         taken = merge(parts)
         came = _order_of_arrival(parts, taken)
@@ -145,13 +145,17 @@ class Order:
 
 def _order_of_arrival(parts: Sequence[Decoded], taken: Decoded) -> NDArray[np.int64]:
     """Rows of ``taken``, flows first, in the order in which they came."""
+    if not parts:
+        return np.empty(0, dtype=np.int64)
+    in_turns = all(part.arrived is not None for part in parts)
     keys, numbers = [], []
     for frames in ([part.flows for part in parts], [part.operations for part in parts]):
         for number, (part, frame) in enumerate(zip(parts, frames, strict=True)):
-            keys.append(frame["obs_ts" if part.arrived is None else "position"].to_numpy())
-            numbers.append(np.full(frame.height, number))
-    if not keys:
-        return np.empty(0, dtype=np.int64)
+            if in_turns and part.arrived is not None:
+                keys.append(part.arrived.of(part.arrived.turns, frame["position"].to_numpy()))
+            else:
+                keys.append(frame["obs_ts"].to_numpy())
+            numbers.append(np.full(frame.height, 0 if in_turns else number))
     order: NDArray[np.int64] = np.lexsort([np.concatenate(keys), np.concatenate(numbers)])
     return order
 

@@ -16,7 +16,7 @@ def dated(*seconds: float) -> Decoded:
         conn("10.0.0.1:50000", "10.0.0.2:445", ts=1_000 + n + at - 0.1, position=10 * n) for n, at in enumerate(seconds)
     ]
     places = np.arange(len(rows))
-    return Decoded(frame(rows), arrived=Arrived(10 * places, CAME + SECOND * places))
+    return Decoded(frame(rows), arrived=Arrived(10 * places, CAME + SECOND * places, places))
 
 
 def test_a_time_in_the_future_becomes_the_brokers():

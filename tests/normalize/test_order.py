@@ -93,8 +93,8 @@ def disorder(draw):
 
 def came(rows: Sequence[dict[str, Any]]) -> Decoded:
     """Rows that came in order of their positions; those that say so are acts."""
-    nothing = np.arange(len(rows))
-    return Decoded(frame(rows), arrived=Arrived(nothing, nothing))
+    positions = np.array([row["position"] for row in rows], dtype=np.int64)
+    return Decoded(frame(rows), arrived=Arrived(positions, positions, positions))
 
 
 def told(*rows: tuple[str, str, float]) -> list[dict[str, Any]]:

@@ -1,0 +1,365 @@
+"""`eastwest run`: Kafka in, alerts out, until told to stop.
+
+One thread does it all in turns: poll, score, store, and now and then capture the state; another writes what was
+captured, and each sink has its own. What is told is on the disk before the checkpoint that covers it, so a crash at any
+moment makes nothing lost and nothing twice (`docs/reliability.md`).
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Final
+
+import detector
+from detector.assets.plant import load_plant
+from detector.errors import StorageFailed
+from detector.metrics import Metrics
+from detector.service import logs
+from detector.service.deliveries import Deliveries
+from detector.service.faults import point
+from detector.service.health import Health, HealthServer
+from detector.service.kafka_options import source_settings
+from detector.service.pipeline import Pipeline, Taken, source_of
+from detector.service.settings import ServiceSettings
+from detector.service.warm import warm
+from detector.sinks.outbox import Outbox
+from detector.sources.kafka import KafkaSource
+from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalled, Tombstones, Truncated, Unreadable
+from detector.sources.kafka_merge import Arrival, Partition
+from detector.state.checkpoints import Checkpoint, Checkpoints, Origin, read_key
+from detector.state.stores import Access, store_of
+
+_POLL_SECONDS: Final = 0.2  # longest wait for records; also how soon a signal is heeded
+_SHOW_SECONDS: Final = 1.0  # between two looks at lag and sizes
+_RETRY_SECONDS: Final = 1.0  # between two tries of a full disk
+_RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses would come and go
+_DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
+_PORTION: Final = 20_000  # records handled at once; about a second's work
+_SCOPE: Final = "service"
+
+
+def run(settings: ServiceSettings, stop: threading.Event) -> None:
+    """Run the service until ``stop``; then store, write a last checkpoint, and end.
+
+    Raises:
+        ConfigError: the plant file, a key, or the address of metrics cannot be used.
+        UnreadableInput: Kafka does not answer, or lacks a topic.
+        StateMismatch: there are checkpoints, and the newest cannot be gone on from.
+        StorageFailed, FolderInUse: the outbox or the checkpoints cannot be used.
+        PartitionStalled: a partition gives nothing, whatever was tried.
+    """
+    log = logs.get("service")
+    plant = None if settings.plant is None else load_plant(settings.plant)
+    health = Health()
+    with ExitStack() as stack:
+        alerts = stack.enter_context(_outbox(settings, "alerts"))
+        letters = stack.enter_context(_outbox(settings, "dead-letters"))
+        metrics = Metrics(detector.__version__, "")
+        stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition))
+        warm(settings.engine)
+        health.done("warm")
+        pipeline = Pipeline(settings, plant, alerts, letters, metrics)
+        loop = Loop(settings, pipeline, alerts, letters, metrics, health)
+        source = loop.restore()
+        stack.callback(source.close)
+        deliveries = stack.enter_context(Deliveries(settings, alerts, letters, metrics))
+        log.info("running", partitions=len(source.positions()), version=detector.__version__)
+        loop.go(source, deliveries, stop)
+        deliveries.stop(_DRAIN_SECONDS)
+        log.info("stopped", rows=pipeline.engine.accounting.rows)
+
+
+class Loop:
+    """The turns, and when to write a checkpoint.
+
+    Args:
+        settings: of the service.
+        pipeline: what happens to records.
+        alerts: outbox of alerts.
+        dead_letters: outbox of records that could not be used.
+        metrics: of all this.
+        health: is told that the loop goes round.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        pipeline: Pipeline,
+        alerts: Outbox,
+        dead_letters: Outbox,
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
+        self._settings, self._pipeline, self._metrics, self._health = settings, pipeline, metrics, health
+        self._alerts, self._dead_letters = alerts, dead_letters
+        self._log = logs.get("loop")
+        self._checkpoints = _checkpoints(settings)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._written_at = self._shown_at = time.monotonic()
+        self._rows_written = 0
+        self._paused = False
+        self._letters_floors: deque[int] = deque(maxlen=settings.state.keep)
+        self._origin: Origin | None = None
+
+    # --- beginning ---
+
+    def restore(self) -> KafkaSource:
+        """Go on from the newest checkpoint; returns the source, where it left off."""
+        kafka = source_settings(self._settings.kafka)
+        with_no_positions = KafkaSource(kafka)
+        origin = Origin(
+            with_no_positions.cluster_id(), with_no_positions.topic_ids(), self._pipeline.engine.fingerprint
+        )
+        self._origin = origin
+        loaded = self._checkpoints.latest(origin, self._alerts.end, self._settings.state.allow_cold_start)
+        for reason in loaded.refused:
+            self._metrics.count("checkpoint_corrupt")
+            self._log.error("checkpoint refused", reason=reason)
+        if loaded.checkpoint is None:
+            self._log.info("begins without a checkpoint")
+            # So that a crash has a place to go back to: records made again must find the outbox as it is now.
+            self._write(self._pipeline.capture({}), with_no_positions.positions())
+            self._ready(with_no_positions)
+            return with_no_positions
+        with_no_positions.close()
+        return self._go_on(loaded.checkpoint, loaded.outbox_lost)
+
+    def _go_on(self, checkpoint: Checkpoint, lost: int) -> KafkaSource:
+        clocks = self._pipeline.restore(checkpoint.state)
+        self._alerts.rewind(checkpoint.outbox)
+        if lost:
+            self._log.error("the outbox lacks records that were told before the checkpoint", records=lost)
+        positions = {
+            Partition(topic, number): offset
+            for topic, offsets in checkpoint.offsets.items()
+            for number, offset in offsets.items()
+        }
+        self._rows_written = checkpoint.position
+        self._log.info("goes on from a checkpoint", rows=checkpoint.position, outbox=checkpoint.outbox)
+        source = KafkaSource(source_settings(self._settings.kafka), positions, clocks)
+        self._ready(source)
+        return source
+
+    def _ready(self, source: KafkaSource) -> None:
+        self._health.done("restored")
+        self._health.done("assigned")
+        for partition in source.positions():
+            self._metrics.partition(*partition, 0, 0.0)
+
+    # --- turns ---
+
+    def go(self, source: KafkaSource, deliveries: Deliveries, stop: threading.Event) -> None:
+        """Turn after turn until ``stop``, then a last checkpoint."""
+        while not stop.is_set():
+            self._health.beat()
+            self._turn(source, deliveries)
+            self._heed(source.events())
+            self._pause_or_not(source)
+            self._checkpoint_if_due(source)
+            self._show(source, deliveries)
+        self._finish(source, deliveries)
+
+    def _turn(self, source: KafkaSource, deliveries: Deliveries) -> None:
+        with self._metrics.stage("poll"):
+            arrivals = source.poll(_POLL_SECONDS)
+        point("polled")
+        for some in _portions(arrivals):
+            self._pipeline.take(some)
+            point("decoded")
+            self._store(deliveries)
+            self._health.beat()
+
+    def _store(self, deliveries: Deliveries) -> None:
+        """Bring what is told to the disk; nothing else happens until it is there."""
+        told_of_it = False
+        while True:
+            try:
+                news = self._pipeline.settle(time.time)
+                point("appended")
+                self._alerts.sync()
+                point("synced")
+                self._dead_letters.sync()
+            except StorageFailed as problem:
+                if not told_of_it:
+                    self._log.error("the outbox cannot be written; reading waits", problem=str(problem))
+                told_of_it = True
+                self._health.beat()
+                self._metrics.set("paused", 1)
+                time.sleep(_RETRY_SECONDS)
+            else:
+                if told_of_it:
+                    self._log.info("the outbox can be written again")
+                if news:
+                    deliveries.wake()
+                return
+
+    def _heed(self, events: list[Event]) -> None:
+        """What happened while reading is counted and told."""
+        for event in events:
+            match event:
+                case Gap(partition, wanted, earliest, lost):
+                    self._metrics.count("gaps")
+                    self._metrics.count("gap_rows", lost)
+                    self._log.error("records were deleted before they were read", partition=source_of(partition),
+                                    wanted=wanted, earliest=earliest, lost=lost)  # fmt: skip
+                case Truncated(partition, wanted, resumed):
+                    self._metrics.count("gaps")
+                    self._log.error("the brokers lost the end of a log", partition=source_of(partition),
+                                    wanted=wanted, resumed=resumed)  # fmt: skip
+                case Unreadable(partition, first, after, reason):
+                    self._metrics.count("unreadable_batches")
+                    self._pipeline.reject(partition, first, after, f"record batch: {reason}")
+                    self._log.error("a record batch cannot be read", partition=source_of(partition),
+                                    first=first, after=after, reason=reason)  # fmt: skip
+                case Stalled(partition, action):
+                    self._metrics.count("stalls")
+                    self._log.error("a partition stalls", partition=source_of(partition), action=action)
+                case OutOfOrder(_, count):
+                    self._metrics.count("out_of_order_rows", count)
+                case Failed(what, reason):
+                    self._log.warning("a question to Kafka failed", what=what, reason=reason)
+                case Tombstones():
+                    pass  # counted as rows
+                case _:
+                    self._log.warning(type(event).__name__, event=str(event))
+
+    def _pause_or_not(self, source: KafkaSource) -> None:
+        """Kafka keeps what we cannot: a full outbox pauses reading until sinks have caught up."""
+        fill = max(self._alerts.fill, self._dead_letters.fill)
+        if fill >= 1 and not self._paused:
+            self._paused = True
+            source.pause()
+            self._log.error("the outbox is full; reading pauses until a sink takes something")
+        elif self._paused and fill < _RESUME_FILL:
+            self._paused = False
+            source.resume()
+            self._log.info("reading goes on")
+
+    # --- checkpoints ---
+
+    def _checkpoint_if_due(self, source: KafkaSource) -> None:
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            self._conclude(self._writing, source)
+            self._writing = None
+        state, rows = self._settings.state, self._pipeline.engine.accounting.rows
+        old = time.monotonic() - self._written_at >= state.every_seconds
+        many = state.every_rows is not None and rows - self._rows_written >= state.every_rows
+        if rows > self._rows_written and (old or many):
+            self._writing = self._begin_checkpoint(source)
+
+    def _begin_checkpoint(self, source: KafkaSource) -> "Future[None]":
+        """The path stops only for the capture."""
+        self._written_at, self._rows_written = time.monotonic(), self._pipeline.engine.accounting.rows
+        with self._metrics.stage("checkpoint"):
+            taken = self._pipeline.capture(source.clocks())
+        self._alerts.sync()
+        self._dead_letters.sync()
+        point("captured")
+        self._letters_floors.append(self._dead_letters.next)
+        return self._writer.submit(self._write, taken, source.positions())
+
+    def _write(self, taken: Taken, positions: dict[Partition, int]) -> None:
+        began = time.monotonic()
+        offsets: dict[str, dict[int, int]] = {}
+        for (topic, number), offset in sorted(positions.items()):
+            offsets.setdefault(topic, {})[number] = offset
+        assert self._origin is not None  # noqa: S101 - `restore` came before
+        state = taken.capture.write()
+        point("packed")
+        checkpoint = Checkpoint(
+            state, self._origin, taken.position, offsets, taken.alerts, taken.counters, taken.watermark
+        )
+        self._checkpoints.write(checkpoint)
+        point("checkpointed")
+        self._checkpoints.collect()
+        self._metrics.set("checkpoint_bytes", len(state))
+        self._metrics.set("checkpoint_duration_seconds", time.monotonic() - began)
+        self._metrics.set("checkpoint_timestamp_seconds", time.time())
+
+    def _conclude(self, writing: "Future[None]", source: KafkaSource) -> None:
+        """What may be let go once a checkpoint is written; a failed one is tried again in its turn."""
+        problem = writing.exception()
+        if isinstance(problem, StorageFailed):
+            self._metrics.count("checkpoint_failures")
+            self._log.error("a checkpoint could not be written", problem=str(problem))
+            return
+        if problem is not None:
+            raise problem
+        source.commit()
+        point("committed")
+        try:
+            self._alerts.release(self._checkpoints.outbox_floor)
+            full = len(self._letters_floors) == self._letters_floors.maxlen
+            self._dead_letters.release(min(self._letters_floors) if full else 0)
+        except StorageFailed as failed:
+            self._log.warning("old segments of the outbox stay", problem=str(failed))
+
+    # --- showing ---
+
+    def _show(self, source: KafkaSource, deliveries: Deliveries) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < _SHOW_SECONDS:
+            return
+        self._shown_at = now
+        metrics, engine = self._metrics, self._pipeline.engine
+        metrics.rows(self._pipeline.outcomes())
+        metrics.rejected(engine.accounting.rejected)
+        metrics.set("rows_waiting", engine.accounting.waiting)
+        metrics.set("incidents", len(engine.judge.chains.incidents))
+        for partition, lag in source.lag().items():
+            metrics.partition(*partition, lag.rows, lag.seconds or 0.0)
+        metrics.set("paused", int(self._paused))
+        metrics.set("outbox_bytes", self._alerts.fill * self._alerts.limit_bytes)
+        metrics.set("outbox_fill_ratio", self._alerts.fill)
+        for outbox in (self._alerts, self._dead_letters):
+            metrics.raised("replay_skipped", outbox.folder.name, outbox.counts.repeated)
+            metrics.raised("replay_mismatch", outbox.folder.name, outbox.counts.mismatched)
+        deliveries.show(full=self._paused)
+
+    # --- the end ---
+
+    def _finish(self, source: KafkaSource, deliveries: Deliveries) -> None:
+        """What was read is stored and in a checkpoint, so that the next start has nothing to do again."""
+        self._store(deliveries)
+        if self._writing is not None:
+            self._conclude_at_the_end(self._writing, source)
+        if self._pipeline.engine.accounting.rows > self._rows_written:
+            self._conclude_at_the_end(self._begin_checkpoint(source), source)
+        self._writer.shutdown()
+
+    def _conclude_at_the_end(self, writing: "Future[None]", source: KafkaSource) -> None:
+        writing.exception()  # waits
+        self._health.beat()
+        self._conclude(writing, source)
+
+
+def _portions(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
+    """What is handled at once; a poll behind a backlog may give as much as memory holds."""
+    portion: list[Arrival] = []
+    records = 0
+    for arrival in arrivals:
+        portion.append(arrival)
+        records += len(arrival.records)
+        if records >= _PORTION:
+            yield portion
+            portion, records = [], 0
+    if portion:
+        yield portion
+
+
+def _outbox(settings: ServiceSettings, name: str) -> Outbox:
+    wish = settings.outbox
+    return Outbox(wish.folder / name, wish.segment_bytes, wish.limit_bytes)
+
+
+def _checkpoints(settings: ServiceSettings) -> Checkpoints:
+    wish = settings.state
+    access = None if wish.s3 is None else Access(**wish.s3.model_dump())
+    key = None if wish.hmac_key_file is None else read_key(wish.hmac_key_file)
+    return Checkpoints(store_of(wish.url, access), _SCOPE, wish.keep, key)
