@@ -162,7 +162,7 @@ class Counts:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Content in key order: the same whatever the capacity or the history of insertions. Read-only: it is a copy
         that nobody changes."""
-        used = int(self.used[0])
+        used = np.count_nonzero(self.keys)  # counted anew: a wrong ``used`` would have kernels write past the end
         slots = np.empty(used + 1, dtype=np.int64)
         keys, cells, last = np.empty(used, np.uint64), np.empty((used, self._width)), np.empty(used, np.int64)
         _full(self.keys, slots)
