@@ -212,17 +212,19 @@ def test_a_mistake_of_who_is_told_does_no_harm(outbox, fill):
     assert Delivery("siem", Other(Retry("down")), outbox, fail, spread=lambda: 1.0).step() == FIRST_SECONDS
 
 
-def test_a_cursor_that_cannot_be_written_makes_no_duplicate(deliver, fill, monkeypatch, problems):
-    fill(2)
+def test_while_its_cursor_cannot_be_written_nothing_more_is_sent_and_nothing_twice(
+    deliver, fill, monkeypatch, problems
+):
+    fill(3)
     sink = Other()
-    delivery = deliver(sink)
+    delivery = deliver(sink, batch=2)
     with monkeypatch.context() as patch:
         patch.setattr(Cursor, "_write", lambda *_: (_ for _ in ()).throw(StorageFailed("disk full")))
         assert delivery.step() == FIRST_SECONDS
         assert delivery.step() == 2 * FIRST_SECONDS
-        assert delivery.progress.waiting == 2
-    assert delivery.step() is None
-    assert (sink.numbers, delivery.progress.waiting) == ([0, 1], 0)
+        assert (sink.numbers, delivery.progress.waiting) == ([0, 1], 3)
+    assert [delivery.step(), delivery.step()] == [0, None]
+    assert (sink.numbers, delivery.progress.waiting) == ([0, 1, 2], 0)
     assert [reason for _, reason in problems] == ["disk full", "disk full"]
 
 
