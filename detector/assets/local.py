@@ -17,9 +17,9 @@ def wall(times: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     quarter of an hour: streams are nearly in order."""
     steps = times // _STEP_US
     begins = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
-    utc = pl.Series(steps[begins] * _STEP_US).cast(pl.Datetime("us", "UTC"))
-    local = utc.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_physical()
-    offsets = (local - utc.to_physical()).to_numpy()
+    utc = pl.DataFrame({"us": steps[begins] * _STEP_US})
+    local = pl.col("us").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    offsets = utc.select(local.to_physical() - pl.col("us")).to_series().to_numpy()
     shifted: NDArray[np.int64] = times + np.repeat(offsets, np.diff(begins, append=times.size))
     return shifted
 

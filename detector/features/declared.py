@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from detector.assets.local import wall, weekday
@@ -94,15 +95,15 @@ class Declared:
             if window.station is not None:
                 here &= orig[:, _STATION] == _first(self._stations, window.station)
             rows = np.flatnonzero(here)
-            expected[rows] |= _within(window, self._minutes(units, rows))
+            if rows.size:
+                expected[rows] |= _within(window, self._minutes(units, rows))
         last = len(self._vendors)
         vendor = np.minimum(
             np.where(orig[:, _VENDOR] < 0, last, orig[:, _VENDOR]), np.where(account < 0, last, account)
         )
-        known = pl.Series(vendor, dtype=pl.Int32)
         return {
             "expected": pl.Series(expected),
-            "vendor": known.set(known == last, None),
+            "vendor": pl.Series(pa.array(vendor.astype(np.int32), mask=vendor == last)),
             "outside": pl.Series(self._outside(units, vendor)),
         }
 
@@ -111,10 +112,10 @@ class Declared:
         outside = np.zeros(units.height, dtype=np.bool_)
         for place, vendor in enumerate(self._vendors):
             rows = np.flatnonzero(vendors == place)
-            if vendor.windows:
+            if rows.size and vendor.windows:
                 minutes = self._minutes(units, rows)
                 outside[rows] = ~reduce(or_, (_within(window, minutes) for window in vendor.windows))
-            if vendor.via:
+            if rows.size and vendor.via:
                 from_host = units["orig_h"][rows].is_in(list(vendor.hosts))
                 outside[rows] |= (from_host & ~units["resp_h"][rows].is_in(list(vendor.via))).to_numpy()
         return outside

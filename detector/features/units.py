@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from detector.assets import services
@@ -13,7 +14,7 @@ from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
 from detector.features.declared import Declared, Duties
-from detector.state.keys import coded, text_keys
+from detector.state.keys import coded, text_keys, whole
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
 KINDS: Final = ("connection", "attempt", "operation")
@@ -30,6 +31,10 @@ ESTABLISHED_STATES: Final = ("SF", "S1", "S2", "S3", "RSTO", "RSTR")
 """Zeek conn_state values in which both sides spoke; S0, REJ, RSTOS0, SH, SHR, RSTRH are attempts; OTH is
 judged by packets."""
 _OPEN_STATES: Final = ("OTH", "SHR")
+_EVIDENCE: Final = (
+    "proto", "conn_state", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts", "orig_flags", "resp_flags", "oriented",
+    "sampling",
+)  # fmt: skip
 _PORTS: Final = 1 << 17  # room for any port and none
 _NO_PORT: Final = _PORTS - 1
 
@@ -41,6 +46,7 @@ CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no 
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
 _ANY_PORT: Final = "tcp/high"  # nobody knows what it is, so it may be a foothold
+MOST_ACTS: Final = 1 << 16  # looked up and kept, as are ways between zones; no result depends on it
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
 )  # fmt: skip
@@ -67,10 +73,10 @@ def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
 def _services(flows: pl.DataFrame) -> pl.Series:
     """The service of each row, worked out once a protocol and port."""
     protos, names = coded(flows["proto"])
-    ports = flows["resp_p"].fill_null(_NO_PORT).to_numpy()
+    ports = whole(flows["resp_p"], _NO_PORT)
     pairs, codes = np.unique(protos * _PORTS + ports, return_inverse=True)
     tokens = [_token(names[pair // _PORTS], pair % _PORTS) for pair in pairs.tolist()]
-    return pl.Series(tokens, dtype=pl.String).gather(codes)
+    return pl.DataFrame({"service": pl.Series(tokens, dtype=pl.String)})[codes].to_series()
 
 
 def _token(proto: str | None, port: int) -> str:
@@ -98,11 +104,12 @@ def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
 def _answered(flows: pl.DataFrame) -> NDArray[np.bool_]:
     """Whether both sides spoke. Unanswered UDP and rejected TCP are evidence of scanning, not edges. Most states of
     Zeek say it."""
-    state = flows["conn_state"]
-    answered = state.is_in(ESTABLISHED_STATES).fill_null(False).to_numpy()
-    open_ = state.is_null() | state.is_in(_OPEN_STATES)
-    if open_.any():
-        answered = answered | flows.select(told=pl.lit(open_) & _established())["told"].to_numpy()
+    codes, states = coded(flows["conn_state"])
+    told = states.to_list()
+    answered = np.array([state in ESTABLISHED_STATES for state in told])[codes]
+    open_ = np.flatnonzero(np.array([state is None or state in _OPEN_STATES for state in told])[codes])
+    if open_.size:
+        answered[open_] = flows.select(_EVIDENCE)[open_].select(_established()).to_series().to_numpy()
     return answered
 
 
@@ -168,6 +175,7 @@ class Act(NamedTuple):
     work: int
 
 
+@lru_cache(MOST_ACTS)
 def act(kind: int, service: str | None, operation: str | None) -> Act:
     """Look everything up."""
     bonus, consequence, technique = _meaning(service, operation)
@@ -219,8 +227,10 @@ class Acts:
         distinct, self._codes = np.unique(rows, return_inverse=True)
         rest, operation = np.divmod(distinct, len(operations))
         kind, service = np.divmod(rest, len(names))
-        told = zip(kind.tolist(), names.gather(service), operations.gather(operation), strict=True)
-        self._table = pl.DataFrame([act(*one) for one in told], schema=_ACT_FIELDS, orient="row")
+        service_of, operation_of = names.to_list(), operations.to_list()
+        told = zip(kind.tolist(), service.tolist(), operation.tolist(), strict=True)
+        acts = [act(one, service_of[where], operation_of[what]) for one, where, what in told]
+        self._table = pl.DataFrame(acts, schema=_ACT_FIELDS, orient="row")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A field of numbers, one a row."""
@@ -230,7 +240,8 @@ class Acts:
     def columns(self) -> pl.DataFrame:
         """``consequence``, ``technique``, ``session``, ``token_id``, ``service_id``, one row a unit."""
         ids = {f"{name}_id": pl.Series(text_keys(self._table[name])) for name in ("token", "service")}
-        return self._table.select("consequence", "technique", "session", **ids)[self._codes]
+        told: pl.DataFrame = self._table.select("consequence", "technique", "session", **ids)[self._codes]
+        return told
 
 
 class Enrich:
@@ -242,9 +253,10 @@ class Enrich:
 
     def __init__(self, plant: Plant) -> None:
         self.hosts = Hosts(plant)
-        self._permits = lru_cache(MOST_KNOWN)(plant.permits)
+        self._permits = lru_cache(MOST_ACTS)(plant.permits)
         self._declared = Declared(plant)
-        self._begin()
+        self._place: dict[str, int] = {}  # of an address in the table of hosts
+        self._known, self._duties = self._table([])
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
         """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
@@ -266,7 +278,10 @@ class Enrich:
             "moves": foothold & there["inside"].to_numpy() & ~there["group"].to_numpy(),
             **self._declared(units, self._duties[orig], self._duties[resp], acts["work"], vendors),
         }
-        sides = (side.rename(lambda name, end=end: f"{end}_{name}") for end, side in (("orig", here), ("resp", there)))
+        sides = [
+            side.rename({name: f"{end}_{name}" for name in side.columns})
+            for end, side in (("orig", here), ("resp", there))
+        ]
         return pl.concat([units, *sides, acts.columns(), pl.DataFrame(added)], how="horizontal")
 
     def _places(self, addresses: pl.Series) -> NDArray[np.int64]:
@@ -275,18 +290,13 @@ class Enrich:
         met = distinct[:-1].to_list()
         new = [address for address in met if address not in self._place]
         if len(self._place) + len(new) > MOST_KNOWN:
-            self._begin()
-            new = met
+            self._place, (self._known, self._duties), new = {}, self._table([]), met
         if new:
             self._place.update(zip(new, range(len(self._place), len(self._place) + len(new)), strict=True))
             table, duties = self._table(new)
             self._known.extend(table)
             self._duties = np.concatenate([self._duties, duties])
         return np.array([self._place[address] for address in met], dtype=np.int64)[codes]
-
-    def _begin(self) -> None:
-        self._place: dict[str, int] = {}  # of an address in the table of hosts
-        self._known, self._duties = self._table([])
 
     def _table(self, addresses: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
         """What is known of hosts, and what is declared of them (`Declared.host`)."""
@@ -309,14 +319,15 @@ class Enrich:
         """Keys of the accounts (null without one), and whose vendors they are."""
         codes, distinct = coded(users)
         lower = distinct.str.to_lowercase()
-        ids = pl.Series(text_keys(lower)).set(lower.is_null(), None)
-        return ids.gather(codes), np.array([self._declared.account(name) for name in lower])[codes]
+        none = codes == len(distinct) - 1
+        ids = pl.Series(pa.array(text_keys(lower)[codes], mask=none))
+        return ids, np.array([self._declared.account(name) for name in lower.to_list()])[codes]
 
     def _crossing(self, units: pl.DataFrame, here: pl.DataFrame, there: pl.DataFrame) -> NDArray[np.bool_]:
         """Far jumps that no conduit permits; an operation is judged by the service that carries it."""
         far = np.flatnonzero(np.abs(here["level"].to_numpy() - there["level"].to_numpy()) > 1)
         acts = units.select("kind", "service", "resp_p")[far].iter_rows()
-        ways = zip(here["zone"].gather(far), there["zone"].gather(far), acts, strict=True)
+        ways = zip(here[far]["zone"].to_list(), there[far]["zone"].to_list(), acts, strict=True)
         crossing = np.zeros(units.height, dtype=np.bool_)
         crossing[far] = [
             not self._permits(begin, end, services.carrier(port) if kind == OPERATION_KIND else service)

@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.state.keys import whole
+
 _ABSENT: Final = {"user_id": 0, "orig_bytes": -1, "resp_bytes": -1, "vendor": -1}
-"""What stands for null in columns that have it; no key and no number of bytes is so."""
-_WIDE: Final = {"kind": np.int64, "stratum": np.int64, "vendor": np.int64}
+"""What stands for null; no key, number of bytes or vendor is so."""
+_WIDE: Final = {"kind": np.int64, "stratum": np.int64}
 
 
 class Columns:
@@ -30,9 +32,8 @@ class Columns:
         array = self._arrays.get(name)
         if array is None:
             column = self.units[name]
-            if name in _ABSENT:
-                column = column.fill_null(_ABSENT[name])
-            array = self._arrays[name] = _fixed(column.to_numpy(), _WIDE.get(name))
+            made = whole(column, _ABSENT[name]) if name in _ABSENT else column.to_numpy()
+            array = self._arrays[name] = _fixed(made, _WIDE.get(name))
         return array
 
     def add(self, said: Mapping[str, NDArray[Any]]) -> None:

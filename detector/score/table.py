@@ -38,8 +38,9 @@ def read(table: Any, key: Any, now: Any, half_life: Any, out: Any) -> Any:
         out[0] = 0.0
         out[1] = 0.0
         return False
-    out[0] = decayed(cells[slot, 0], last[slot], now, half_life)
-    out[1] = decayed(cells[slot, 1], last[slot], now, half_life)
+    left = decayed(1.0, last[slot], now, half_life)
+    out[0] = cells[slot, 0] * left
+    out[1] = cells[slot, 1] * left
     return True
 
 
@@ -53,8 +54,9 @@ def add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, h
         keys[slot] = key
         used[0] += 1
         last[slot] = now
-    cells[slot, 0] = decayed(cells[slot, 0], last[slot], now, half_life) + weight
-    cells[slot, 1] = decayed(cells[slot, 1], last[slot], now, half_life) + distinct
+    left = decayed(1.0, last[slot], now, half_life)
+    cells[slot, 0] = cells[slot, 0] * left + weight
+    cells[slot, 1] = cells[slot, 1] * left + distinct
     last[slot] = max(last[slot], now)
     return new
 

@@ -73,9 +73,17 @@ def text_keys(texts: pl.Series) -> Keys:
     return keys
 
 
+def whole(column: pl.Series, absent: int) -> NDArray[Any]:
+    """Whole numbers of the column's type, ``absent`` for null."""
+    numbers = column.to_arrow()
+    filled = numbers.fill_null(absent) if numbers.null_count else numbers
+    values: NDArray[Any] = filled.to_numpy(zero_copy_only=False)
+    return values
+
+
 def integer_keys(column: pl.Series) -> Keys:
     """One key a value of an integer column; null has its own."""
-    values: Keys = column.fill_null(-1).to_numpy().astype(np.int64).astype(np.uint64)
+    values = whole(column, -1).astype(np.int64).astype(np.uint64)
     return mix_all(values, np.ones_like(values))
 
 
