@@ -119,7 +119,7 @@ class ConnLines:
         self._hosts = Meanings(canonical)
         self._words = Meanings(_plain, _proto, _service, _state, _log)
         self._reader = Reader(_CELLS, ((self._hosts, _HOSTS), (self._words, _WORDS)), UID)
-        self._json = partial(json_lines.read_lines, keys=_KEYS.own())
+        self._json = partial(json_lines.read_lines, keys=_KEYS.given())
 
     def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
         """JSON lines at these positions: those that are usual, and the numbers of the others."""
@@ -129,7 +129,7 @@ class ConnLines:
 
     def read_rows(self, columns: tab_lines.Columns, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
         """The same for rows of a table with these columns."""
-        cells = self._reader.read(lines, partial(tab_lines.read_rows, columns=columns))
+        cells = self._reader.read(lines, partial(tab_lines.read_rows, columns=columns.given()))
         usable = np.ones(cells.table.shape[1], dtype=np.bool_)
         return self._taken(cells, positions, usable, ("header", "header"))
 
@@ -217,4 +217,4 @@ def rows(conns: ConnLines, header: Header) -> ConnRows | None:
     whole = _KEYS.needed & ~sum(1 << cell for cell in set(cells)) == 0
     if not (typed and whole) or len(set(cells)) < len(cells) or fields[0][1] not in (TS, UID):
         return None
-    return ConnRows(conns, tab_lines.columns(fields, _KEYS.needed))
+    return ConnRows(conns, tab_lines.Columns(np.array(fields, dtype=np.int64), _KEYS.needed))

@@ -97,7 +97,7 @@ class Goflow2Lines:
         self._hosts = Meanings(_host)
         self._words = Meanings(_proto, _with_ports, _tcp, _kind, exporter)
         self._reader = Reader(_CELLS, ((self._hosts, (ORIG_H, RESP_H)), (self._words, (PROTO, TYPE, SAMPLER))))
-        self._kernel = partial(json_lines.read_lines, keys=_KEYS.own())
+        self._kernel = partial(json_lines.read_lines, keys=_KEYS.given())
 
     def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
         """The lines at these positions: those that are usual, and the numbers of the others."""

@@ -5,6 +5,7 @@ has the values that orjson gives it, to the last bit.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -51,39 +52,48 @@ Field = tuple[str, int, int, int]
 """Key, kind, cell, and the greatest number or size."""
 
 
-class Keys(NamedTuple):
-    """What a line may hold; one entry a key, in the order in which they mostly come."""
+_MASK, _SIZE, _KIND, _CELL, _LIMIT, _BIT = (_KEY_WORDS + at for at in (0, 4, 5, 6, 7, 8))
+_FACTS: Final = _BIT + 1
+_ROW: Final = 8 * _FACTS  # bytes
 
-    words: NDArray[np.uint64]  # [key, _KEY_WORDS]
-    masks: NDArray[np.uint64]
-    sizes: NDArray[np.int64]
-    kinds: NDArray[np.int64]
-    cells: NDArray[np.int64]
-    limits: NDArray[np.uint64]
-    bits: NDArray[np.int64]
-    needed: int  # bits without which a line is not usual
-    follow: NDArray[np.int64]  # which key came last behind each: the kernels write it, and only speed hangs on it
 
-    def own(self) -> "Keys":
-        """For a reader with lines of its own."""
-        return self._replace(follow=self.follow.copy())
+class Given(NamedTuple):
+    """`Keys` as a kernel takes them: the facts by address, as counting who holds an array costs more than its use."""
+
+    facts: int
+    follow: NDArray[np.int64]
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a line may hold, in the order in which it mostly comes.
+
+    Args:
+        facts: a row a key: its words, their masks, and what is at `_SIZE` and behind.
+        needed: bits without which a line is not usual.
+    """
+
+    facts: NDArray[np.uint64]
+    needed: int
+
+    def given(self) -> Given:
+        """For a reader with lines of its own, who has to keep these keys. ``follow`` tells which key came last behind
+        each: the kernels write it, and only speed hangs on it."""
+        fields = len(self.facts)
+        return Given(self.facts.ctypes.data, (np.arange(fields) + 1) % fields, self.needed)
 
 
 def keys(fields: Sequence[Field], needed: Iterable[int]) -> Keys:
     """The tables that the kernels look at."""
-    texts = [f'"{name}":'.encode() for name, *_ in fields]
-    size = 8 * _KEY_WORDS
-    return Keys(
-        np.array([np.frombuffer(text.ljust(size, b"\0"), "<u8") for text in texts]),
-        np.array([np.frombuffer((b"\xff" * len(text)).ljust(size, b"\0"), "<u8") for text in texts]),
-        np.array([len(text) for text in texts]),
-        np.array([kind for _, kind, _, _ in fields]),
-        np.array([cell for _, _, cell, _ in fields]),
-        np.array([limit for *_, limit in fields], dtype=np.uint64),
-        np.array([0 if cell == LINE else 1 << cell for _, _, cell, _ in fields]),
-        sum(1 << cell for cell in needed),
-        (np.arange(len(fields)) + 1) % len(fields),
-    )
+    facts = np.zeros((len(fields), _FACTS), dtype=np.uint64)
+    for fact, (name, kind, cell, limit) in zip(facts, fields, strict=True):
+        text = f'"{name}":'.encode()
+        size = 8 * _KEY_WORDS
+        fact[:_MASK] = np.frombuffer(text.ljust(size, b"\0"), "<u8")
+        fact[_MASK:_SIZE] = np.frombuffer((b"\xff" * len(text)).ljust(size, b"\0"), "<u8")
+        fact[_SIZE:] = len(text), kind, cell, limit, 0 if cell == LINE else 1 << cell
+    return Keys(facts, sum(1 << cell for cell in needed))
 
 
 # --- values ---
@@ -166,19 +176,19 @@ def _cell(at: Any, kind: Any, limit: Any) -> Any:
 
 
 @kernel
-def _is(at: Any, field: Any, keys: Any) -> Any:
+def _is(at: Any, fact: Any) -> Any:
     differ = ZERO_BITS
     for place in range(_KEY_WORDS):
-        differ |= (load(at + 8 * place) ^ keys.words[field, place]) & keys.masks[field, place]
+        differ |= (load(at + 8 * place) ^ load(fact + 8 * place)) & load(fact + 8 * (_MASK + place))
     return differ == ZERO_BITS
 
 
 @kernel
-def _search(at: Any, last: Any, keys: Any) -> Any:
+def _search(at: Any, last: Any, facts: Any, fields: Any) -> Any:
     """The field whose key stands at ``at``, or -1, looked for behind ``last``."""
-    for step in range(1, len(keys.sizes) + 1):
-        field = (last + step) % len(keys.sizes)
-        if _is(at, field, keys):
+    for step in range(1, fields + 1):
+        field = (last + step) % fields
+        if _is(at, facts + field * _ROW):
             return field
     return -1
 
@@ -188,24 +198,27 @@ def _line(at: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
     """Where the line from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
     if byte(at) != BRACE:
         return -1
-    seen, field = 0, len(keys.sizes) - 1
+    seen, field = np.int64(0), len(keys.follow) - 1
     while byte(at) != END_BRACE:
         before, field = field, keys.follow[field]
-        if not _is(at + 1, field, keys):
-            field = _search(at + 1, before, keys)
+        if not _is(at + 1, keys.facts + field * _ROW):
+            field = _search(at + 1, before, keys.facts, len(keys.follow))
             if field < 0:
                 return -1
             keys.follow[before] = field
-        if seen & keys.bits[field]:
+        fact = keys.facts + field * _ROW
+        bit: Any = np.int64(load(fact + 8 * _BIT))
+        if seen & bit:
             return -1
-        seen |= keys.bits[field]
-        at += 1 + keys.sizes[field]
-        if keys.kinds[field] == DURATION:
+        seen |= bit
+        at += 1 + np.int64(load(fact + 8 * _SIZE))
+        kind: Any = np.int64(load(fact + 8 * _KIND))
+        if kind == DURATION:
             durations[row], at = real(at)
             if not durations[row] <= SPAN_MAX:
                 return -1
         else:
-            cells[keys.cells[field], row], at = _cell(at, keys.kinds[field], keys.limits[field])
+            cells[np.int64(load(fact + 8 * _CELL)), row], at = _cell(at, kind, load(fact + 8 * _LIMIT))
         if at < 0 or (byte(at) != COMMA and byte(at) != END_BRACE):
             return -1
     return at + 1 if seen & keys.needed == keys.needed else -1

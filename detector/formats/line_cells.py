@@ -33,7 +33,7 @@ LINE_BYTES: Final = 1 << 16  # of a usual line; they have some 400
 SPAN_BITS: Final = 8  # a text is shorter than 256 bytes
 SPAN_MASK: Final = (1 << SPAN_BITS) - 1
 
-_TOGETHER: Final = 2048  # lines that are joined at once: their bytes stay in the cache until they are read
+_TOGETHER: Final = 512  # lines that are joined at once: their bytes stay in the cache until they are read
 _TEXTS: Final = 1 << 16  # distinct texts that are remembered from block to block: 3 MB
 _PRIME: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, 6.4)
 _32: Final = np.uint64(32)
@@ -54,7 +54,9 @@ def _number(at: Any, size: Any, table: Any, rows: Any) -> Any:
     number = np.int64(rows[0, 0])
     key = ZERO_BITS
     for place in range(TEXT_WORDS):
-        word = load(at + 8 * place) & HEADS[min(max(size - 8 * place, 0), 8)]
+        rows[number, place] = ZERO_BITS
+    for place in range((size + 7) // 8):
+        word = load(at + 8 * place) & HEADS[min(size - 8 * place, 8)]
         rows[number, place] = word
         key = (key ^ word) * _PRIME
         key ^= key >> _32

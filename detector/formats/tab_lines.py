@@ -3,8 +3,8 @@
 What is taken has the values that `formats.tsv` gives it, to the last bit.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +22,37 @@ from detector.formats.line_cells import (
     SPAN_MASK,
     TIME,
 )  # fmt: skip
-from detector.formats.line_values import LINE_FEED, LOWER, MINUS, TAB, A, Z, byte, cell_end, integer, real
+from detector.formats.line_values import LINE_FEED, LOWER, MINUS, TAB, A, Z, byte, cell_end, integer, load, real
 from detector.formats.zeek import SPAN_MAX
 from detector.state.compiled import kernel
 
-
-class Columns(NamedTuple):
-    """What the cells of a row hold, from left to right."""
-
-    kinds: NDArray[np.int64]
-    cells: NDArray[np.int64]
-    limits: NDArray[np.int64]  # the greatest number or size
-    needed: int  # bits without which a row is not usual
+_KIND, _CELL, _LIMIT = range(3)
+_BYTES: Final = 8 * 3  # of what is told of a column
 
 
-def columns(fields: Sequence[tuple[int, int, int]], needed: int) -> Columns:
-    """The tables that the kernels look at, of (kind, cell, limit) a column."""
-    kinds, cells, limits = np.array(fields, dtype=np.int64).T.copy()
-    return Columns(kinds, cells, limits, needed)
+class Given(NamedTuple):
+    """`Columns` as a kernel takes them: by address, see `json_lines.Given`."""
+
+    facts: int
+    columns: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the cells of a row hold, from left to right.
+
+    Args:
+        facts: a row a column: kind, cell, and the greatest number or size.
+        needed: bits without which a row is not usual.
+    """
+
+    facts: NDArray[np.int64]
+    needed: int
+
+    def given(self) -> Given:
+        """For a call of `read_rows`; who calls has to keep these columns."""
+        return Given(self.facts.ctypes.data, len(self.facts), self.needed)
 
 
 @kernel
@@ -61,17 +74,20 @@ def _cell(at: Any, kind: Any, limit: Any) -> Any:
 @kernel
 def _row(at: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
     """Where the row from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
-    seen, last = 0, len(columns.kinds) - 1
+    seen, last = 0, columns.columns - 1
     for column in range(last + 1):
+        fact = columns.facts + column * _BYTES
+        kind: Any = np.int64(load(fact + 8 * _KIND))
         if byte(at) == MINUS and byte(at + 1) in (TAB, LINE_FEED):  # not set
             at += 1
-        elif columns.kinds[column] == DURATION:
+        elif kind == DURATION:
             durations[row], at = real(at)
             if not durations[row] <= SPAN_MAX:
                 return -1
         else:
-            cells[columns.cells[column], row], at = _cell(at, columns.kinds[column], columns.limits[column])
-            seen |= 1 << columns.cells[column]
+            cell: Any = np.int64(load(fact + 8 * _CELL))
+            cells[cell, row], at = _cell(at, kind, np.int64(load(fact + 8 * _LIMIT)))
+            seen |= 1 << cell
         if at < 0 or byte(at) != (TAB if column < last else LINE_FEED):
             return -1
         at += 1

@@ -22,8 +22,9 @@ _SOURCES: Final = ("formats", "normalize", "score", "sources", "state")
 
 
 def stamp() -> str:
-    """16 hexadecimal digits that name the sources of all kernels and the version of their compiler."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """16 hexadecimal digits that name the sources of all kernels, the version of their compiler, and whether it is to
+    check every index."""
+    digest = hashlib.sha256(f"{numba.__version__} {_settings.BOUNDSCHECK}".encode())
     for folder in _SOURCES:
         for source in sorted((_PACKAGE / folder).glob("*.py")):
             digest.update(source.name.encode() + source.read_bytes())
