@@ -157,8 +157,8 @@ class Days:
         places = np.array([self._place[host] for host in hosts], dtype=np.int64)
         return {
             "hosts": np.array(hosts, dtype=np.uint64),
-            "days": self._days[places].astype(np.int64),
-            "levels": self._levels[places].astype(np.float64),
+            "days": self._days[places],
+            "levels": self._levels[places],
             "next": self._next[places],
             "forgotten": np.array([self.forgotten], dtype=np.int64),
         }

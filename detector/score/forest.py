@@ -28,7 +28,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest
 
 from detector.score import calibration
 from detector.score.calibration import Calibration
@@ -159,6 +158,8 @@ class Forest:
         return scores, p
 
     def _grow(self) -> None:
+        from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - takes seconds; a start must be quick
+
         held = self.rows[np.isfinite(self._draws)]
         forest = IsolationForest(
             n_estimators=TREES, max_samples=min(TREE_ROWS, len(held)), random_state=int(self._clock[_GROWN])

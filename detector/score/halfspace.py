@@ -1,4 +1,4 @@
-"""How many of the last window fell near a vector: River's half-space trees, grown by River and served without it.
+"""How many of the last window fell near a vector: River's half-space trees without River.
 
 Tan, Ting and Liu (2011, https://www.ijcai.org/Proceedings/11/Papers/254.pdf). A tree halves the space of the vectors at
 random, ``height`` times over, before the first one comes. Each node counts the vectors of the running window that pass
@@ -8,23 +8,25 @@ it; when the window is full its counts become the masses ``r`` by which the next
 
 over the nodes on the way of ``x``, at depth ``d``, down to the first with less than a tenth of a window.
 
-The way goes by River's own splits, and sums run in River's order, so ``score_one`` and ``learn_one`` of
+Splits are drawn and sums run in River's order, so ``score_one`` and ``learn_one`` of
 `river.anomaly.HalfSpaceTrees` give the same to the last bit; only that they take forty times as long, node objects and
 dictionaries being slow to walk. All trees are perfect and lie one after another, depth first. So what is below a node
 needs no table: one half follows it, the other comes after as many nodes as that half has.
 """
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from river.anomaly import HalfSpaceTrees
 
 from detector.state.compiled import kernel
 
 _LAST, _RUNNING = 0, 1  # columns of the masses
 _SEEN, _FIRST = 0, 1  # cells of the progress
+_PADDING: Final = 0.15  # of a range, at both ends, where no split falls; River's
+_ENOUGH: Final = 0.1  # of a window: where the paper ends the way
 
 
 @kernel
@@ -80,20 +82,20 @@ class HalfSpaces:
     """The nodes of all trees, with no mass yet.
 
     Args:
-        river: settings and seed from which River draws the splits.
         features: name of each cell of a vector, as River knows it.
+        n_trees, height, window_size, seed: River's settings.
     """
 
-    def __init__(self, river: HalfSpaceTrees, features: Sequence[str]) -> None:
-        river.learn_one(dict.fromkeys(features, 0.0))  # the trees grow when the first vector comes
-        nodes = [node for tree in river.trees for node in tree.iter_dfs()]
-        # A leaf has no split; no way goes on from it.
-        feature = np.array([features.index(getattr(node, "feature", features[0])) for node in nodes])
-        threshold = np.array([getattr(node, "threshold", 0.0) for node in nodes])
-        masses, progress = np.zeros((len(nodes), 2), dtype=np.int64), np.array([0, 1], dtype=np.int64)
+    def __init__(self, features: Sequence[str], *, n_trees: int, height: int, window_size: int, seed: int) -> None:
+        draw, names = random.Random(seed), sorted(features)
+        splits = [split for _ in range(n_trees) for split in _grown([(0.0, 1.0)] * len(names), height, draw)]
+        feature = np.array([features.index(names[place]) for place, _ in splits])
+        threshold = np.array([at for _, at in splits])
+        masses, progress = np.zeros((len(splits), 2), dtype=np.int64), np.array([0, 1], dtype=np.int64)
+        most = n_trees * window_size * ((2 << height) - 1)
         self._content = {"masses": masses, "progress": progress}
         self.kept: Final = (
-            (feature, threshold), masses, progress, river.height, river.window_size, river.size_limit, river._max_score,
+            (feature, threshold), masses, progress, height, window_size, _ENOUGH * window_size, most,
         )  # fmt: skip
         """The trees as their kernels take them; `load` writes into these arrays."""
 
@@ -106,3 +108,16 @@ class HalfSpaces:
         """Replace the content by what `arrays` returned."""
         for name, own in self._content.items():
             own[...] = arrays[name]
+
+
+def _grown(limits: Sequence[tuple[float, float]], height: int, draw: random.Random) -> Iterator[tuple[int, float]]:
+    """Feature and threshold of each node of a tree, depth first. A leaf has no split; no way goes on from it."""
+    if height == 0:
+        yield 0, 0.0
+        return
+    (feature,) = draw.choices(range(len(limits)), [high - low for low, high in limits])
+    low, high = limits[feature]
+    at = draw.uniform(low + _PADDING * (high - low), high - _PADDING * (high - low))
+    yield feature, at
+    for half in ((low, at), (at, high)):
+        yield from _grown([*limits[:feature], half, *limits[feature + 1 :]], height - 1, draw)

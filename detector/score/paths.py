@@ -14,13 +14,15 @@ number up to t, which is what is kept.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest
 
 from detector.state.compiled import kernel
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import IsolationForest
 
 _DTYPES: Final = {
     "feature": np.int32, "threshold": np.float32, "child": np.int32, "length": np.float64, "roots": np.int32,
@@ -59,7 +61,7 @@ class Paths:
         self.load({name: np.zeros(2) for name in _DTYPES})
 
     @classmethod
-    def of(cls, forest: IsolationForest) -> "Paths":
+    def of(cls, forest: "IsolationForest") -> "Paths":
         """From a fitted forest of at least two rows a tree."""
         trees = [estimator.tree_ for estimator in forest.estimators_]
         sizes = np.array([tree.node_count for tree in trees])

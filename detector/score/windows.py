@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from river.anomaly import HalfSpaceTrees
 
 from detector.score import halfspace
 from detector.score.columns import Columns
@@ -137,8 +136,7 @@ class Windows:
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
         self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
-        river = HalfSpaceTrees(n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
-        self.trees = HalfSpaces(river, FEATURES)
+        self.trees = HalfSpaces(FEATURES, n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
 
     def score(self, units: Columns) -> Said:
         """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual: ``window_feature``

@@ -1,6 +1,7 @@
 """Records of Kafka through the engine into the outboxes. No clock, no network: what comes out is a function of what
 went in, whatever runs it was handed over in."""
 
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Pipeline:
     ) -> None:
         self.engine = Engine(settings.engine, plant, settings.train_until_us)
         self.engine.judge.keep_all = False
+        self.engine.release_rows = sys.maxsize  # `settle` says when: until all partitions of a portion are pushed
         self._topics = settings.kafka.topics
         self._context = Context(settings.engine.timezone, settings.engine.columns)
         self._alerts, self._dead_letters, self._metrics = alerts, dead_letters, metrics

@@ -29,7 +29,7 @@ _DIGEST: Final = hashlib.sha256().digest_size
 _SCHEMA: Final = pa.schema(
     [("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("data", pa.large_binary())]
 )
-_DTYPES: Final = frozenset({"uint64", "int64", "float64", "bool", "uint8"})
+_DTYPES: Final = frozenset({"uint64", "int64", "int32", "float64", "float32", "bool", "uint8"})
 _JSON: Final = "json"
 
 

@@ -13,7 +13,7 @@ OURS = {"n_trees": 25, "height": 6, "window_size": 250, "seed": 7}
 
 def grown(features=FEATURES, **settings):
     """River's trees, which have not learned yet, and ours."""
-    return HalfSpaceTrees(**settings), HalfSpaces(HalfSpaceTrees(**settings), features)
+    return HalfSpaceTrees(**settings), HalfSpaces(features, **settings)
 
 
 def named(x, features=FEATURES):

@@ -228,7 +228,7 @@ def test_nothing_in_it_can_run(small):
 # --- captured now, written later ---
 
 
-@pytest.mark.parametrize("dtype", ["uint64", "int64", "float64", "bool", "uint8"])
+@pytest.mark.parametrize("dtype", ["uint64", "int64", "int32", "float64", "float32", "bool", "uint8"])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (6,), (2, 3), (0, 3)])
 def test_what_is_written_is_read(dtype, shape):
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
