@@ -33,8 +33,8 @@ class KafkaSink:
     revision of each. Headers tell the kind and the type of the content.
 
     Records go through an idempotent producer and count when all replicas in sync have them. They come once and in
-    order within a partition, unless this process ends or the producer fails for good: then some may come again, and
-    none behind a later one of the same key for the last time.
+    order within a partition, unless this process ends or the producer fails for good, as it does when a record is too
+    large: then what was under way may come again, and none behind a later one of the same key for the last time.
 
     Args:
         topic: its name.

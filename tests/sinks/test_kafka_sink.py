@@ -264,9 +264,11 @@ def test_what_is_too_large_for_the_topic_is_refused_alone(kafka, sink, partition
             begin += problem.index + 1
     assert refused == [0, 17, 39]
     values = [record.value for record in arrived(kafka.bootstrap, topic, partitions)]
-    assert sorted(values) == sorted(record.payload for record in records if record.sequence not in refused)
+    expected = [record.payload for record in records if record.sequence not in refused]
     if partitions == 1:
-        assert values == [record.payload for record in records if record.sequence not in refused]
+        assert values == expected
+    else:  # what was under way in another partition may come again
+        assert set(values) == set(expected)
 
 
 @real
