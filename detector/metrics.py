@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 OUTCOMES: Final = ("scored", "rejected", "duplicate", "late", "filtered")
-STAGES: Final = ("poll", "decode", "score", "judge", "outbox", "checkpoint")
+STAGES: Final = ("poll", "decode", "score", "outbox", "checkpoint")
 SEVERITIES: Final = ("low", "medium", "high", "critical")
 OTHER: Final = "other"
 
@@ -78,7 +78,7 @@ NAMES: Final = tuple(
         ("produce_to_alert_seconds", "histogram", (), "From a record's time at the broker to its alert in the outbox"),
         ("alerts_total", "counter", ("severity",), "Alerts raised"),
         ("incidents", "gauge", (), "Incidents that are open"),
-        ("budget_error_ratio", "gauge", (), "Alerts of the last day over those asked for, minus 1"),
+        ("budget_correction", "gauge", (), "Factor that the alert budget's feedback puts on its threshold"),
         ("drift_changes_total", "counter", ("model",), "Times that what is ordinary for a model became something else"),
         ("state_entries", "gauge", ("table",), "Entries of a table of the state"),
         ("state_evicted_total", "counter", ("table",), "Entries that went because a table was full"),
@@ -87,7 +87,6 @@ NAMES: Final = tuple(
         ("checkpoint_bytes", "gauge", (), "Size of the last checkpoint"),
         ("checkpoint_failures_total", "counter", (), "Checkpoints that could not be written"),
         ("checkpoint_corrupt_total", "counter", (), "Checkpoints found damaged"),
-        ("checkpoint_refused_total", "counter", (), "Checkpoints that are whole, and of another key, topic or setting"),
         ("replay_skipped_total", "counter", (), "Records made again after a restart, as the outbox has them"),
         ("replay_mismatch_total", "counter", (), "Records made again otherwise than the outbox has them"),
         ("outbox_bytes", "gauge", (), "Size of the outbox on disk"),
@@ -95,11 +94,10 @@ NAMES: Final = tuple(
         ("sink_waiting", "gauge", ("sink",), "Records of the outbox that a sink has not taken"),
         ("sink_delivered_total", "counter", ("sink",), "Records that a sink has taken"),
         ("sink_retries_total", "counter", ("sink",), "Tries that failed"),
+        ("sink_refused_total", "counter", ("sink",), "Records that a sink will never take, set aside"),
         ("sink_success_timestamp_seconds", "gauge", ("sink",), "When a sink last took something"),
         ("sink_blocked", "gauge", ("sink",), "1 while a sink holds up reading"),
         ("paused", "gauge", (), "1 while reading pauses"),
-        ("degraded", "gauge", (), "1 while memory is short and nothing new is learned"),
-        ("memory_limit_bytes", "gauge", (), "Memory the service may take; 0 when there is no limit"),
     )
 )
 """All metrics of ours. ``process_*`` of the client's `ProcessCollector` come with them."""
@@ -180,10 +178,10 @@ class Metrics:
         for table, total in totals.items():
             self._raise("state_evicted", total, table=table)
 
-    def sink(self, sink: str, delivered: int, retries: int) -> None:
-        """Records that a sink has taken and tries that failed, since the start."""
-        self._raise("sink_delivered", delivered, sink=sink)
-        self._raise("sink_retries", retries, sink=sink)
+    def sink(self, sink: str, delivered: int, retries: int, refused: int) -> None:
+        """Records that a sink has taken, tries that failed and records set aside, since the start."""
+        for name, total in (("delivered", delivered), ("retries", retries), ("refused", refused)):
+            self._raise(f"sink_{name}", total, sink=sink)
 
     def raised(self, name: str, owner: str, total: int) -> None:
         """A counter without labels that several keep a part of each; ``owner``'s part is now so much."""

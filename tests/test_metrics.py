@@ -126,12 +126,12 @@ def test_a_partition_that_is_gone_is_shown_no_more(metrics):
 
 
 def test_stages_and_alerts_are_timed(metrics):
-    with metrics.stage("judge"):
+    with metrics.stage("score"):
         pass
     metrics.alert("critical", 2.2)
     metrics.alert("critical", -3.0)  # the broker's clock is ahead of ours
     shown = values(metrics)
-    assert shown["stage_seconds_count", "judge"] == 1
+    assert shown["stage_seconds_count", "score"] == 1
     assert shown["produce_to_alert_seconds_bucket", "0.05"] == 1
     assert (shown["produce_to_alert_seconds_bucket", "2.0"], shown["produce_to_alert_seconds_bucket", "2.5"]) == (1, 2)
     assert shown["alerts_total", "critical"] == 2

@@ -77,11 +77,11 @@ class Drift:
     """
 
     def __init__(self, calibrations: Mapping[str, Calibration], strata: int) -> None:
-        self._names = tuple(calibrations)
+        self.names = tuple(calibrations)
         self._calibrations = tuple(calibrations.values())
         self.windows: dict[tuple[int, int], Window] = {}
         self.found: list[tuple[int, int, int]] = []  # when, model, stratum
-        self._running = np.zeros((len(self._names), strata, LOOK_HOURS, 2))  # sum of p-values, rows
+        self._running = np.zeros((len(self.names), strata, LOOK_HOURS, 2))  # sum of p-values, rows
         self._look = np.zeros(1, dtype=np.int64)
 
     def pieces(self, times: NDArray[np.int64]) -> Iterator[slice]:
@@ -97,12 +97,12 @@ class Drift:
 
     def note(self, scored: Columns) -> None:
         """Take the models' p-values of one piece."""
-        opinions = np.stack([scored[f"p_{name}"] for name in self._names], axis=1)
+        opinions = np.stack([scored[f"p_{name}"] for name in self.names], axis=1)
         add(opinions, scored["stratum"], scored["obs_ts"], self._running)
 
     def drifts(self) -> list[dict[str, Any]]:
         """What was found, the newest `MOST_FOUND`, in order: when (µs, the end of six hours), model, stratum."""
-        return [{"ts": ts, "model": self._names[model], "stratum": stratum} for ts, model, stratum in self.found]
+        return [{"ts": ts, "model": self.names[model], "stratum": stratum} for ts, model, stratum in self.found]
 
     def _compare(self) -> None:
         """Take the means of the hours since the last look; what is too few for a mean waits for more."""

@@ -29,6 +29,7 @@ from detector.score.vendors import Vendors
 from detector.score.volume import Volume
 from detector.score.windows import Windows
 from detector.score.zones import Zones
+from detector.state.counts import Counts
 
 ATTENTION: Final = {
     "structure": (2.0, 1.0, 1.0, 4.0, 8.0),
@@ -146,6 +147,11 @@ class Scorer:
             for name, array in owner.arrays().items()
             if name.rpartition(".")[2] in _EVICTED
         }
+
+    def tables(self) -> dict[str, Counts]:
+        """The tables of counts, by the part that has them."""
+        found = {name: getattr(owner, "memory", None) for name, owner in self._parts().items()}
+        return {name: memory.counts for name, memory in found.items() if memory is not None}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""

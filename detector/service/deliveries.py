@@ -1,5 +1,6 @@
 """Each sink of the settings with its thread, and what metrics show of them."""
 
+import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,6 +13,7 @@ from detector.sinks.kinds import sink_of
 from detector.sinks.outbox import Outbox
 
 _DEAD_LETTERS: Final = "dead-letters"
+_COMPLAIN_SECONDS: Final = 10.0  # between two lines of the log about one sink
 
 
 class Deliveries:
@@ -30,6 +32,7 @@ class Deliveries:
     def __init__(self, settings: ServiceSettings, alerts: Outbox, dead_letters: Outbox, metrics: Metrics) -> None:
         self._metrics = metrics
         self._log = logs.get("sinks")
+        self._complained: dict[str, float] = {}  # when, by sink
         kafka = connection_options(settings.kafka)
         self._all = [
             Delivery(
@@ -71,7 +74,7 @@ class Deliveries:
         for delivery in self._all:
             how = delivery.progress
             self._metrics.set("sink_waiting", how.waiting, sink=delivery.name)
-            self._metrics.sink(delivery.name, how.delivered, how.retries)
+            self._metrics.sink(delivery.name, how.delivered, how.retries, how.refused)
             self._metrics.set("sink_success_timestamp_seconds", how.last_success or 0.0, sink=delivery.name)
             self._metrics.set("sink_blocked", int(full and how.failing_since is not None), sink=delivery.name)
 
@@ -83,7 +86,11 @@ class Deliveries:
                 )
 
     def _problem(self, sink: str, reason: str) -> None:
-        self._log.warning("a sink does not take records", sink=sink, reason=reason)
+        """Called at each try that failed, by the sink's own thread."""
+        now = time.monotonic()
+        if now - self._complained.get(sink, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
+            self._complained[sink] = now
+            self._log.warning("a sink does not take records", sink=sink, reason=reason)
 
 
 def _place(wish: DeadLetters) -> tuple[str, dict[str, object]]:

@@ -102,6 +102,7 @@ class Loop:
         self._written_at = self._shown_at = time.monotonic()
         self._rows_written = 0
         self._paused = False
+        self._drift: tuple[int, int, int] | None = None  # the last that was counted
         self._letters_floors: deque[int] = deque(maxlen=settings.state.keep)
         self._origin: Origin | None = None
 
@@ -312,6 +313,8 @@ class Loop:
         metrics.rejected(engine.accounting.rejected)
         metrics.set("rows_waiting", engine.accounting.waiting)
         metrics.set("incidents", len(engine.judge.chains.incidents))
+        metrics.set("budget_correction", engine.judge.budget.correction)
+        self._show_state()
         for partition, lag in source.lag().items():
             metrics.partition(*partition, lag.rows, lag.seconds or 0.0)
         metrics.set("paused", int(self._paused))
@@ -321,6 +324,18 @@ class Loop:
             metrics.raised("replay_skipped", outbox.folder.name, outbox.counts.repeated)
             metrics.raised("replay_mismatch", outbox.folder.name, outbox.counts.mismatched)
         deliveries.show(full=self._paused)
+
+    def _show_state(self) -> None:
+        scorer = self._pipeline.engine.scorer
+        tables = scorer.tables()
+        for name, table in tables.items():
+            self._metrics.set("state_entries", int(table.used[0]), table=name)
+        self._metrics.evicted({name: table.evicted for name, table in tables.items()})
+        found = scorer.drift.found
+        fresh = found[found.index(self._drift) + 1 :] if self._drift in found else found
+        for _, model, _ in fresh:
+            self._metrics.count("drift_changes", model=scorer.drift.names[model])
+        self._drift = found[-1] if found else None
 
     # --- the end ---
 

@@ -403,17 +403,6 @@ class Http(Section):
     port: int = Field(default=9108, ge=0, le=65535, description="Port; 0 takes any that is free.")
 
 
-class Limits(Section):
-    """What the service may take, and what one source may take of it."""
-
-    memory_bytes: int | None = Field(
-        default=None, ge=256 * MIB, description="Memory beyond which the service learns no more, then pauses."
-    )
-    source_rows_per_second: float | None = Field(
-        default=None, gt=0, description="Rows a second that one source may bring."
-    )
-
-
 class Log(Section):
     """What is written to standard error."""
 
@@ -437,7 +426,6 @@ class ServiceSettings(Section):
     dead_letters: DeadLetters | None = Field(default=None, description="Where unusable records go.")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told.")
     http: Http = Field(default_factory=Http, description="Where metrics and health are shown.")
-    limits: Limits = Field(default_factory=Limits, description="What may be taken.")
     log: Log = Field(default_factory=Log, description="What is written to standard error.")
 
     @field_validator("train_until", mode="before")

@@ -19,10 +19,9 @@ _ALARMS: Final = {
     "unreadable_batches": "record batches could not be read",
     "checkpoint_failures": "checkpoints could not be written",
     "checkpoint_corrupt": "checkpoints were damaged",
-    "checkpoint_refused": "checkpoints were refused",
     "replay_mismatch": "records came out otherwise when made again",
 }
-_STATES: Final = {"paused": "reading pauses", "degraded": "memory is short, nothing new is learned"}
+_STATES: Final = {"paused": "reading pauses"}
 
 
 class Numbers:
