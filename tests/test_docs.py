@@ -35,6 +35,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 CODE = re.compile(r"`([^`\n]+)`")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SERVICE = {"run", "config", "status"}
 MADE_BY_INPUT = {"rejected_reasons", "filtered_reasons", "notes", "alerts.by_severity", "settings"}
 
 
@@ -60,6 +61,12 @@ def options(command: Any) -> set[str]:
 
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_each_command_and_option_is_documented(command):
+    if command in SERVICE:
+        told = words("service.md")
+        assert f"eastwest {command}" in told
+        wanted = options(commands()[command]) if command != "config" else set(commands()[command].commands)
+        assert wanted <= told
+        return
     text = page("backtest.md") if command == "backtest" else page("simulate.md")
     before, _, demo = text.partition("## The demo")
     assert f"eastwest {command}" in text
