@@ -15,7 +15,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-detection bench-speed lock clean
+.PHONY: help demo test check check-bounds test-faults lint bench bench-detection bench-speed lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ lint: $(DEV) ## Run the checks that need no test run: format, lint, types, layer
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on; slow.
+	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -n auto --timeout=1200 tests/score tests/normalize tests/state \
+	  tests/formats/test_conn_lines.py tests/formats/test_conn_rows.py tests/formats/test_goflow2_lines.py \
+	  tests/sources/test_record_batches.py
+
+test-faults: $(DEV) ## Run all fault tests (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
+	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest -m faults tests/faults
 
 bench: $(DEV) ## Run every benchmark; each prints a table.
 	@for file in benchmarks/*.py; do \
