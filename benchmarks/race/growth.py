@@ -8,7 +8,6 @@ would go.
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,17 +25,17 @@ from . import eastwest
 from .eastwest import Sources
 from .folder import BATCH, Folder
 from .laps import Contestant, Laps, Pass, race, some
-from .state import held, reachable
+from .state import captured, held, reachable
 
 KNOWN: Final = (5_000_000, 50_000_000)
 SNAPSHOT_LIMIT_S: Final = 2.0
-"""The snapshot of millions of edges is only timed when that of the taught ones takes less: it takes memory too."""
+"""The state of millions of edges is only captured when that of the taught ones takes less: it takes memory too."""
 _PASS_S: Final = 2.0
 _BELOW_BOUND: Final = 0.95
 _SEED: Final = 6
 _LOAD: Final = 0.6  # of a table, at most; see `state.counts`
 _MOST_MEMORY: Final = 0.8  # of what is free
-_SNAPSHOT_COPIES: Final = 3  # of the state while a snapshot is written
+_CAPTURE_COPIES: Final = 2  # of the state while it is captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Growth:
     full: tables that hold less than their share because of their bound.
     ns: nanoseconds a row from decoded frames; None = skipped, see ``note``.
     times_small: this cost over that of the taught edges alone, median of the rounds.
-    snapshot_s: seconds; None = not measured.
+    capture_s: seconds that the path stops; None = not measured.
     """
 
     edges: int
@@ -58,7 +57,7 @@ class Growth:
     full: int = 0
     ns: float | None = None
     times_small: float | None = None
-    snapshot_s: float | None = None
+    capture_s: float | None = None
     note: str = ""
 
 
@@ -76,7 +75,7 @@ def measure(folder: Folder, known: Sequence[int], rounds: int) -> list[Growth]:
     for growth in [Growth(folder.shape.edges), *(growth for growth, _ in grown)]:
         engine = engines.get(growth.edges)
         found.append(growth if engine is None else _described(growth, engine, laps[str(growth.edges)], small))
-    return _with_snapshots(found, engines)
+    return _with_captures(found, engines)
 
 
 def _grow(folder: Folder, edges: int) -> tuple[Growth, Engine | None]:
@@ -147,17 +146,15 @@ def _described(growth: Growth, engine: Engine, laps: Laps, small: Laps) -> Growt
     )
 
 
-def _with_snapshots(found: Sequence[Growth], engines: Mapping[int, Engine]) -> list[Growth]:
+def _with_captures(found: Sequence[Growth], engines: Mapping[int, Engine]) -> list[Growth]:
     """Smallest first; once one takes too long no larger one is tried."""
     timed: list[Growth] = []
     slow = False
     for growth in found:
-        if growth.edges not in engines or slow or growth.tables * _SNAPSHOT_COPIES > _MOST_MEMORY * free_memory():
+        if growth.edges not in engines or slow or growth.tables * _CAPTURE_COPIES > _MOST_MEMORY * free_memory():
             timed.append(growth)
             continue
-        began = time.perf_counter()
-        engines[growth.edges].snapshot()
-        taken = time.perf_counter() - began
-        timed.append(replace(growth, snapshot_s=taken))
+        taken = captured(engines[growth.edges])
+        timed.append(replace(growth, capture_s=taken))
         slow = taken > SNAPSHOT_LIMIT_S
     return timed

@@ -26,6 +26,7 @@ class State:
     tables: bytes of all arrays the engine holds, with the room in them that is free.
     start_mib, peak_mib: resident memory of a process with its imports and the lines to read, and at most while it
         restored the snapshot and took ``rows`` of them.
+    capture_s, snapshot_s: seconds that the path stops for a checkpoint, and until its bytes are there.
     """
 
     edges: int
@@ -36,6 +37,7 @@ class State:
     tables: int
     start_mib: float
     peak_mib: float
+    capture_s: float
     snapshot_s: float
     snapshot_bytes: int
     restore_s: float
@@ -60,14 +62,23 @@ def measure(folder: Folder) -> State:
     restored = time.perf_counter() - began
     eastwest.push(engine, pieces)
     highest = peak()  # a snapshot takes more; it has its own row
-    began = time.perf_counter()
+    pause, began = captured(engine), time.perf_counter()
     size = len(engine.snapshot())
     taken = time.perf_counter() - began
     parts = learned(engine)
     shape = folder.shape
     return State(
-        shape.edges, shape.hosts, rows, sum(parts.values()), parts, held(engine), start, highest, taken, size, restored
+        shape.edges, shape.hosts, rows, sum(parts.values()), parts, held(engine), start, highest,
+        pause, taken, size, restored,
     )  # fmt: skip
+
+
+def captured(engine: Engine) -> float:
+    """Seconds that the path stops for a checkpoint, kernels loaded."""
+    engine.capture()
+    began = time.perf_counter()
+    engine.capture()
+    return time.perf_counter() - began
 
 
 def learned(engine: Engine) -> dict[str, int]:

@@ -117,6 +117,7 @@ def state_table(report: "Report") -> Table:
         table.add_row(f"· {part} by edge, bytes", f"{size / state.edges:,.1f}")
     table.add_row("all arrays with free room, MB", f"{state.tables / 1e6:,.1f}")
     table.add_row("process before / at most, MiB", f"{state.start_mib:,.0f} / {state.peak_mib:,.0f}")
+    table.add_row("capture (the path stops), s", f"{state.capture_s:.2f}")
     table.add_row("snapshot, s", f"{state.snapshot_s:.2f}")
     table.add_row("snapshot, MB", f"{state.snapshot_bytes / 1e6:,.1f}")
     table.add_row("restore, s", f"{state.restore_s:.2f}")
@@ -127,7 +128,7 @@ def state_table(report: "Report") -> Table:
 def growth_table(report: "Report") -> Table:
     """Cost as edges grow."""
     table = _table("Growth, decoded frames, one core", "known edges")
-    for column in ("entries", "tables at their bound", "MB", "rows", "ns/row", "x fewest", "snapshot s", "note"):
+    for column in ("entries", "tables at their bound", "MB", "rows", "ns/row", "x fewest", "capture s", "note"):
         table.add_column(column, justify="right")
     for growth in report.growth:
         if growth.ns is None:
@@ -135,7 +136,7 @@ def growth_table(report: "Report") -> Table:
             continue
         table.add_row(
             f"{growth.edges:,}", f"{growth.entries:,}", str(growth.full), f"{growth.tables / 1e6:,.0f}",
-            f"{growth.rows:,}", f"{growth.ns:,.0f}", _number(growth.times_small), _number(growth.snapshot_s),
+            f"{growth.rows:,}", f"{growth.ns:,.0f}", _number(growth.times_small), _number(growth.capture_s),
             growth.note,
         )  # fmt: skip
     return table

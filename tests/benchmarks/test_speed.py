@@ -303,9 +303,9 @@ def report(**given):
         TINY,
         laps={name: Laps(name, 1_000, [seconds]) for name, seconds in fast.items()},
         latency=[Latency(1_000, 100, 1.0, 2.0), Latency(10_000, 100, 10.0, 20.0)],
-        state=state.State(100, 10, 1, 3_200, {}, 1, 1.0, 1.0, 1.0, 1, 1.0),
+        state=state.State(100, 10, 1, 3_200, {}, 1, 1.0, 1.0, 0.1, 1.0, 1, 1.0),
         ready_s=5.0,
-        growth=[Growth(330_000, ns=1.0, times_small=1.0), Growth(5_000_000, ns=1.0, times_small=2.0, snapshot_s=0.1)],
+        growth=[Growth(330_000, ns=1.0, times_small=1.0), Growth(5_000_000, ns=1.0, times_small=2.0, capture_s=0.1)],
         forest=[Forests(100, 1.0, 25.0, 25.0, 0.0), Forests(10_000, 1.0, 2.0, 2.0, 1e-16)],
     )
     for name, value in given.items():
@@ -347,7 +347,7 @@ def test_who_is_slow_misses_the_target(slow, name):
         ({"latency": [Latency(1_000, 100, 1.0, 3.1)]}, "p99 / p50, batches of 1,000"),
         ({"latency": [Latency(10_000, 100, 10.0, 51.0)]}, "p99, batches of 10,000"),
         ({"ready_s": 11.0}, "start to ready"),
-        ({"state": state.State(100, 10, 1, 3_300, {}, 1, 1.0, 1.0, 1.0, 1, 1.0)}, "learned, by edge"),
+        ({"state": state.State(100, 10, 1, 3_300, {}, 1, 1.0, 1.0, 0.1, 1.0, 1, 1.0)}, "learned, by edge"),
         ({"forest": [Forests(100, 1.0, 19.0, 19.0, 0.0)]}, "forest / scikit-learn, 100 rows"),
         ({"forest": [Forests(100, 1.0, 19.0, 19.0, 1e-9)]}, "forest - scikit-learn, largest difference"),
         (
@@ -361,7 +361,7 @@ def test_unmet_targets_are_flagged(given, name):
 
 
 def test_a_small_snapshot_can_only_miss_the_target():
-    quick, slow = (Growth(330_000, ns=1.0, times_small=1.0, snapshot_s=seconds) for seconds in (0.1, 0.6))
+    quick, slow = (Growth(330_000, ns=1.0, times_small=1.0, capture_s=seconds) for seconds in (0.1, 0.6))
     name = "snapshot of 5,000,000 edges (the path stops)"
     assert by_name(report(growth=[quick]))[name].met is None
     assert by_name(report(growth=[slow]))[f"{name}, tried: 330,000"].met is False
