@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -79,10 +80,13 @@ class Pipeline:
         for arrival in arrivals:
             runs.setdefault(arrival.partition, []).append((arrival, first))
             first += len(arrival.records)
-        for partition, mine in runs.items():
-            self._take_partition(partition, mine)
+        letters = [letter for partition, mine in runs.items() for letter in self._take_partition(partition, mine)]
+        letters.sort(key=itemgetter(0))  # as records came: what else is in the portion must not show in the outbox
+        self._letters.extend(letter for _, letter in letters)
 
-    def _take_partition(self, partition: Partition, runs: list[tuple[Arrival, int]]) -> None:
+    def _take_partition(self, partition: Partition, runs: list[tuple[Arrival, int]]) -> list[tuple[int, bytes]]:
+        """Returns dead letters, each with the turn of its record."""
+        letters: list[tuple[int, bytes]] = []
         source = source_of(partition)
         arrived = Arrived(
             np.concatenate([arrival.records.offsets for arrival, _ in runs]),
@@ -96,10 +100,13 @@ class Pipeline:
             with self._metrics.stage("decode"):
                 decoded = self._decoder(partition).decode(block)
             decoded.arrived = arrived
-            self._letters.extend(map(dead_letter, decoded.rejects))
+            offsets = np.array([reject.position for reject in decoded.rejects], dtype=np.int64)
+            turns = arrived.of(arrived.turns, offsets).tolist()
+            letters += zip(turns, map(dead_letter, decoded.rejects), strict=True)
             self._count("header or blank", len(block.lines) - decoded.rows)
             self.engine.push(decoded)
         self._count("tombstone", sum(len(arrival.records.nulls) for arrival, _ in runs))
+        return letters
 
     def reject(self, partition: Partition, first: int, after: int, reason: str) -> None:
         """Records from an offset to before another could not even be taken apart; they count as one."""
