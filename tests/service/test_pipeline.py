@@ -1,0 +1,277 @@
+"""What the service tells is a function of what is in the topics: not of portions, restarts, or what else is there."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from detector.config import Settings
+from detector.engine import Engine
+from detector.errors import StorageFailed
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.metrics import Metrics
+from detector.records import Decoded
+from detector.service.pipeline import Pipeline
+from detector.service.settings import ServiceSettings
+from detector.sinks.outbox import Outbox
+from detector.sources.kafka_merge import Partition
+from tests.faults.stream import ENGINE, Row, arrivals, in_partitions, rows_of, trailing
+from tests.scenarios.world import _tsv, in_order, plant_of, simulated, told
+
+TIME = 1_772_409_600_000  # ms
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    return simulated(tmp_path_factory, days=2, hosts=40, seed=3)
+
+
+@pytest.fixture(scope="session")
+def rows(world) -> list[Row]:
+    """Those of the plant; two topics come as Zeek's tables, whose header is a record of its own."""
+    rows = rows_of(world)
+    for topic in ("http", "smb_files"):
+        rows = as_table(rows, topic)
+    return with_rubbish(rows)
+
+
+def as_table(rows: Sequence[Row], topic: str) -> list[Row]:
+    """The records of a topic as lines of a table, the header before the first."""
+    mine = [orjson.loads(row.value) for row in rows if row.partition.topic == topic]
+    header, body = [], []
+    for line in _tsv(topic, mine).splitlines():
+        (header if line.startswith(b"#") else body).append(line)
+    cells, out, offset = iter(body), [], 0
+    for row in rows:
+        if row.partition.topic != topic:
+            out.append(row)
+            continue
+        for line in [*header[:-1], next(cells)] if offset == 0 else [next(cells)]:  # the last is #close
+            out.append(row._replace(value=line, offset=offset))
+            offset += 1
+    return out
+
+
+def with_rubbish(rows: Sequence[Row]) -> list[Row]:
+    """Now and then a record that cannot be used, between the others of a topic."""
+    some = {Partition("dns", 0): (b"{", None, b"", b"\xff\xfe"), Partition("dce_rpc", 0): (b"[]", b'{"ts":1}')}
+    out, moved = [], dict.fromkeys(some, 0)
+    for row in rows:
+        at = row.partition
+        out.append(row._replace(offset=row.offset + moved.get(at, 0)))
+        if at in some and row.offset % 50 == 7:
+            moved[at] += 1
+            value = some[at][row.offset // 50 % len(some[at])]
+            out.append(Row(row.time, at, row.offset + moved[at], value))
+    return out
+
+
+@dataclass
+class Service:
+    """A pipeline with its outboxes."""
+
+    folder: Path
+    rows: Sequence[Row]
+    plant: object = None
+
+    def __enter__(self):
+        topics = sorted({row.partition.topic for row in self.rows})
+        wish = {"kafka": {"bootstrap": "nowhere:9092", "topics": topics}, "engine": ENGINE}
+        wish |= {"state": {"url": str(self.folder / "state")}, "outbox": {"folder": self.folder / "outbox"}}
+        self.settings = ServiceSettings.model_validate(wish)
+        self.alerts, self.letters = Outbox(self.folder / "alerts"), Outbox(self.folder / "letters")
+        self.pipeline = self.anew()
+        return self
+
+    def __exit__(self, *_):
+        self.alerts.close()
+        self.letters.close()
+
+    def anew(self) -> Pipeline:
+        return Pipeline(self.settings, self.plant, self.alerts, self.letters, Metrics("tests", ""))
+
+    def feed(self, cuts: Iterable[int], begin: int = 0) -> None:
+        """Take the rows in portions that end at ``cuts``, ascending."""
+        for cut in [*cuts, len(self.rows)]:
+            self.pipeline.take(arrivals(self.rows[begin:cut]))
+            self.pipeline.settle()
+            begin = cut
+
+    def out(self) -> tuple[list, list]:
+        """Alerts and dead letters as they are stored."""
+        self.alerts.sync()
+        self.letters.sync()
+        return self.alerts.read(0, 1 << 30), self.letters.read(0, 1 << 30)
+
+    def state(self) -> bytes:
+        return self.pipeline.capture({}).capture.write()
+
+
+@pytest.fixture(scope="session")
+def expected(rows, world, tmp_path_factory):
+    """Alerts, dead letters, state and outcomes of one run in one portion; some of each, or nothing is compared."""
+    with Service(tmp_path_factory.mktemp("expected"), rows, plant_of(world)) as service:
+        service.feed([])
+        alerts, letters = service.out()
+        assert {record.kind for record in alerts} == {"alert", "incident"}
+        assert len(alerts) > 50
+        assert len(letters) > 5
+        return alerts, letters, service.state(), service.pipeline.outcomes()
+
+
+# --- portions ---
+
+
+@pytest.mark.parametrize("size", [211, 1009, 4096])
+def test_portions_of_any_size_give_the_same(size, rows, world, expected, tmp_path):
+    with Service(tmp_path, rows, plant_of(world)) as service:
+        service.feed(range(size, len(rows), size))
+        assert (*service.out(), service.state(), service.pipeline.outcomes()) == expected
+
+
+@given(st.data())
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
+def test_portions_cut_anywhere_give_the_same(rows, world, expected, tmp_path_factory, data):
+    cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=6, unique=True).map(sorted))
+    with Service(tmp_path_factory.mktemp("cut"), rows, plant_of(world)) as service:
+        service.feed(cuts)
+        assert (*service.out(), service.state(), service.pipeline.outcomes()) == expected
+
+
+# --- restarts ---
+
+
+@pytest.mark.parametrize("share", [0.002, 0.3, 0.62, 0.9])
+def test_going_on_from_a_captured_state_gives_the_same(share, rows, world, expected, tmp_path):
+    """The state is captured, more rows are taken, and then another process goes on from the state: what it tells again
+    is what is stored, tables go on without a header, and in the end all is as if nothing had happened."""
+    cut = int(len(rows) * share)
+    with Service(tmp_path, rows, plant_of(world)) as service:
+        service.pipeline.take(arrivals(rows[:cut]))
+        taken = service.pipeline.capture({Partition("dns", 0): 7})
+        service.feed([], begin=cut)
+        service.pipeline = service.anew()
+        clocks = service.pipeline.restore(taken.capture.write())
+        service.alerts.rewind(taken.alerts)
+        assert clocks == {Partition("dns", 0): 7}
+        service.feed([cut + 500], begin=cut)
+        assert (*service.out(), service.state(), service.pipeline.outcomes()) == expected
+        again = service.alerts.counts.repeated, service.letters.counts.repeated
+        assert again[0] == len(expected[0]) - taken.alerts
+        assert service.alerts.counts.mismatched == service.letters.counts.mismatched == 0
+
+
+def test_a_restart_changes_no_byte_of_the_next_state(rows, world, tmp_path):
+    first, second = int(len(rows) * 0.4), int(len(rows) * 0.5)
+    with Service(tmp_path, rows, plant_of(world)) as service:
+        other = service.anew()
+        service.pipeline.take(arrivals(rows[:first]))
+        at_first = service.pipeline.capture({})
+        service.pipeline.take(arrivals(rows[first:second]))
+        at_second = service.state()
+        other.restore(at_first.capture.write())
+        service.alerts.rewind(at_first.alerts)
+        other.take(arrivals(rows[first:second]))
+        assert other.capture({}).capture.write() == at_second
+
+
+# --- the backtest ---
+
+
+def test_what_was_told_last_is_what_a_backtest_finds(world, tmp_path):
+    rows = rows_of(world)
+    with Service(tmp_path, rows, plant_of(world)) as service:
+        service.feed(range(500, len(rows), 500))
+        stands, revisions = {}, Counter()
+        for record in service.out()[0]:
+            line = orjson.loads(record.payload)
+            key = record.kind, line[f"{record.kind}_id"]
+            assert line.pop("revision") == revisions[key]
+            revisions[key] += 1
+            stands[key] = line
+    engine = Engine(Settings(**ENGINE), plant_of(world))
+    engine.push(in_order(by_partition(rows)))
+    engine.finish()
+    for kind, lines in zip(("alert", "incident"), told(engine), strict=True):
+        final = {line[f"{kind}_id"]: line for line in map(orjson.loads, lines.splitlines())}
+        ours = {key: line for (of, key), line in stands.items() if of == kind and "merged_into" not in line}
+        assert ours == final
+        assert final
+    assert max(revisions.values()) > 2
+
+
+def by_partition(rows: Sequence[Row]) -> Iterator[Decoded]:
+    """One partition after the other, as files would be read."""
+    for arrival in arrivals(sorted(rows, key=lambda row: (row.partition, row.offset))):
+        source = "{}:{}".format(*arrival.partition)
+        decoder = Decoder(source, Context("UTC", None), arrival.partition.topic)
+        yield from map(decoder.decode, arrival.records.blocks(source))
+
+
+# --- accounting ---
+
+
+def test_every_record_ends_in_one_bucket(tmp_path):
+    good = [trailing(TIME + 1000 * number) for number in range(4)]
+    values = [
+        b"",
+        good[0],
+        None,
+        b"{",
+        b"\n".join(good[1:3]),  # one record of two lines, as some shippers batch
+        b"not a log",
+        None,
+        orjson.dumps(orjson.loads(good[3]), option=orjson.OPT_INDENT_2),  # one object over several lines
+        good[0],  # again
+        b'{"ts":1}',
+        trailing(TIME + 600_000),
+        trailing(TIME + 660_000),
+    ]
+    rows = in_partitions((TIME + 60_000 * number, "dns_and_more", value) for number, value in enumerate(values))
+    with Service(tmp_path, rows) as service:
+        service.feed([3, 5])
+        letters = [orjson.loads(record.payload) for record in service.out()[1]]
+        account = service.pipeline.engine.accounting
+        assert account.rows == len(values) + 1
+        assert service.pipeline.outcomes() == {"scored": 5, "rejected": 3, "duplicate": 1, "late": 0, "filtered": 3}
+        assert account.waiting == 1  # the last one
+        assert account.filtered == {("kafka", "tombstone"): 2, ("kafka", "header or blank"): 1}
+        assert [(letter["topic"], letter["offset"]) for letter in letters] == [
+            ("dns_and_more", offset) for offset in (3, 5, 9)
+        ]
+
+
+def test_what_cannot_be_taken_apart_is_one_reject_and_a_dead_letter(tmp_path):
+    with Service(tmp_path, in_partitions([(TIME, "conn", trailing(TIME))])) as service:
+        service.pipeline.reject(Partition("conn", 0), 10, 20, "record batch: checksum")
+        service.feed([])
+        [letter] = service.out()[1]
+        assert service.pipeline.outcomes()["rejected"] == 1
+        assert b"record batch: checksum; offsets 10 to 19" in letter.payload
+
+
+def test_a_full_disk_loses_and_repeats_nothing(rows, world, expected, tmp_path, monkeypatch):
+    """`settle` goes on where it stopped."""
+    with Service(tmp_path, rows, plant_of(world)) as service:
+        append, calls = service.alerts.append, itertools.count()
+
+        def now_and_then(kind, payload):
+            if next(calls) % 3 == 0:
+                raise StorageFailed("full")
+            return append(kind, payload)
+
+        monkeypatch.setattr(service.alerts, "append", now_and_then)
+        service.pipeline.take(arrivals(rows))
+        for _ in range(1000):
+            with suppress(StorageFailed):
+                service.pipeline.settle()
+                break
+        assert (*service.out(), service.state(), service.pipeline.outcomes()) == expected
