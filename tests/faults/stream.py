@@ -17,7 +17,6 @@ POLLS = {"modbus", "s7comm"}  # most of an OT network's lines, and all alike
 ENGINE = {"false_incidents_per_day": 100, "alerts_per_day": 1000}  # so that two days have some of both
 _POLL_SHARE, _CONN_SHARE, _OTHER_SHARE = 40, 30, 5
 _TRAILING_MS = (3_660_000, 3_720_000)  # what waits an hour to be told is told, and the row that says so goes out
-CLUSTER = "a cluster of tests"
 
 
 class Row(NamedTuple):
@@ -68,6 +67,20 @@ def in_partitions(timed: Iterable[tuple[int, str, bytes | None]]) -> list[Row]:
         rows.append(Row(time, partition, ends[partition], value))
         ends[partition] += 1
     return sorted(rows, key=lambda row: (row.time // TICK_MS, row.partition, row.offset))
+
+
+def with_rubbish(rows: Sequence[Row]) -> list[Row]:
+    """Now and then a record that cannot be used, between the others of a topic."""
+    some = {Partition("dns", 0): (b"{", None, b"", b"\xff\xfe"), Partition("dce_rpc", 0): (b"[]", b'{"ts":1}')}
+    out, moved = [], dict.fromkeys(some, 0)
+    for row in rows:
+        at = row.partition
+        out.append(row._replace(offset=row.offset + moved.get(at, 0)))
+        if at in some and row.offset % 50 == 7:
+            moved[at] += 1
+            value = some[at][row.offset // 50 % len(some[at])]
+            out.append(Row(row.time, at, row.offset + moved[at], value))
+    return out
 
 
 def arrivals(rows: Sequence[Row]) -> list[Arrival]:

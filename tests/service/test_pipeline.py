@@ -23,7 +23,7 @@ from detector.service.pipeline import Pipeline
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_merge import Partition
-from tests.faults.stream import ENGINE, Row, arrivals, in_partitions, rows_of, trailing
+from tests.faults.stream import ENGINE, Row, arrivals, in_partitions, rows_of, trailing, with_rubbish
 from tests.scenarios.world import _tsv, in_order, plant_of, simulated, told
 
 TIME = 1_772_409_600_000  # ms
@@ -57,20 +57,6 @@ def as_table(rows: Sequence[Row], topic: str) -> list[Row]:
         for line in [*header[:-1], next(cells)] if offset == 0 else [next(cells)]:  # the last is #close
             out.append(row._replace(value=line, offset=offset))
             offset += 1
-    return out
-
-
-def with_rubbish(rows: Sequence[Row]) -> list[Row]:
-    """Now and then a record that cannot be used, between the others of a topic."""
-    some = {Partition("dns", 0): (b"{", None, b"", b"\xff\xfe"), Partition("dce_rpc", 0): (b"[]", b'{"ts":1}')}
-    out, moved = [], dict.fromkeys(some, 0)
-    for row in rows:
-        at = row.partition
-        out.append(row._replace(offset=row.offset + moved.get(at, 0)))
-        if at in some and row.offset % 50 == 7:
-            moved[at] += 1
-            value = some[at][row.offset // 50 % len(some[at])]
-            out.append(Row(row.time, at, row.offset + moved[at], value))
     return out
 
 

@@ -1,0 +1,42 @@
+"""F1, F2: a process that ends anywhere, on a disk that keeps only what was synced, loses and changes nothing."""
+
+import os
+import random
+
+import pytest
+
+from tests.faults.harness import broken, duplicates
+
+POINTS = ("polled", "decoded", "appended", "synced", "captured", "packed", "checkpointed", "committed")
+KILLS = int(os.environ.get("EASTWEST_FAULT_KILLS") or 3)
+
+
+def assert_unharmed(golden, trial, results, fault):
+    outcome = trial.outcome()
+    problems = broken(golden, outcome) + trial.broken
+    results(fault=fault, kills=trial.kills, mismatches=len(problems), duplicates=duplicates(outcome))
+    assert problems == []
+
+
+LONG = pytest.mark.faults
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=LONG), pytest.param(3, marks=LONG)])
+def test_power_lost_at_every_point(seed, golden, trial, results):
+    """One trial dies at each point in turn, each time at a later pass than the last."""
+    subject = trial(seed)
+    order = list(POINTS)
+    random.Random(seed).shuffle(order)
+    crashed = [subject.run(crash=f"{name}:{1 + place % 3}") for place, name in enumerate(order)]
+    assert sum(crashed) >= 6  # near the end there may be no further pass
+    assert not subject.run()
+    assert_unharmed(golden, subject, results, "F1 power lost at every point")
+
+
+def test_power_lost_at_any_fsync(golden, trial, results):
+    subject = trial(7)
+    chance = random.Random(7)
+    for _ in range(KILLS):
+        subject.run(at_sync=chance.randint(1, 60))
+    assert not subject.run()
+    assert_unharmed(golden, subject, results, "F2 power lost at random fsyncs")

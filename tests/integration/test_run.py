@@ -1,0 +1,88 @@
+"""`eastwest run` on a real Kafka: what it tells, how it ends, and what it shows."""
+
+import orjson
+import pytest
+
+from tests.faults.harness import Trial, broken
+from tests.faults.process import STOP_SECONDS, Service, create, named_for, publish
+from tests.faults.stream import rows_of, with_rubbish
+from tests.kafka.fixtures import kafka, kafka_bootstrap
+from tests.scenarios.world import simulated
+
+__all__ = ["kafka", "kafka_bootstrap"]
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    world = simulated(tmp_path_factory, days=2, hosts=40, seed=3)
+    return world, with_rubbish(rows_of(world))
+
+
+@pytest.fixture
+def started(plain, kafka, tmp_path):
+    """A service on topics with the rows, and what it must tell."""
+    world, rows = plain
+    rows = named_for(rows, kafka.prefix)
+    create(kafka, rows)
+    publish(kafka, rows)
+    topics = sorted({row.partition.topic for row in rows})
+    with Service(tmp_path / "service", kafka.bootstrap, topics, world.plant) as service:
+        yield service.start(), rows, world
+
+
+def test_topics_to_alerts_as_in_one_process_and_again_nothing(started, tmp_path):
+    service, rows, world = started
+    service.wait(service.done(len(rows)))
+    shown = service.metrics()
+    code, seconds = service.stop()
+    assert (code, seconds < STOP_SECONDS) == (0, True)
+    golden = Trial(tmp_path / "golden", rows, world.plant)
+    assert not golden.run()
+    outcome = service.outcome()
+    assert broken(golden.outcome(), outcome) == []
+    assert len(outcome.lines) == len(set(outcome.lines)) > 50
+    manifest = outcome.checkpoint.counters
+    assert {name: shown[f"eastwest_rows_total:{name}"] for name in manifest} == manifest
+    assert shown["eastwest_sink_delivered_total"] >= len(outcome.lines)
+    assert shown["eastwest_replay_mismatch_total"] == 0
+
+    service.start()
+    service.wait(service.running)
+    service.wait(lambda: service.metrics().get("eastwest_lag_rows") == 0)
+    assert service.stop()[0] == 0
+    assert service.outcome().lines == outcome.lines
+    assert "goes on from a checkpoint" in service.log
+
+
+def test_an_end_under_load_tells_nothing_twice(started, tmp_path):
+    service, rows, world = started
+    service.wait(lambda: sum(service.metrics().get(f"eastwest_rows_total:{name}", 0) for name in ("scored",)) > 500)
+    code, seconds = service.stop()
+    assert (code, seconds < STOP_SECONDS) == (0, True)
+    service.start()
+    service.wait(service.done(len(rows)))
+    assert service.stop()[0] == 0
+    golden = Trial(tmp_path / "golden", rows, world.plant)
+    assert not golden.run()
+    assert broken(golden.outcome(), service.outcome()) == []
+    told = [orjson.loads(line) for line in service.outcome().lines]
+    ids = [(line.get("alert_id"), line.get("incident_id") if "path" in line or "merged_into" in line else None,
+            line["revision"]) for line in told]  # fmt: skip
+    assert len(ids) == len(set(ids))
+
+
+def test_a_topic_made_anew_is_refused(started, kafka):
+    service, rows, _ = started
+    service.wait(service.done(len(rows)))
+    assert service.stop()[0] == 0
+    topic = next(row.partition.topic for row in rows if row.partition.topic.endswith("ssh"))
+    with kafka.admin() as admin:
+        admin.delete_topics([topic])
+    mine = [row for row in rows if row.partition.topic == topic]
+    create(kafka, mine)
+    service.start()
+    assert service.process.wait(60) == 2
+    assert f"topic {topic} (deleted and made again?)" in service.log
+    assert "allow a cold start" in service.log
