@@ -1,5 +1,6 @@
 """From scored rows to what people see: findings, alerts within the budget, chains and incidents."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from detector.config import Settings
 from detector.correlate.chains import HOP_WINDOW_US, KEEP_US, Background, Chains
 from detector.correlate.entities import Entities
 from detector.correlate.incidents import chained, incidents
-from detector.correlate.telling import Telling
+from detector.correlate.telling import MINUTE_US, Telling
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
@@ -84,12 +85,16 @@ class Judge:
         if scored.is_empty():
             return scored
         latest = np.maximum.accumulate(np.insert(scored["obs_ts"].to_numpy(), 0, self._latest))
+        minutes = deque(np.flatnonzero(np.diff(latest // MINUTE_US)).tolist())  # rows that begin one
         places = scored["finding"].arg_true()
         p_values = []
         for place, row in zip(places, scored[places].iter_rows(named=True), strict=True):
-            self._reach(int(latest[place + 1]))
+            while minutes and minutes[0] <= place:
+                self._begin_minute(int(latest[minutes.popleft() + 1]))
             p_values.append(self._finding(row))
-        self._reach(int(latest[-1]))
+        for begin in minutes:
+            self._begin_minute(int(latest[begin + 1]))
+        self._latest = int(latest[-1])
         return scored.with_columns(p_value=scored["p_value"].scatter(places, p_values))
 
     def finish(self) -> None:
@@ -100,12 +105,9 @@ class Judge:
         """What people are to be told since the last call, in order."""
         return self._telling.take()
 
-    def _reach(self, now: int) -> None:
-        """Time comes to ``now``."""
-        if self._telling.due(now):
-            self._telling.tick(now, self._alert_at)
-            self._forget(now)
-        self._latest = now
+    def _begin_minute(self, now: int) -> None:
+        self._telling.tick(now, self._alert_at)
+        self._forget(now)
 
     def _alert_at(self, place: int) -> tuple[Alert, int]:
         return self.alerts[place - self._dropped]

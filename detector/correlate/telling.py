@@ -53,10 +53,6 @@ class Telling:
         events, self._events = self._events, []
         return events
 
-    def due(self, now: int) -> bool:
-        """Whether a minute begins with a row observed at ``now`` (µs)."""
-        return now // MINUTE_US * MINUTE_US > self._now
-
     def opened(self, place: int, found: Alert, ts: int, record: tuple[str, int]) -> None:
         """Tell a new alert, and which record (source and position) made it one."""
         self._pairs.setdefault((found.src, found.dst), []).append(place)
@@ -72,7 +68,7 @@ class Telling:
             self._tell_incident(name)
 
     def tick(self, now: int, alert_at: Callable[[int], tuple[Alert, int]], *, everything: bool = False) -> None:
-        """Tell what changed before the minute of ``now``; with ``everything`` what may wait, too."""
+        """The minute of ``now`` begins: tell what changed before it; with ``everything`` what may wait, too."""
         self._now = now // MINUTE_US * MINUTE_US
         hops, stirred = self._chains.take_touched()
         self._waiting.update(dict.fromkeys(sorted(stirred)))

@@ -29,8 +29,8 @@ def units(blocks):
     assert not decoded.rejects
     assert not decoded.notes
     order = Order(2_000_000)
-    order.push([Decoded(decoded.flows)])
-    flows = Direction().orient(order.flush().flows)
+    released = [*order.push([Decoded(decoded.flows)]), order.flush()]
+    flows = Direction().orient(pl.concat([part.flows for part in released]))
     twin = Twins(FLOW_IDENTITY, 1_000_000).mark(flows)
     return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean)))
 

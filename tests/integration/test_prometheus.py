@@ -23,11 +23,10 @@ def metrics():
     metrics.partition("flows", 3, 7, 1.5)
     metrics.evicted({"forest.counts": 2})
     metrics.count("drift_changes", model="forest")
+    metrics.sink("siem", delivered=1, retries=1, refused=1)
     metrics.set("state_entries", 5, table="forest.counts")
     for name in ("sink_waiting", "sink_success_timestamp_seconds", "sink_blocked"):
         metrics.set(name, 1, sink="siem")
-    for name in ("sink_delivered", "sink_retries"):
-        metrics.count(name, sink="siem")
     metrics.alert("high", 1.2)
     return metrics
 

@@ -43,8 +43,8 @@ def units(path):
     decoded = merge(decoder.decode(block) for block in Files([path]))
     assert decoded.rejects == []
     order = Order(2_000_000)
-    order.push([Decoded(decoded.flows)])
-    flows = Direction().orient(order.flush().flows)
+    released = [*order.push([Decoded(decoded.flows)]), order.flush()]
+    flows = Direction().orient(pl.concat([part.flows for part in released]))
     twin = Twins(FLOW_IDENTITY, 100_000).mark(flows)
     return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean))), decoded.notes
 
