@@ -121,7 +121,7 @@ def test_rows_one_by_one_are_judged_as_all_at_once(rows, share, world, around_a_
         for piece in pieces(judged, batch):
             engine.push(piece)
         engine.finish()
-        told_by.append((told(engine), engine.accounting, engine.snapshot()))
+        told_by.append((told(engine), engine.judge.told(), engine.accounting, engine.snapshot()))
     assert told_by[0] == told_by[1]
     assert told_by[0][0][0], "no alert, so nothing was compared"
 
