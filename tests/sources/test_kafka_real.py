@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import LogTruncationError
 from kafka.structs import OffsetAndMetadata
 
@@ -170,9 +171,7 @@ def test_transactions_that_were_taken_back_are_left_out(kafka, source):
 
 
 def test_tombstones_and_compaction(kafka, source):
-    topic = kafka.topic(
-        1, cleanup_policy="compact", min_cleanable_dirty_ratio="0.01", segment_ms="100", max_compaction_lag_ms="100"
-    )
+    topic = kafka.topic(1, min_cleanable_dirty_ratio="0.01", segment_ms="100", max_compaction_lag_ms="100")
     with kafka.producer() as producer:
         for number in range(40):
             producer.send(topic, None if number == 39 else b"%d" % number, key=b"k%d" % (number % 4)).get(10)
@@ -180,6 +179,8 @@ def test_tombstones_and_compaction(kafka, source):
     rows = drained(ours, 40)
     assert rows[-1][2] is None
     assert ours.events() == [Tombstones(Partition(topic, 0), 1)]
+    with kafka.admin() as admin:  # only now, or it may come before the reading
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "compact"})])
     with kafka.producer() as producer:
         time.sleep(0.2)
         producer.send(topic, b"next", key=b"n").get(10)  # begins a new segment: the one before may be compacted
