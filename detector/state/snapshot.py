@@ -97,9 +97,7 @@ def read(content: bytes, fingerprint: str) -> tuple[dict[str, NDArray[Any]], dic
     """
     file = pa.ipc.open_file(pa.py_buffer(_verified(content)))
     if (file.schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
-        raise StateMismatch(
-            "the snapshot was made with other settings or another plant file; start without it"
-        )
+        raise StateMismatch("the snapshot was made with other settings or another plant file; start without it")
     arrays = {}
     for place in range(file.num_record_batches - 1):
         name, dtype, shape, data = _row(file.get_batch(place))
