@@ -71,7 +71,7 @@ class Plan:
 def run(plan: Plan, console: Console) -> Report:
     """The whole race."""
     report = Report(plan.shape, machine())
-    with tempfile.TemporaryDirectory(prefix="eastwest-race-") as path, _one_thread():
+    with tempfile.TemporaryDirectory(prefix="eastwest-race-") as path, one_thread():
         folder = Folder(Path(path), plan.shape)
         report.bytes_a_row = _part("make", partial(make, folder), plan, report, console)
         for name, work in _parts(folder, plan).items():
@@ -166,7 +166,7 @@ def _start(folder: Folder) -> float:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """What processes that are started meanwhile may use."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
