@@ -4,13 +4,15 @@ went in, whatever runs it was handed over in."""
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 import orjson
+import polars as pl
+from numpy.typing import NDArray
 
 from detector.alerts.model import Alert, Told, told_json
 from detector.assets.plant import Plant
@@ -96,9 +98,10 @@ class Pipeline:
         self._clocks.append((source, arrived))
         lines, positions = _lines([block for arrival, _ in runs for block in arrival.records.blocks(source)])
         for begin in range(0, len(lines), BLOCK_LINES):
-            block = Block(source, 0, lines[begin : begin + BLOCK_LINES], positions[begin : begin + BLOCK_LINES])
+            block = Block(source, 0, lines[begin : begin + BLOCK_LINES])
             with self._metrics.stage("decode"):
                 decoded = self._decoder(partition).decode(block)
+            _to_offsets(decoded, np.array(positions[begin : begin + BLOCK_LINES], dtype=np.int64))
             decoded.arrived = arrived
             offsets = np.array([reject.position for reject in decoded.rejects], dtype=np.int64)
             turns = arrived.of(arrived.turns, offsets).tolist()
@@ -216,6 +219,16 @@ class Pipeline:
 def source_of(partition: Partition) -> str:
     """As it stands in the frames."""
     return f"{partition.topic}:{partition.partition}"
+
+
+def _to_offsets(decoded: Decoded, offsets: NDArray[np.int64]) -> None:
+    """What stands at a line of a block stands at the offset of its record. Decoded it is by line: those of one record
+    share its offset, and decoders are quick only where each line has a place of its own."""
+    decoded.flows, decoded.operations = (
+        frame.with_columns(position=pl.Series(offsets[frame["position"].to_numpy()], dtype=pl.Int64))
+        for frame in (decoded.flows, decoded.operations)
+    )
+    decoded.rejects = [replace(reject, position=int(offsets[reject.position])) for reject in decoded.rejects]
 
 
 def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
