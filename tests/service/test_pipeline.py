@@ -17,6 +17,7 @@ from detector.engine import Engine
 from detector.errors import StorageFailed
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
+from detector.formats.goflow2_protobuf import _Flow
 from detector.metrics import Metrics
 from detector.records import Decoded
 from detector.service.pipeline import Pipeline
@@ -233,6 +234,21 @@ def test_every_record_ends_in_one_bucket(tmp_path):
         assert [(letter["topic"], letter["offset"]) for letter in letters] == [
             ("dns_and_more", offset) for offset in (3, 5, 9)
         ]
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_binary_record_is_one_whatever_bytes_it_has(framed, tmp_path):
+    """Each address of 10.0.0.0/8 begins with the byte of a line feed."""
+    start = TIME * 1_000_000
+    wire = _Flow(
+        type=3, proto=6, src_port=50_000, dst_port=445, bytes=1000, packets=5, time_received_ns=start,
+        time_flow_start_ns=start, time_flow_end_ns=start, src_addr=b"\x0a\x01\x00\x0a", dst_addr=b"\x0a\x14\x01\x0f",
+    ).SerializeToString()  # fmt: skip
+    value = bytes([len(wire)]) + wire if framed else wire
+    with Service(tmp_path, in_partitions([(TIME, "flows", value)])) as service:
+        service.feed([])
+        assert service.out() == ([], [])
+        assert service.pipeline.engine.accounting.rows == service.pipeline.engine.accounting.waiting == 1
 
 
 def test_what_cannot_be_taken_apart_is_one_reject_and_a_dead_letter(tmp_path):
