@@ -31,6 +31,8 @@ from detector.state.snapshot import Capture
 DEAD_LETTER: Final = "dead_letter"
 _KAFKA: Final = "kafka"  # the log of what is no row of any log
 _REMEMBERED: Final = 4096  # runs of records whose broker times are kept, to tell how long an alert took
+_SPACE: Final = 0x20  # the first character that is printed
+_ASCII_END: Final = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,19 @@ def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
 
 def _split(record: bytes) -> list[bytes]:
     lines = record.rstrip(b"\r\n").split(b"\n")
-    if len(lines) == 1:
+    if len(lines) == 1 or _is_binary(record):
         return [record]
     try:
         orjson.loads(record)
     except orjson.JSONDecodeError:
         return lines
     return [record]
+
+
+def _is_binary(record: bytes) -> bool:
+    """Whether it is a protobuf message, with or without its length in front: its line feeds are bytes as any other, of
+    each address 10.0.0.0/8 for one. Text begins with a letter, a brace or white space."""
+    first, second = record[0], record[1]
+    return (first not in b"\t\n\r" and not _SPACE <= first < _ASCII_END) or (
+        first == len(record) - 1 and second < _SPACE
+    )
