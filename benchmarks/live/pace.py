@@ -81,7 +81,8 @@ def run(bootstrap: Sequence[str], topics: tuple[str, str], shape: Shape, pace: P
             time.sleep(max(due - time.monotonic(), STEP_SECONDS))
             now = time.monotonic()
             behind = max(behind, now - due)
-            ready = min(int((now - began) * pace.rate), pace.rows)
+            most = flows + pace.many + int(pace.rate * UNDER_WAY_SECONDS)  # what is made is sent at once
+            ready = min(int((now - began) * pace.rate), most, pace.rows)
             whole = ready - ready % pace.many if ready < pace.rows else ready
             made = [stamps.flow(spans[row], tails[row]) for row in range(flows, whole)]
             for at in range(0, len(made), pace.many):

@@ -16,7 +16,7 @@ from .latency import Latency, Live
 from .passes import BARE, LOOP, SOURCE, Runner, Turn
 
 ADDS: Final = 1.25
-"""Time with all of eastwest over that of a bare consumer; issue of a row a record, as most shippers send."""
+"""Time with all of eastwest over that of a bare consumer of the same topic."""
 BEYOND_SECONDS: Final = 1.0
 READY_SECONDS: Final = 10.0
 LEAST_ALERTS: Final = 100
