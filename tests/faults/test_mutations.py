@@ -66,17 +66,12 @@ def offsets_ahead_of_the_state():
     return [patch.object(Checkpoints, "write", write)]
 
 
-MUTATIONS = [
-    outbox_never_synced,
-    written_in_place,
-    ids_of_the_wall_clock,
-    learns_before_it_scores,
-    forgets_the_outbox,
-    offsets_ahead_of_the_state,
-]
+QUICK = [outbox_never_synced, written_in_place, learns_before_it_scores]
+LONG = [ids_of_the_wall_clock, forgets_the_outbox, offsets_ahead_of_the_state]
+MUTATIONS = QUICK + [pytest.param(each, marks=pytest.mark.faults) for each in LONG]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_broken_rule_is_seen(mutation, golden, trial, results):
     subject = trial(5)
     with ExitStack() as stack:

@@ -80,6 +80,7 @@ def test_poison_harms_no_neighbour(golden, plain, trial, results):
     assert_same_told(golden, outcome)
 
 
+@pytest.mark.faults
 def test_a_table_whose_header_changes_goes_on(golden, plain, trial, results):
     """F13: in the middle of the stream columns change their places, and one is added."""
     topic = "http"
@@ -106,6 +107,7 @@ def test_a_table_whose_header_changes_goes_on(golden, plain, trial, results):
     assert_same_told(golden, outcome)
 
 
+@pytest.mark.faults
 def test_the_clock_of_the_host_has_no_say(golden, trial, results):
     """F14: it jumps a day forward and back with each look."""
     looks, real = count(), time.time
@@ -116,6 +118,7 @@ def test_the_clock_of_the_host_has_no_say(golden, trial, results):
     assert problems == []
 
 
+@pytest.mark.faults
 def test_rows_of_the_future_do_not_move_time(golden, plain, trial, results):
     """F14: a sensor ten years ahead, on hosts of its own, makes nothing late and no alert go."""
     ahead = [_with(ts=1772409700.0 + 315_360_000 + number, uid=f"Cahead{number}") for number in range(20)]
@@ -135,6 +138,7 @@ def test_rows_of_the_future_do_not_move_time(golden, plain, trial, results):
     results(fault="F14 rows of the future", kills=0, mismatches=0, duplicates=0)
 
 
+@pytest.mark.faults
 def test_a_shuffle_within_lateness_changes_nothing(golden, plain, trial, results):
     """F15: rows come up to a second late, within the two that the buffer waits."""
     chance = random.Random(15)
@@ -147,6 +151,7 @@ def test_a_shuffle_within_lateness_changes_nothing(golden, plain, trial, results
     assert_same_told(golden, outcome)
 
 
+@pytest.mark.faults
 def test_what_is_sent_again_adds_nothing(golden, plain, trial, results):
     """F15: every tenth row comes twice, and in the end the whole of it again."""
     timed = []
@@ -164,7 +169,7 @@ def test_what_is_sent_again_adds_nothing(golden, plain, trial, results):
     assert outcome.told == golden.told
 
 
-@pytest.mark.parametrize("seed", [21, 22])
+@pytest.mark.parametrize("seed", [21, pytest.param(22, marks=pytest.mark.faults)])
 def test_portions_have_no_say(seed, golden, trial, results):
     """F25: another seed cuts the stream elsewhere."""
     subject = trial(seed)

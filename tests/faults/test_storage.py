@@ -41,6 +41,7 @@ def test_a_full_disk_holds_reading_until_there_is_room(golden, trial, results):
     results(fault="F8 disk full, outbox", kills=0, mismatches=0, duplicates=0)
 
 
+@pytest.mark.faults
 def test_a_checkpoint_that_finds_no_room_is_written_later(golden, trial, results):
     """F8, checkpoints: the old ones stay whole, the metric says so, and a crash then costs only more work."""
 
@@ -84,7 +85,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("what", ["manifest", "state"])
+@pytest.mark.parametrize("what", [pytest.param("manifest", marks=pytest.mark.faults), "state"])
 def test_a_damaged_checkpoint_is_passed_over(what, golden, trial, results):
     """F9: the one before is used, loudly; after each restart the newest is damaged in another way."""
     subject = trial()

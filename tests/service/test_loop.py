@@ -1,0 +1,79 @@
+"""The turns of the service: what happens while reading is counted and told, and a full outbox holds reading."""
+
+from unittest.mock import patch
+
+import orjson
+import pytest
+
+from detector.service import loop
+from detector.sinks.outbox import Outbox
+from detector.sources.kafka_events import Gap, OutOfOrder, Stalled, Truncated, Unreadable
+from detector.sources.kafka_merge import Partition
+from tests.faults.harness import Rows, Trial, newest
+from tests.faults.stream import in_partitions, trailing
+
+TIME = 1_772_409_600_000  # ms
+AT = Partition("conn", 0)
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """A service on some dozen rows."""
+    plant = tmp_path / "plant.yaml"
+    plant.write_text("{}")
+    rows = in_partitions((TIME + 1000 * number, "conn", trailing(TIME + 1000 * number)) for number in range(50))
+    return Trial(tmp_path / "trial", rows, plant)
+
+
+def test_arrivals_are_handled_in_portions():
+    class Some:
+        def __init__(self, size):
+            self.records = range(size)
+
+    sizes = [loop._PORTION - 1, 1, loop._PORTION, 7]
+    portions = loop._portions([Some(size) for size in sizes])
+    assert [[len(some.records) for some in portion] for portion in portions] == [sizes[:2], sizes[2:3], sizes[3:]]
+    assert list(loop._portions([])) == []
+
+
+def test_what_happens_while_reading_is_loud(trial):
+    news = [
+        Gap(AT, 5, 25, 20),
+        Truncated(AT, 30, 28),
+        Unreadable(AT, 100, 120, "checksum"),
+        Stalled(AT, "asked again"),
+        OutOfOrder(AT, 9),
+    ]
+    with patch.object(Rows, "events", lambda _: [news.pop() for _ in range(len(news))]):
+        assert not trial.run()
+    counted = trial.counted
+    assert counted["eastwest_gaps_total"] == 2
+    assert counted["eastwest_gap_rows_total"] == 20
+    assert counted["eastwest_unreadable_batches_total"] == 1
+    assert counted["eastwest_stalls_total"] == 1
+    assert counted["eastwest_out_of_order_rows_total"] == 9
+    [letter] = map(orjson.loads, (trial.here / "dead.ndjson").read_bytes().splitlines())
+    assert letter["reason"] == "record batch: checksum; offsets 100 to 119"
+    assert newest(trial.here / "state").counters["rejected"] == 1
+
+
+def test_a_full_outbox_pauses_reading_until_there_is_room(trial):
+    fills, calls = iter([0.0] * 2 + [1.0] * 4 + [0.95] * 2 + [0.5] * 1000), []
+    with (
+        patch.object(Outbox, "fill", property(lambda _: next(fills))),
+        patch.object(Rows, "pause", lambda _: calls.append("pause")),
+        patch.object(Rows, "resume", lambda _: calls.append("resume")),
+        patch.object(Rows, "poll", _one_by_one(Rows.poll)),
+    ):
+        assert not trial.run()
+    assert calls == ["pause", "resume"]
+
+
+def _one_by_one(real):
+    """Portions of a row, so that there are turns enough."""
+
+    def poll(self, seconds):
+        self.chance = type("One", (), {"choice": staticmethod(lambda _: 1)})
+        return real(self, seconds)
+
+    return poll
