@@ -15,7 +15,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds test-faults lint bench bench-detection bench-speed lock clean
+.PHONY: help demo test check check-bounds test-faults lint bench bench-detection bench-speed bench-stream lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-detection: $(DEV) ## Measure detection on plants, DARPA and captures; numb
 
 bench-speed: $(DEV) ## Measure speed beside parsers, group-bys, MIDAS-R and River; numbers go to out/speed.json too.
 	$(BIN)/python benchmarks/speed.py --out out/speed.json
+
+bench-stream: $(DEV) ## Measure the service through a real Kafka, beside a bare consumer; numbers go to out/stream.json too.
+	$(BIN)/python benchmarks/stream.py --out out/stream.json
 
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }

@@ -130,7 +130,7 @@ class Engine:
         order = copy(self.order)  # its frames are replaced, never written to
         account = asdict(self.accounting)
         for name in _COUNTERS:  # `asdict` would count a counter's items
-            account[name] = [[*key, count] for key, count in getattr(self.accounting, name).items()]
+            account[name] = [[*key, count] for key, count in sorted(getattr(self.accounting, name).items())]
         facts = {
             "accounting": account,
             "judge": self.judge.state(),

@@ -156,5 +156,7 @@ def alert_of(plain: dict[str, Any]) -> Alert:
 
 def as_dict(record: Alert | Incident) -> dict[str, Any]:
     """Plain types, for tables, templates and snapshots."""
+    if isinstance(record, Alert):  # nothing in it can change: `asdict` would copy each of thousands to its last text
+        return {name: getattr(record, name) for name in Alert.__slots__}
     plain: dict[str, Any] = asdict(record)
     return plain

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from detector.alerts.model import Alert, alert_of, content_id
+from detector.alerts.model import Alert, alert_of, as_dict, content_id
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -116,6 +116,15 @@ def _hop_of(plain: dict[str, Any]) -> Hop:
     )
 
 
+def _plain(hop: Hop) -> dict[str, Any]:
+    """What `_hop_of` takes."""
+    return {name: getattr(hop, name) for name in Hop.__slots__} | {
+        "background": asdict(hop.background),
+        "findings": [as_dict(found) for found in hop.findings],
+        "best": [asdict(link) for link in hop.best],
+    }
+
+
 def _remove(index: dict[Any, list[tuple[int, int]]], key: object, hop: Hop) -> None:
     index[key].remove((hop.ts, hop.number))
     if not index[key]:
@@ -180,7 +189,7 @@ class Chains:
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
         return {
-            "hops": [asdict(hop) for hop in self.hops.values()],
+            "hops": [_plain(hop) for hop in self.hops.values()],
             "incidents": [[name, self.ids[name], sorted(members)] for name, members in self.incidents.items()],
             "open": list(self._open),
             "next": self._next,

@@ -16,7 +16,7 @@ the same product (Vectra: attack rating x entity importance).
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from detector.alerts.model import SCORE_DIGITS, Alert, Incident, iso
@@ -84,6 +84,14 @@ class Entity:
         return max(piece.strength for piece in self.pieces)
 
 
+def _plain(entity: Entity) -> dict[str, Any]:
+    """As `asdict` makes it, without its copies of texts: there are thousands of pieces."""
+    return {name: getattr(entity, name) for name in Entity.__slots__} | {
+        "techniques": [*entity.techniques],
+        "pieces": [{name: getattr(piece, name) for name in Piece.__slots__} for piece in entity.pieces],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class RankedHost:
     """A host as people read it. Field order is the order written."""
@@ -145,7 +153,7 @@ class Entities:
 
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
-        hosts = [[host, asdict(entity)] for host, entity in self._hosts.items()]
+        hosts = [[host, _plain(entity)] for host, entity in self._hosts.items()]
         return {"hosts": hosts, "forgotten": self.forgotten}
 
     def load_state(self, state: dict[str, Any]) -> None:

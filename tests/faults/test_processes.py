@@ -77,6 +77,7 @@ def test_killed_at_every_point(service, results):
     expected.check(subject, results, "F1 SIGKILL at every point", kills, heal)
 
 
+@pytest.mark.faults
 def test_killed_at_random(service, results):
     """F2: most die while they work, some while they start."""
     subject, expected = service
