@@ -39,8 +39,9 @@ check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on;
 	  tests/formats/test_conn_lines.py tests/formats/test_conn_rows.py tests/formats/test_goflow2_lines.py \
 	  tests/sources/test_record_batches.py
 
-test-faults: $(DEV) ## Run all fault tests (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
-	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest -m faults tests/faults
+test-faults: $(DEV) ## Run all fault tests and other long ones (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
+	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest --timeout=7200 -m "faults or long" \
+	  tests/faults tests/benchmarks
 
 bench: $(DEV) ## Run every benchmark; each prints a table.
 	@for file in benchmarks/*.py; do \

@@ -31,7 +31,7 @@ def runner(name, said, seconds):
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.long
 def test_everything_once(kafka_bootstrap, monkeypatch):
     """The whole of it, with little of everything, at one pace."""
     every = programme.paces
