@@ -30,6 +30,7 @@ from detector.sources.kafka import KafkaSource
 from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalled, Tombstones, Truncated, Unreadable
 from detector.sources.kafka_merge import Arrival, Partition
 from detector.state.checkpoints import Checkpoint, Checkpoints, Origin, read_key
+from detector.state.snapshot import fingerprint
 from detector.state.stores import Access, store_of
 
 _POLL_SECONDS: Final = 0.2  # longest wait for records; also how soon a signal is heeded
@@ -38,6 +39,7 @@ _RETRY_SECONDS: Final = 1.0  # between two tries of a full disk
 _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses would come and go
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
 _PORTION: Final = 20_000  # records handled at once; about a second's work
+_SHOWN_DIGITS: Final = 12  # of the settings' fingerprint; enough to see that they changed
 _SCOPE: Final = "service"
 
 
@@ -57,7 +59,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     with ExitStack() as stack:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
         letters = stack.enter_context(_outbox(settings, "dead-letters"))
-        metrics = Metrics(detector.__version__, "")
+        metrics = Metrics(detector.__version__, fingerprint(settings.model_dump(mode="json"))[:_SHOWN_DIGITS])
         stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition))
         warm(settings.engine)
         health.done("warm")
