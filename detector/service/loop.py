@@ -156,15 +156,16 @@ class Loop:
     # --- turns ---
 
     def go(self, source: KafkaSource, deliveries: Deliveries, stop: threading.Event) -> None:
-        """Turn after turn until ``stop``, then a last checkpoint."""
-        while not stop.is_set():
-            self._health.beat()
-            self._turn(source, deliveries)
-            self._heed(source.events())
-            self._pause_or_not(source)
-            self._checkpoint_if_due(source)
-            self._show(source, deliveries)
-        self._finish(source, deliveries)
+        """Turn after turn until ``stop``, then a last checkpoint. However it ends, nothing writes when it has ended."""
+        with self._writer:
+            while not stop.is_set():
+                self._health.beat()
+                self._turn(source, deliveries)
+                self._heed(source.events())
+                self._pause_or_not(source)
+                self._checkpoint_if_due(source)
+                self._show(source, deliveries)
+            self._finish(source, deliveries)
 
     def _turn(self, source: KafkaSource, deliveries: Deliveries) -> None:
         with self._metrics.stage("poll"):
@@ -348,7 +349,6 @@ class Loop:
             self._conclude_at_the_end(self._writing, source)
         if self._pipeline.engine.accounting.rows > self._rows_written:
             self._conclude_at_the_end(self._begin_checkpoint(source), source)
-        self._writer.shutdown()
 
     def _conclude_at_the_end(self, writing: "Future[None]", source: KafkaSource) -> None:
         writing.exception()  # waits
