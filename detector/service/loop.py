@@ -18,11 +18,12 @@ from detector.assets.plant import load_plant
 from detector.errors import StorageFailed
 from detector.metrics import Metrics
 from detector.service import logs
+from detector.service.decoding import source_of
 from detector.service.deliveries import Deliveries
 from detector.service.faults import point
 from detector.service.health import Health, HealthServer
 from detector.service.kafka_options import source_settings
-from detector.service.pipeline import Pipeline, Taken, source_of
+from detector.service.pipeline import Pipeline, Taken
 from detector.service.settings import ServiceSettings
 from detector.service.warm import warm
 from detector.sinks.outbox import Outbox

@@ -1,0 +1,125 @@
+"""Records of Kafka into rows: one decoder a partition. What comes out of a partition follows from its records alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.records import Block, Decoded
+from detector.service.settings import ServiceSettings
+from detector.sources.files import BLOCK_LINES
+from detector.sources.kafka_merge import Partition
+from detector.sources.record_batches import Records
+
+_KAFKA: Final = "kafka"  # the log of what is no row of any log
+_SPACE: Final = 0x20  # the first character that is printed
+_ASCII_END: Final = 0x80
+
+
+class Decoders:
+    """The decoders of all partitions that came so far."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._topics = settings.kafka.topics
+        self._context = Context(settings.engine.timezone, settings.engine.columns)
+        self._decoders: dict[Partition, Decoder] = {}
+
+    def decode(self, partition: Partition, contents: Iterable[Records]) -> list[Decoded]:
+        """The next records of a partition; each has its offset as position, and each is accounted for."""
+        source, contents = source_of(partition), list(contents)
+        lines, positions = _lines([block for records in contents for block in records.blocks(source)])
+        parts = []
+        for begin in range(0, len(lines), BLOCK_LINES):
+            block = Block(source, 0, lines[begin : begin + BLOCK_LINES])
+            decoded = self._of(partition).decode(block)
+            _to_offsets(decoded, np.array(positions[begin : begin + BLOCK_LINES], dtype=np.int64))
+            parts += [decoded, *_counted("header or blank", len(block.lines) - decoded.rows)]
+        return [*parts, *_counted("tombstone", sum(len(records.nulls) for records in contents))]
+
+    def state(self, partition: Partition) -> dict[str, Any]:
+        """What the decoder of a partition keeps from record to record, JSON types only."""
+        return self._of(partition).state()
+
+    def states(self) -> dict[Partition, dict[str, Any]]:
+        """`state` of all, in the order of partitions."""
+        return {partition: self.state(partition) for partition in sorted(self._decoders)}
+
+    def load_state(self, partition: Partition, state: Mapping[str, Any]) -> None:
+        """Go on with a partition where another decoder of it was when it gave its `state`."""
+        self.forget(partition)
+        self._of(partition).load_state(state)
+
+    def forget(self, partition: Partition) -> None:
+        """A partition begins anew, or is no longer ours."""
+        self._decoders.pop(partition, None)
+
+    def _of(self, partition: Partition) -> Decoder:
+        if partition not in self._decoders:
+            topic = next(topic for topic in self._topics if topic.matches(partition.topic))
+            self._decoders[partition] = Decoder(
+                source_of(partition), self._context, partition.topic, format=topic.format
+            )
+        return self._decoders[partition]
+
+
+def source_of(partition: Partition) -> str:
+    """As it stands in the frames."""
+    return f"{partition.topic}:{partition.partition}"
+
+
+def _counted(what: str, records: int) -> list[Decoded]:
+    return [Decoded(filtered=Counter({(_KAFKA, what): records}))] if records else []
+
+
+def _to_offsets(decoded: Decoded, offsets: NDArray[np.int64]) -> None:
+    """What stands at a line of a block stands at the offset of its record. Decoded it is by line: those of one record
+    share its offset, and decoders are quick only where each line has a place of its own."""
+    decoded.flows, decoded.operations = (
+        frame.with_columns(position=pl.Series(offsets[frame["position"].to_numpy()], dtype=pl.Int64))
+        for frame in (decoded.flows, decoded.operations)
+    )
+    decoded.rejects = [replace(reject, position=int(offsets[reject.position])) for reject in decoded.rejects]
+
+
+def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
+    """Lines and their offsets. A record that holds several lines becomes as many, all at its offset: pmacct sends
+    several objects at once, and so do shippers that batch. One object written over several lines stays one."""
+    lines = [line for block in blocks for line in block.lines]
+    offsets = [
+        position
+        for block in blocks
+        for position in block.positions or range(block.first_position, block.first_position + len(block.lines))
+    ]
+    if not any(b"\n" in line for line in lines):
+        return lines, offsets
+    parts = [_split(line) for line in lines]
+    spread = [[offset] * len(part) for offset, part in zip(offsets, parts, strict=True)]
+    return [*chain(*parts)], [*chain(*spread)]
+
+
+def _split(record: bytes) -> list[bytes]:
+    lines = record.rstrip(b"\r\n").split(b"\n")
+    if len(lines) == 1 or _is_binary(record):
+        return [record]
+    try:
+        orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return lines
+    return [record]
+
+
+def _is_binary(record: bytes) -> bool:
+    """Whether it is a protobuf message, with or without its length in front: its line feeds are bytes as any other, of
+    each address 10.0.0.0/8 for one. Text begins with a letter, a brace or white space."""
+    first, second = record[0], record[1]
+    return (first not in b"\t\n\r" and not _SPACE <= first < _ASCII_END) or (
+        first == len(record) - 1 and second < _SPACE
+    )
