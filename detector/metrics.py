@@ -27,27 +27,28 @@ _MOST_VALUES: Final = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "re
 """Values of a label that are shown, where the set is not fixed by the program. Topics count with their partitions."""
 
 _REASONS: Final = (
-    ("batch", re.compile(r"^record batch|^batch")),
-    ("too_long", re.compile("longer than")),
+    ("batch", re.compile("^record batch")),
+    ("too_long", re.compile("longer than|lines$")),
     ("not_json", re.compile("not JSON")),
     ("not_text", re.compile("not UTF-8")),
-    ("unknown_format", re.compile("neither a JSON object|neither text nor|without a flow in it|no reader for")),
+    (
+        "unknown_format",
+        re.compile("neither a JSON object|neither text nor|without a flow|no reader for|no known log|envelopes"),
+    ),
     ("reader", re.compile("while reading it")),
-    ("columns", re.compile("the header has|quoting")),
+    ("columns", re.compile("the header has|quoting$")),
     ("missing", re.compile("missing")),
-    ("time", re.compile("not a time|this time|not a duration|no duration")),
+    ("time", re.compile("not a time|this time|not a duration|no usable time")),
     ("address", re.compile("not an address")),
-    ("range", re.compile("is outside|is more than")),
-    ("value", re.compile("expected|is not |are not |is neither|no protocol")),
+    ("range", re.compile(": outside |: more than ")),
+    ("value", re.compile(": (not|neither) ")),
 )
 REASONS: Final = (*(name for name, _ in _REASONS), OTHER)
-_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 def reason_class(reason: str) -> str:
-    """Which of `REASONS` a reason is. What it quotes of the record has no say."""
-    bare = _QUOTED.sub("", reason)
-    return next((name for name, pattern in _REASONS if pattern.search(bare)), OTHER)
+    """Which of `REASONS` the reason of a `records.Reject` is."""
+    return next((name for name, pattern in _REASONS if pattern.search(reason)), OTHER)
 
 
 @dataclass(frozen=True, slots=True)

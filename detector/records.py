@@ -77,12 +77,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that could not be used: where it stands, why, and its first bytes as evidence."""
+    """A record that could not be used: where it stands, why, and its first bytes as evidence.
+
+    ``reason`` is one of a fixed set, for all records are counted by it. What is the record's own is in ``detail``.
+    """
 
     source: str
     position: int
     reason: str
     raw: bytes = b""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

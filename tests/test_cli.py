@@ -564,7 +564,7 @@ def test_max_rejects(limit, code, eastwest, logs, tmp_path):
     letters = records(out / "rejected.ndjson")
     assert [letter["position"] for letter in letters] == [201, 202]
     assert [letter["raw"].encode("latin-1") for letter in letters] == [b'{"ts":1}', b"nonsense\xff"]
-    assert all(letter.keys() == {"source", "position", "reason", "raw"} for letter in letters)
+    assert all(letter.keys() == {"source", "position", "reason", "detail", "raw"} for letter in letters)
     assert ("rejected.ndjson" in said.err) == (code == 4)
 
 

@@ -216,6 +216,7 @@ def _dead_letter(reject: Reject) -> bytes:
             "source": reject.source,
             "position": reject.position,
             "reason": reject.reason,
+            "detail": reject.detail,
             "raw": reject.raw.decode("latin-1"),
         }
     )

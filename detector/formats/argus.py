@@ -73,7 +73,8 @@ def convert(batch: Batch, context: Context) -> Decoded:
             rows.append(_flow(row))
             positions.append(position)
         except BadValue as problem:
-            rejects.append(Reject(batch.source, position, f"{batch.log}: {problem}", evidence(row)))
+            reason = f"{batch.log}: {problem.reason}"
+            rejects.append(Reject(batch.source, position, reason, evidence(row), problem.detail))
     decoded = flows(Batch(batch.log, batch.source, positions, rows), context, LAYOUT, _not_traffic)
     decoded.rejects = sorted([*decoded.rejects, *rejects], key=lambda reject: reject.position)
     return decoded
@@ -121,7 +122,7 @@ def _both(row: Row, unit: str) -> tuple[int | None, int | None]:
     )
     if destination is None and source is not None and total is not None:
         if source > total:
-            raise BadValue(f"Src{unit}: {source} is more than Tot{unit} {total}")
+            raise BadValue(f"Src{unit}: more than Tot{unit}", f"{source} of {total}")
         destination = total - source
     return source, destination
 

@@ -60,7 +60,7 @@ def _cells(text: str, separator: str) -> list[str]:
     try:
         return next(csv.reader([text], delimiter=separator, strict=True))
     except (csv.Error, StopIteration) as problem:
-        raise BadValue(f"quoting: {problem}") from None
+        raise BadValue("quoting", str(problem)) from None
 
 
 class _Table:
@@ -96,7 +96,7 @@ class _Table:
         except UnicodeDecodeError:
             raise BadValue("not UTF-8") from None
         if len(cells) != self._width:
-            raise BadValue(f"{len(cells)} cells, the header has {self._width}")
+            raise BadValue("not as many cells as the header has", f"{len(cells)} of {self._width}")
         unset = self._unset
         return {name: cell for index, name in self._read if (cell := cells[index].strip()) and cell not in unset}
 

@@ -31,7 +31,7 @@ _ASCII_END: Final = 0x80
 _PRINTABLE: Final = 0x20
 _BRACKETS: Final = (b"[", b"]", b"{", b"}")
 _TAB_ROWS: Final = 4096  # rows of one header that are converted at once
-_QUOTED: Final = 120  # characters of a parser's message that become a reason
+_QUOTED: Final = 120  # characters of a parser's message that become a detail
 _SPAN_MIN: Final = 64  # lines behind a header that are read at once, twice as many each time after
 _SPAN_MAX: Final = 1 << 20
 
@@ -159,7 +159,7 @@ class Decoder:
             if _is_message(line):
                 self._message(task, position, line)
             else:
-                task.reject(position, f"not JSON: {str(problem)[:_QUOTED]}", line)
+                task.reject(position, "not JSON", line, str(problem)[:_QUOTED])
             return
         found = detect(row, self._hinted)
         if isinstance(found, str):
@@ -202,7 +202,7 @@ class Decoder:
         try:
             row = table.row(line)
         except BadValue as problem:
-            task.reject(position, f"{table.log}: {problem}", line)
+            task.reject(position, f"{table.log}: {problem.reason}", line, problem.detail)
             return
         if row is not None:
             self.branches["table"] += 1
@@ -212,7 +212,7 @@ class Decoder:
         try:
             row = goflow2_protobuf.row(line)
         except BadValue as problem:
-            task.reject(position, str(problem), line)
+            task.reject(position, problem.reason, line)
             return
         self.branches["protobuf"] += 1
         task.add("netflow.goflow2", position, row)
@@ -244,8 +244,8 @@ class Decoder:
         lines, positions = task.tab_lines, task.tab_positions
         task.tab_lines, task.tab_positions = [], []
         rows, good, bad = tsv.rows(self._header, lines)
-        for index, reason in bad:
-            task.reject(positions[index], reason, lines[index])
+        for index, problem in bad:
+            task.reject(positions[index], problem.reason, lines[index], problem.detail)
         log = self._forced or self._log_of_header()
         for index, row in zip(good, rows, strict=True):
             if log is None:
@@ -324,8 +324,8 @@ class _Task:
         positions.append(position)
         rows.append(row)
 
-    def reject(self, position: int, reason: str, line: bytes) -> None:
-        self._rejects.append(Reject(self.source, position, reason, line[:RAW_LIMIT]))
+    def reject(self, position: int, reason: str, line: bytes, detail: str = "") -> None:
+        self._rejects.append(Reject(self.source, position, reason, line[:RAW_LIMIT], detail))
 
     def finish(self, context: Context) -> Decoded:
         """All of it as frames, in the order of the source whatever the log types."""

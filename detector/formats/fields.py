@@ -7,6 +7,7 @@ only the odd ones. Rows with a bad value are marked and fall out in `Fields.deco
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite, nan
+from operator import itemgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,21 @@ Converter = Callable[[Any], Any]
 
 
 class BadValue(ValueError):
-    """A value that does not fit its field; the text is the reason without the field's name."""
+    """A value that does not fit its field.
+
+    Args:
+        reason: one of a fixed set, without the field's name: records are counted by it.
+        detail: what the record has instead, for people.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+    def of(self, field: str) -> "BadValue":
+        """The same with the field's name."""
+        return BadValue(f"{field}: {self.reason}", self.detail)
 
 
 class Fields:
@@ -49,7 +64,7 @@ class Fields:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.bad: dict[int, str] = {}
+        self.bad: dict[int, BadValue] = {}
 
     def __len__(self) -> int:
         return len(self.batch.rows)
@@ -65,9 +80,9 @@ class Fields:
             values = [row.get(name) if value is None else value for row, value in zip(rows, values, strict=True)]
         return values
 
-    def reject(self, index: int, reason: str) -> None:
-        """Mark row ``index`` as unusable; the first reason stays."""
-        self.bad.setdefault(index, reason)
+    def reject(self, index: int, problem: BadValue) -> None:
+        """Mark row ``index`` as unusable; the first problem stays."""
+        self.bad.setdefault(index, problem)
 
     def _mend(
         self, names: Sequence[str], values: list[Any], odd: Iterable[int], convert: Converter, required: bool
@@ -78,12 +93,12 @@ class Fields:
             value = values[index]
             if value is None:
                 if required:
-                    self.reject(index, f"{names[0]}: missing")
+                    self.reject(index, BadValue("missing").of(names[0]))
                 continue
             try:
                 out[index] = convert(value)
             except BadValue as problem:
-                self.reject(index, f"{names[0]}: {problem}")
+                self.reject(index, problem.of(names[0]))
                 out[index] = None
         return out
 
@@ -99,7 +114,7 @@ class Fields:
         def convert(value: Any) -> int:
             number = _integer(value)
             if not low <= number <= high:
-                raise BadValue(f"{number} is outside {low}..{high}")
+                raise BadValue(f"outside {low}..{high}", str(number))
             return number
 
         values = self.raw(*names)
@@ -159,10 +174,11 @@ class Fields:
             Reject(
                 self.batch.source,
                 self.batch.positions[index],
-                f"{self.batch.log}: {reason}",
+                f"{self.batch.log}: {problem.reason}",
                 evidence(self.batch.rows[index]),
+                problem.detail,
             )
-            for index, reason in sorted(self.bad.items())
+            for index, problem in sorted(self.bad.items(), key=itemgetter(0))
         ]
         if schema is FLOW:
             return Decoded(flows=frame, rejects=rejects)
@@ -181,7 +197,7 @@ def evidence(row: Row) -> bytes:
 
 
 def shown(value: Any, limit: int = 40) -> str:
-    """A value as evidence in a reason; a container only by its type, since it may be deep or huge."""
+    """A value as the detail of a reason; a container only by its type, since it may be deep or huge."""
     if isinstance(value, int) and value.bit_length() > _WORD_BITS:
         return "a huge integer"
     if value is None or isinstance(value, str | int | float | bytes):
@@ -208,8 +224,8 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list):
         if all(item is None or isinstance(item, str | int | float) for item in value):
             return ",".join(_text(item) or "" for item in value)[:TEXT_LIMIT] or None
-        raise BadValue("expected text, got a list of containers")
-    raise BadValue(f"expected text, got {type(value).__name__}")
+        raise BadValue("not text", "a list of containers")
+    raise BadValue("not text", type(value).__name__)
 
 
 def _integer(value: Any) -> int:
@@ -219,7 +235,7 @@ def _integer(value: Any) -> int:
         return int(value)
     if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.removeprefix("-").isdigit():
         return int(value)
-    raise BadValue(f"{shown(value)} is not an integer")
+    raise BadValue("not an integer", shown(value))
 
 
 def _number(value: Any) -> float:
@@ -230,13 +246,13 @@ def _number(value: Any) -> float:
             number = nan
         if isfinite(number):
             return number
-    raise BadValue(f"{shown(value)} is not a finite number")
+    raise BadValue("not a finite number", shown(value))
 
 
 def _address(value: Any) -> str:
     address = canonical(value) if isinstance(value, str) else None
     if address is None:
-        raise BadValue(f"{shown(value, 60)} is not an address")
+        raise BadValue("not an address", shown(value, 60))
     return address
 
 
@@ -257,10 +273,10 @@ def micros(value: Any, zone: ZoneInfo) -> int:
         except ValueError:
             return _bounded(_iso_micros(value, zone))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadValue(f"{shown(value)} is not a time")
+        raise BadValue("not a time", shown(value))
     size = abs(value)
     if not size < _NO_TIME_FROM:  # NaN, infinity, and integers that no float holds
-        raise BadValue(f"{shown(value)} is not a time")
+        raise BadValue("not a time", shown(value))
     if size < SECONDS_BELOW:
         return _bounded(round(value * 1e6))
     if size < _MILLISECONDS_BELOW:
@@ -270,7 +286,7 @@ def micros(value: Any, zone: ZoneInfo) -> int:
 
 def _bounded(time: int) -> int:
     if not 0 <= time <= _TIME_LIMIT_S * 1_000_000:
-        raise BadValue(f"{time} µs is not a time between 1970 and 9999")
+        raise BadValue("not a time between 1970 and 9999", f"{time} µs")
     return time
 
 
@@ -288,7 +304,7 @@ def _iso_micros(text: str, zone: ZoneInfo) -> int:
             parsed = parsed.replace(tzinfo=zone)
         whole = (parsed - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError):
-        raise BadValue(f"{shown(text)} is not a time") from None
+        raise BadValue("not a time", shown(text)) from None
     if digits == "1000000" and suffix == "Z":
         return whole + 1_000_000
     return whole + (int(digits[:6].ljust(6, "0")) if digits else 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from detector.formats.fields import BadValue, Fields, micros
+from detector.formats.fields import BadValue, Fields, micros, shown
 from detector.formats.flow_values import Column, Names, mended
 
 LATE_LIMIT: Final = 86_400_000_000
@@ -79,7 +79,7 @@ def seconds_of(value: Any) -> float | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise BadValue(f"{str(value)[:40]!r} is not a duration") from None
+        raise BadValue("not a duration", shown(str(value))) from None
     return seconds if 0 <= seconds <= _SPAN_MAX else None
 
 
@@ -117,7 +117,7 @@ def settled(
         for values, value in zip(columns.values(), mended, strict=True):
             values.append(value)
         if mended[0] is None:
-            fields.reject(index, note)
+            fields.reject(index, BadValue(note))
         elif index not in fields.bad:
             notes[fields.batch.log, note] += 1
     return columns, notes

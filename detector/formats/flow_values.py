@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from detector.formats.fields import BadValue, Fields
+from detector.formats.fields import BadValue, Fields, shown
 
 Names = tuple[str, ...]
 Column = list[Any]
@@ -22,7 +22,7 @@ def column(fields: Fields, names: Names, convert: Callable[[Any], Any]) -> Colum
         try:
             out.append(None if value is None else convert(value))
         except BadValue as problem:
-            fields.reject(index, f"{names[0]}: {problem}")
+            fields.reject(index, problem.of(names[0]))
             out.append(None)
     return out
 
@@ -66,7 +66,7 @@ def mended(fields: Fields, names: Names, values: Column, odd: list[int], convert
         try:
             values[index] = convert(values[index])
         except BadValue as problem:
-            fields.reject(index, f"{names[0]}: {problem}")
+            fields.reject(index, problem.of(names[0]))
             values[index] = None
     return values
 
@@ -89,4 +89,4 @@ def whole(value: Any) -> int:
         number = int(value)
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _INT64_MAX:
         return number
-    raise BadValue(f"{str(value)[:40]!r} is not a count")
+    raise BadValue("not a count", shown(str(value)))

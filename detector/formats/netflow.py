@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from detector.formats.address import canonical
 from detector.formats.batch import Batch, Context, Row
-from detector.formats.fields import BadValue, Fields
+from detector.formats.fields import BadValue, Fields, shown
 from detector.formats.flow_times import clock, seconds_of, settled
 from detector.formats.flow_values import Column, Names, column, counts, remembered, whole
 from detector.formats.protocols import WITH_PORTS, protocol, tcp_flags
@@ -172,7 +172,7 @@ def _truth(value: Any) -> bool:
         return True
     if text in ("false", "f", "0"):
         return False
-    raise BadValue(f"{text[:40]!r} is neither true nor false")
+    raise BadValue("neither true nor false", shown(text))
 
 
 def _turn(fields: Fields, layout: Layout, columns: dict[str, Any]) -> None:
@@ -224,9 +224,9 @@ def _port(fields: Fields, index: int, names: Names, value: Any, missing: int | N
         port = whole(value)
         if port <= PORT_MAX:
             return port
-        raise BadValue(f"{port} is outside 0..{PORT_MAX}")
+        raise BadValue(f"outside 0..{PORT_MAX}", str(port))
     except BadValue as problem:
-        fields.reject(index, f"{names[0]}: {problem}")
+        fields.reject(index, problem.of(names[0]))
         return None
 
 
@@ -263,7 +263,8 @@ def _scale(fields: Fields, columns: dict[str, Column], index: int, rate: int) ->
         if values[index] is not None:
             values[index] *= rate
             if values[index] > _INT64_MAX:
-                fields.reject(index, f"{name}: {values[index]} after scaling by {rate} is outside 0..2**63-1")
+                problem = BadValue("outside 0..2**63-1 after scaling", f"{values[index]}, by {rate}")
+                fields.reject(index, problem.of(name))
                 values[index] = None
 
 

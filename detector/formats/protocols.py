@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from detector.formats.fields import BadValue
+from detector.formats.fields import BadValue, shown
 
 NAMES: Final[dict[int, str]] = {
     0: "hopopt",
@@ -98,12 +98,12 @@ def protocol(value: Any) -> str:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _NUMBER_MAX:
         return NAMES.get(value, str(value))
-    raise BadValue(f"{str(value)[:40]!r} is not an IP protocol")
+    raise BadValue("not an IP protocol", shown(str(value)))
 
 
 def _named(text: str) -> str:
     if _NAME.fullmatch(text) is None:
-        raise BadValue(f"{text[:40]!r} is not an IP protocol")
+        raise BadValue("not an IP protocol", shown(text))
     return _ALIASES.get(text, text)
 
 
@@ -123,15 +123,15 @@ def tcp_flags(value: Any) -> int:
     elif isinstance(value, list):
         flags = _flag_list(value)
     else:
-        raise BadValue(f"{str(value)[:40]!r} are not TCP flags")
+        raise BadValue("not TCP flags", shown(str(value)))
     if not 0 <= flags <= FLAGS_MAX:
-        raise BadValue(f"{flags} are not TCP flags")
+        raise BadValue("not TCP flags", str(flags))
     return flags
 
 
 def _flag_text(text: str) -> int:
     if len(text) > _FLAG_TEXT_MAX or not text.isascii():
-        raise BadValue(f"{text[:40]!r} are not TCP flags")
+        raise BadValue("not TCP flags", shown(text))
     try:
         return int(text, 16 if text[:2].lower() == "0x" else 10)
     except ValueError:
@@ -139,7 +139,7 @@ def _flag_text(text: str) -> int:
     flags = 0
     for letter in text.upper():
         if letter not in _FLAG_LETTERS and letter != ".":
-            raise BadValue(f"{text[:40]!r} are not TCP flags")
+            raise BadValue("not TCP flags", shown(text))
         flags |= _FLAG_LETTERS.get(letter, 0)
     return flags
 
@@ -148,6 +148,6 @@ def _flag_list(names: list[Any]) -> int:
     flags = 0
     for name in names:
         if not isinstance(name, str) or name.upper() not in _FLAG_NAMES:
-            raise BadValue(f"{str(name)[:40]!r} is not a TCP flag")
+            raise BadValue("not a TCP flag", shown(str(name)))
         flags |= _FLAG_NAMES[name.upper()]
     return flags

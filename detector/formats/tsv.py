@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from detector.formats.batch import Row
+from detector.formats.fields import BadValue
 
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|\\)")
 _DIGITS: Final = 18  # of an integer that surely fits 64 bits; longer ones stay text and are judged later
+_NOT_OF_THE_HEADER: Final = "not as many columns as the header has: cut off, or not this log's line"
 _CONTAINERS: Final = ("set[", "vector[", "table[", "list[")
 
 FLOATS: Final = frozenset({"time", "interval", "double"})
@@ -57,11 +59,11 @@ class Header:
         return self
 
 
-def rows(header: Header, lines: Sequence[bytes]) -> tuple[list[Row], list[int], list[tuple[int, str]]]:
+def rows(header: Header, lines: Sequence[bytes]) -> tuple[list[Row], list[int], list[tuple[int, BadValue]]]:
     """The lines as typed rows.
 
     Returns:
-        the rows, the index of each one's line, and (index, reason) of the lines that do not fit the header.
+        the rows, the index of each one's line, and (index, problem) of the lines that do not fit the header.
     """
     width = len(header.columns)
     separator = _decoded(header.separator)
@@ -69,7 +71,7 @@ def rows(header: Header, lines: Sequence[bytes]) -> tuple[list[Row], list[int], 
     split = [line.decode("utf-8", "backslashreplace").split(separator) for line in lines]
     good = [index for index, cells in enumerate(split) if len(cells) == width]
     bad = [
-        (index, f"{len(cells)} of {width} columns: cut off, or not this log's line")
+        (index, BadValue(_NOT_OF_THE_HEADER, f"{len(cells)} of {width} columns"))
         for index, cells in enumerate(split)
         if len(cells) != width
     ]

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from detector.formats.batch import Batch, Context, LogType
-from detector.formats.fields import Fields
+from detector.formats.fields import BadValue, Fields
 from detector.formats.protocols import NAMES
 from detector.records import FLOW, Decoded
 
@@ -81,7 +81,7 @@ def _durations(fields: Fields) -> list[float | None]:
     durations = fields.number("duration")
     for index, duration in enumerate(durations):
         if duration is not None and not 0.0 <= duration <= SPAN_MAX:
-            fields.reject(index, f"duration: {duration!r} s is no duration")
+            fields.reject(index, BadValue("duration: not a duration", f"{duration!r} s"))
             durations[index] = None
     return durations
 
@@ -90,7 +90,7 @@ def _protos(fields: Fields) -> list[str | None]:
     protos = list(map(transport, fields.text("proto"), fields.integer("ip_proto", high=255)))
     for index, proto in enumerate(protos):
         if proto is None:
-            fields.reject(index, "proto: missing, or no protocol name")
+            fields.reject(index, BadValue("proto: missing, or no protocol name"))
     return protos
 
 

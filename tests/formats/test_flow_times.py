@@ -78,7 +78,7 @@ def one(start: int | None, end: int | None, arrival: int | None, told: float | N
     column = fields(1)
     columns, notes = settled(column, [start], [end], [arrival], [told])
     found = tuple(values[0] for values in columns.values())
-    return (*found, *(note for _, note in notes), *column.bad.values())
+    return (*found, *(note for _, note in notes), *(problem.reason for problem in column.bad.values()))
 
 
 END = START + 10 * SECOND

@@ -43,7 +43,7 @@ def plain(decoded: Decoded) -> dict[str, Any]:
     flows = decoded.flows.drop("log", "source").to_dicts()
     return {
         "flows": [{name: value for name, value in row.items() if value is not None} for row in flows],
-        "rejects": [[reject.position, reject.reason] for reject in decoded.rejects],
+        "rejects": [[reject.position, reject.reason, reject.detail] for reject in decoded.rejects],
         "filtered": {reason: count for (_, reason), count in sorted(decoded.filtered.items())},
         "notes": {note: count for (_, note), count in sorted(decoded.notes.items())},
     }

@@ -42,7 +42,7 @@ def plain(decoded: Decoded) -> dict[str, Any]:
     return {
         "flows": [present(row) for row in decoded.flows.drop("source").to_dicts()],
         "operations": [present(row) for row in decoded.operations.drop("source").to_dicts()],
-        "rejects": [[reject.position, reject.reason] for reject in decoded.rejects],
+        "rejects": [[reject.position, reject.reason, reject.detail] for reject in decoded.rejects],
         "filtered": [[log, reason, count] for (log, reason), count in sorted(decoded.filtered.items())],
     }
 
