@@ -116,7 +116,8 @@ def bare(bootstrap: Sequence[str], stretch: Stretch) -> Turn:
 def source(bootstrap: Sequence[str], stretch: Stretch) -> Turn:
     """What the service reads with: record batches taken apart, partitions merged; no row is looked at."""
     wish = ServiceSettings.model_validate(settings_of(bootstrap, [stretch.topic], Path("unused")))
-    reader = KafkaSource(source_settings(wish.kafka), {Partition(stretch.topic, 0): stretch.begin})
+    reader = KafkaSource(source_settings(wish.kafka))
+    reader.begin({Partition(stretch.topic, 0): stretch.begin})
     clock, records, size = Clock(), 0, 0
     while records < stretch.records and clock.goes_on():
         for arrival in reader.poll(POLL_SECONDS):

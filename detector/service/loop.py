@@ -113,26 +113,27 @@ class Loop:
 
     def restore(self) -> KafkaSource:
         """Go on from the newest checkpoint; returns the source, where it left off."""
-        kafka = source_settings(self._settings.kafka)
-        with_no_positions = KafkaSource(kafka)
-        origin = Origin(
-            with_no_positions.cluster_id(), with_no_positions.topic_ids(), self._pipeline.engine.fingerprint
-        )
-        self._origin = origin
-        loaded = self._checkpoints.latest(origin, self._alerts.end, self._settings.state.allow_cold_start)
-        for reason in loaded.refused:
-            self._metrics.count("checkpoint_corrupt")
-            self._log.error("checkpoint refused", reason=reason)
-        if loaded.checkpoint is None:
-            self._log.info("begins without a checkpoint")
-            # So that a crash has a place to go back to: records made again must find the outbox as it is now.
-            self._write(self._pipeline.capture({}), with_no_positions.positions())
-            self._ready(with_no_positions)
-            return with_no_positions
-        with_no_positions.close()
-        return self._go_on(loaded.checkpoint, loaded.outbox_lost)
+        source = KafkaSource(source_settings(self._settings.kafka))
+        try:
+            self._origin = Origin(source.cluster_id(), source.topic_ids(), self._pipeline.engine.fingerprint)
+            loaded = self._checkpoints.latest(self._origin, self._alerts.end, self._settings.state.allow_cold_start)
+            for reason in loaded.refused:
+                self._metrics.count("checkpoint_corrupt")
+                self._log.error("checkpoint refused", reason=reason)
+            if loaded.checkpoint is None:
+                self._log.info("begins without a checkpoint")
+                source.begin()
+                # So that a crash has a place to go back to: records made again must find the outbox as it is now.
+                self._write(self._pipeline.capture({}), source.positions())
+            else:
+                self._go_on(source, loaded.checkpoint, loaded.outbox_lost)
+        except BaseException:
+            source.close()
+            raise
+        self._ready(source)
+        return source
 
-    def _go_on(self, checkpoint: Checkpoint, lost: int) -> KafkaSource:
+    def _go_on(self, source: KafkaSource, checkpoint: Checkpoint, lost: int) -> None:
         clocks = self._pipeline.restore(checkpoint.state)
         self._alerts.rewind(checkpoint.outbox)
         if lost:
@@ -144,14 +145,12 @@ class Loop:
         }
         self._rows_written = checkpoint.position
         self._log.info("goes on from a checkpoint", rows=checkpoint.position, outbox=checkpoint.outbox)
-        source = KafkaSource(source_settings(self._settings.kafka), positions, clocks)
-        self._ready(source)
-        return source
+        source.begin(positions, clocks)
 
     def _ready(self, source: KafkaSource) -> None:
         self._health.done("restored")
         self._health.done("assigned")
-        for partition in source.positions():
+        for partition in source.lag():
             self._metrics.partition(*partition, 0, 0.0)
 
     # --- turns ---

@@ -9,7 +9,7 @@ then an error.
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -111,24 +111,15 @@ class _Reading:
 class KafkaSource:
     """The records of topics, in the order of `kafka_merge`.
 
-    Args:
-        positions: next offset by partition, as `positions` gave them. A partition that is not among them is new and
-            read from its start; without any, ``settings.start`` says where.
-        clocks: as `clocks` gave them, together with the positions; without, the order may differ where a broker's
-            clock ran back.
+    It is connected, and knows its topics, when it is made; `begin` says where to read.
 
     Raises:
-        UnreadableInput: Kafka does not answer, or a topic or a partition with a position is not there.
+        UnreadableInput: Kafka does not answer, or a topic is not there.
     """
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        positions: Mapping[Partition, int] | None = None,
-        clocks: Mapping[Partition, int] | None = None,
-    ) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._merge = Merge(settings.merge_wait, settings.stall_seconds)
+        self._merge = self._merged()
         self._readings: dict[Partition, _Reading] = {}
         self._full: set[Partition] = set()
         self._paused = False
@@ -138,13 +129,33 @@ class KafkaSource:
         self._discovered = 0.0
         self._consumer = self._connected()
         try:
-            self._ids = {topic: self._consumer.topic_id(topic) for topic in self._topics()}
-            self._begin(dict(positions or {}), clocks or {})
+            topics = self._topics()
+            self._require(topics)
+            self._ids = {topic: self._consumer.topic_id(topic) for topic in topics}
         except (kafka_errors.KafkaError, DetectorError) as problem:
             self.close()
             raise UnreadableInput(str(problem)) from None
 
     # --- what the caller asks for ---
+
+    def begin(
+        self, positions: Mapping[Partition, int] | None = None, clocks: Mapping[Partition, int] | None = None
+    ) -> None:
+        """Say where to read; called once, before `poll`.
+
+        Args:
+            positions: next offset by partition, as `positions` gave them. A partition that is not among them is new and
+                read from its start; without any, ``settings.start`` says where.
+            clocks: as `clocks` gave them, together with the positions; without, the order may differ where a broker's
+                clock ran back.
+
+        Raises:
+            UnreadableInput: Kafka does not answer, or a partition with a position is not there.
+        """
+        try:
+            self._begin(dict(positions or {}), clocks or {})
+        except kafka_errors.KafkaError as problem:
+            raise UnreadableInput(str(problem)) from None
 
     def poll(self, seconds: float) -> list[Arrival]:
         """The next records, waiting at most ``seconds`` for some.
@@ -183,10 +194,10 @@ class KafkaSource:
 
     def lag(self) -> dict[Partition, Lag]:
         """How far behind each partition is, as far as the last answers tell."""
-        clocks, now = self.clocks(), time.time()
+        clocks, positions, now = self._merge.clocks(), self._merge.positions(), time.time()
         lags = {}
-        for partition, position in self.positions().items():
-            rows = max(self._readings[partition].end - position, 0)
+        for partition, reading in self._readings.items():
+            rows = max(reading.end - positions[partition], 0)
             clock = clocks[partition]
             behind = None if clock == NO_TIMESTAMP else max(now - clock / 1000, 0.0)
             lags[partition] = Lag(rows, behind if rows else 0.0)
@@ -245,7 +256,7 @@ class KafkaSource:
         except kafka_errors.KafkaError as problem:
             raise UnreadableInput(f"Kafka at {', '.join(settings.bootstrap_servers)}: {problem}") from None
         try:
-            consumer.learn(settings.topics or None, ANSWER_SECONDS)
+            consumer.learn(self._names() or None, ANSWER_SECONDS)
         except kafka_errors.UnknownTopicOrPartitionError:
             pass  # told by what is missing
         except kafka_errors.KafkaError as problem:
@@ -268,6 +279,14 @@ class KafkaSource:
 
     # --- partitions ---
 
+    def _merged(self) -> Merge:
+        """What puts records in order."""
+        return Merge(self._settings.merge_wait, self._settings.stall_seconds)
+
+    def _names(self) -> Sequence[str]:
+        """The topics to learn of; none: all."""
+        return self._settings.topics
+
     def _topics(self) -> dict[str, set[int]]:
         """The partitions of each topic that is to be read."""
         known, settings = self._consumer.known(), self._settings
@@ -275,13 +294,15 @@ class KafkaSource:
             return {topic: known.get(topic, set()) for topic in settings.topics}
         return {topic: numbers for topic, numbers in known.items() if re.fullmatch(settings.pattern, topic)}
 
-    def _begin(self, positions: dict[Partition, int], clocks: Mapping[Partition, int]) -> None:
-        topics = self._topics()
-        there = {Partition(topic, number) for topic, numbers in topics.items() for number in numbers}
+    def _require(self, topics: Mapping[str, set[int]]) -> None:
         if missing := [topic for topic, numbers in topics.items() if not numbers]:
             raise UnreadableInput(f"Kafka has no topic {', '.join(sorted(missing))}")
         if not topics:
             raise UnreadableInput(f"Kafka has no topic that matches {self._settings.pattern}")
+
+    def _begin(self, positions: dict[Partition, int], clocks: Mapping[Partition, int]) -> None:
+        topics = self._topics()
+        there = {Partition(topic, number) for topic, numbers in topics.items() for number in numbers}
         if gone := sorted(positions.keys() - there):
             raise UnreadableInput(f"{gone[0].topic} has no partition {gone[0].partition} any more")
         self._check_time(topics)
@@ -399,7 +420,7 @@ class KafkaSource:
 
     def _cut(self, partition: Partition, wanted: int, resumed: int | None) -> None:
         """The log does not hold what was read last. A topic made anew looks the same, and is an error."""
-        self._aside("metadata", lambda: self._consumer.learn(self._settings.topics or None, ANSWER_SECONDS))
+        self._aside("metadata", lambda: self._consumer.learn(self._names() or None, ANSWER_SECONDS))
         self._discovered = 0.0
         self._discover(time.monotonic())
         if resumed is None:

@@ -44,17 +44,16 @@ class Rows:
         for row in rows:
             self._ends[row.partition] = row.offset + 1
 
-    def __call__(
-        self,
-        _settings: object,
-        positions: Mapping[Partition, int] | None = None,
-        clocks: Mapping[Partition, int] | None = None,
-    ) -> "Rows":
+    def __call__(self, _settings: object) -> "Rows":
         """As if it were the class."""
+        return self
+
+    def begin(
+        self, positions: Mapping[Partition, int] | None = None, clocks: Mapping[Partition, int] | None = None
+    ) -> None:
         self._positions = dict.fromkeys(self._ends, 0) | dict(positions or {})
         self._clocks = dict.fromkeys(self._ends, NO_TIMESTAMP) | dict(clocks or {})
         self._left = [row for row in self.rows if row.offset >= self._positions[row.partition]]
-        return self
 
     def poll(self, _seconds: float) -> list[Arrival]:
         if self.dead.is_set():

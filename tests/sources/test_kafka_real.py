@@ -40,7 +40,8 @@ def source(kafka):
 
     def make(*topics, positions=None, clocks=None, bootstrap=None, **how):
         servers = tuple(bootstrap or kafka.bootstrap)
-        made.append(KafkaSource(KafkaSettings(bootstrap_servers=servers, topics=topics, **how), positions, clocks))
+        made.append(KafkaSource(KafkaSettings(bootstrap_servers=servers, topics=topics, **how)))
+        made[-1].begin(positions, clocks)
         return made[-1]
 
     yield make
