@@ -5,6 +5,7 @@ PYTHON      ?= python3
 UV          ?= uv
 VENV        ?= .venv
 PYTEST_ARGS ?=
+FUZZ_ARGS   ?=
 LOCK_ARGS   ?=
 
 BIN     := $(VENV)/bin
@@ -15,7 +16,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds test-faults lint bench bench-detection bench-speed bench-stream lock clean
+.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint bench bench-detection bench-speed bench-stream lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,13 @@ check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on;
 test-faults: $(DEV) ## Run all fault tests and other long ones (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
 	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest --timeout=7200 -m "faults or long" \
 	  tests/faults tests/benchmarks
+
+fuzz: $(DEV) ## Fuzz every reader of bytes, some minutes; FUZZ_ARGS="--seconds 60 zeek.conn" picks.
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+fuzz-guided: $(DEV) ## The same led by coverage, with atheris (Linux on x86-64), which is installed for it.
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz --guided $(FUZZ_ARGS)
 
 bench: $(DEV) ## Run every benchmark; each prints a table.
 	@for file in benchmarks/*.py; do \

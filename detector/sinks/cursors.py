@@ -76,5 +76,5 @@ def _stored(path: Path) -> int | None:
         content = file.read(_LIMIT)
     match content.split(b"\n"):
         case [magic, number, checksum, b""] if magic == _MAGIC and checksum == b"%08x" % zlib.crc32(number):
-            return int(number)
+            return int(number) if number.isdigit() else None
     return None

@@ -242,14 +242,13 @@ class Checkpoints:
             ForeignCheckpoint: it has a format that this version does not read.
         """
         first, body = self._verified(self._get(entry.name, MANIFEST_LIMIT))
-        number = int(first.removeprefix(_MAGIC))
+        number, facts = _parsed(first, body)
         steps = range(number, FORMAT)
         if number > FORMAT or not MIGRATIONS.keys() >= set(steps):
             raise ForeignCheckpoint(
                 f"{entry.name} has format {number}, this version reads {sorted({*MIGRATIONS, FORMAT})}: run the "
                 f"version that wrote it, or {_COLD}"
             )
-        facts = orjson.loads(body)
         for step in steps:
             facts = MIGRATIONS[step].manifest(facts)
         try:
@@ -409,6 +408,18 @@ def read_key(file: Path) -> bytes:
     if len(key) < KEY_BYTES:
         raise ConfigError(str(file), "", f"a key of checkpoints has {KEY_BYTES} bytes or more, this has {len(key)}")
     return key
+
+
+def _parsed(first: bytes, body: bytes) -> tuple[int, Any]:
+    """Format and content of a manifest; its digest may have been made by somebody who does not know how they look.
+
+    Raises:
+        _Damaged: they are none.
+    """
+    try:
+        return int(first.removeprefix(_MAGIC)), orjson.loads(body)
+    except ValueError as problem:
+        raise _Damaged(f"the manifest is not as it should be: {problem}") from problem
 
 
 def _place(name: str) -> _Place:
