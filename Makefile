@@ -25,7 +25,7 @@ demo: $(RUNTIME) ## Install eastwest into .venv and show it finding an intruder 
 	$(BIN)/eastwest demo --out demo-out
 
 test: $(DEV) ## Run the tests on all cores; PYTEST_ARGS="-k name" picks some.
-	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 check: lint test ## Run what CI runs: format, lint, types, layers, tests.
 
@@ -41,8 +41,7 @@ check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on;
 	  tests/sources/test_record_batches.py
 
 test-faults: $(DEV) ## Run all fault tests and other long ones (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
-	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest --timeout=7200 -m "faults or long" \
-	  tests/faults tests/benchmarks
+	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest --timeout=7200 -m "faults or long"
 
 fuzz: $(DEV) ## Fuzz every reader of bytes, some minutes; FUZZ_ARGS="--seconds 60 zeek.conn" picks.
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)

@@ -15,7 +15,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 # No deadline: the first call of a compiled kernel includes its compilation.
 # CI runs the same examples every time.
-settings.register_profile("eastwest", deadline=None, derandomize=IN_CI)
+settings.register_profile("eastwest", deadline=None, derandomize=IN_CI, max_examples=60)
 settings.load_profile("eastwest")
 
 

@@ -17,7 +17,7 @@ from tests.score.frames import PLANT, controller, desk, row, server, station, un
 
 RATE = 10_000.0  # rows a day
 STRANGE, CERTAIN, DULL = 1e-7, 1e-12, 0.5
-FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 
 
 def act(hour, src, dst, p, service="rdp", **more):

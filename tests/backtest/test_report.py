@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.alerts.model import Alert, Incident, Step
@@ -236,6 +236,7 @@ def test_nothing_obeyed_is_left_in_the_page(word):
     html.encode("utf-8")
 
 
+@settings(max_examples=30)  # each renders the page
 @given(st.text(max_size=40))
 def test_any_text_leaves_the_structure_alone(word):
     page = Page(render(hostile_view(word)))

@@ -387,6 +387,7 @@ def test_the_forest_race_holds_scores_to_scikit_learn(quick):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_tiny_race_from_files_to_tables(quick):
     console = Console(width=150, record=True, quiet=True)
     made = programme.run(Plan(TINY, rounds=1, known=(4_000,), apart=False), console)

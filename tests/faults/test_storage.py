@@ -85,12 +85,20 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("what", [pytest.param("manifest", marks=pytest.mark.faults), "state"])
-def test_a_damaged_checkpoint_is_passed_over(what, golden, trial, results):
+@pytest.mark.parametrize(
+    ("what", "ways"),
+    [
+        pytest.param("manifest", DAMAGE, marks=pytest.mark.faults),
+        pytest.param("state", DAMAGE, marks=pytest.mark.faults),
+        ("state", ("middle", "gone")),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over(what, ways, golden, trial, results):
     """F9: the one before is used, loudly; after each restart the newest is damaged in another way."""
     subject = trial()
     assert subject.run(crash="committed:3")
-    for how, damage in DAMAGE.items():
+    for how in ways:
+        damage = DAMAGE[how]
         newest = max((subject.here / "state" / "service").glob("*." + what))
         damage(newest)
         subject.promised, before = 0, subject.counted.get("eastwest_checkpoint_corrupt_total", 0)

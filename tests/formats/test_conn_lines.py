@@ -139,7 +139,7 @@ def numbered(draw: st.DrawFn) -> bytes:
 anything = rows() | wounded() | numbered() | others | st.just(USUAL)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["conn.log", "dns.log", "zeek"]))
 def test_the_general_path_alone_says_the_same(lines: list[bytes], size: int, hint: str) -> None:
     same(lines, size, hint=hint)
@@ -157,7 +157,7 @@ def test_from_the_first_line_on(lines: list[bytes]) -> None:
     usual.same([part for line in lines * 2 for part in (line, USUAL)], 2)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(st.floats(0, 1e9) | st.integers(0, 10**15).map(lambda us: us / 1e6) | st.floats(0, 1e-3))
 def test_floats_have_the_same_bits(value: float) -> None:
     lines = [orjson.dumps(PLAIN | {"ts": value, "duration": value})]

@@ -114,7 +114,7 @@ others = st.sampled_from([b"", b" ", b"?", b"{}", b'{"ts":1.0,"uid":"C1"}', b"{\
 anything = rows() | others | st.just(USUAL)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["conn.log", "dns.log", "zeek"]), TABLES)
 def test_the_general_path_alone_says_the_same(lines: list[bytes], size: int, hint: str, table: list[bytes]) -> None:
     same(lines, size, hint=hint, before=table)

@@ -91,7 +91,7 @@ def lines(draw: st.DrawFn) -> bytes:
 anything = lines() | st.sampled_from([USUAL, CONN, b"", b"{}", b"#fields\tts\tuid", b'{"message":"x"}'])
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["flows", "conn.log"]))
 def test_the_general_path_alone_says_the_same(some: list[bytes], size: int, hint: str) -> None:
     same(some, size, hint=hint)

@@ -33,7 +33,7 @@ def arrivals(draw):
     return [row for row, _ in sorted(rows, key=lambda pair: pair[0]["obs_ts"] + pair[1])]
 
 
-@settings(max_examples=50)  # each runs the path several times
+@settings(max_examples=30)  # each runs the path several times
 @given(arrivals(), st.lists(st.integers(0, 30), max_size=6))
 def test_batches_change_nothing(rows, places):
     """Order, pairs, direction, twins: the same frames whatever batches the same rows came in."""
@@ -105,7 +105,7 @@ def told(*rows: tuple[str, str, float]) -> list[dict[str, Any]]:
 A, B, C = HOSTS
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @example(told((A, B, 0), (A, C, 4), (B, A, 2), (A, C, 5)), [0])  # exactly a window behind, and its half has left
 @example(told((A, C, 4), (A, B, 0), (A, C, 4.5), (A, C, 9), (B, A, 1), (A, C, 9.5)), [2])
 @given(disorder(), st.lists(st.integers(0, 9), max_size=3))

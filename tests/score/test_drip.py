@@ -14,7 +14,7 @@ from detector.score.drip import FEATURES, FLOOR, KEPT_DAYS, KNOWN_DAYS, WEEK, Da
 from tests.score.frames import desk, enriched, life, row, same_state, scored, server
 from tests.score.reference import HOUR_US
 
-FEW = settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 DAY_US = 24 * HOUR_US
 
 

@@ -18,7 +18,7 @@ ROWS = 700
 NEEDS = {"forest": JOINED[1:]}  # it sees what they say; structure is always there
 SUBSETS = [pytest.param((*NEEDS.get(name, ()), name), id=name) for name in MODELS]
 SUBSETS.append(pytest.param((), id="structure"))
-FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 
 
 def scorer(**wish):
@@ -53,7 +53,7 @@ def test_rows_one_by_one_are_scored_as_all_at_once():
 
 
 @given(cuts)
-@settings(FEW, max_examples=3)
+@settings(FEW, max_examples=2)
 def test_full_tables_evict_at_the_same_row_whatever_the_batches(places):
     """Of every model that has one."""
     crowd = _crowd()

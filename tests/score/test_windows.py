@@ -21,7 +21,7 @@ from detector.state.counts import Counts
 from tests.score.frames import STRATA, desk, enriched, life, row, same_state, scored, server
 from tests.score.reference import HOUR_US
 
-FEW = settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 DAYS = 12
 
 

@@ -40,7 +40,7 @@ assert all(table.evicted for name, table in engine.scorer.tables().items() if na
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_whole_path_stays_within_its_arrays(tmp_path_factory):
     """Every kernel, with tables that are far too small, a snapshot between."""
