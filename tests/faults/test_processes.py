@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from detector.sources.kafka_merge import TICK_MS
 from tests.faults.harness import Trial, broken, duplicates
 from tests.faults.process import Service, create, named_for, publish
 from tests.faults.test_crashes import POINTS
@@ -24,12 +25,28 @@ def service(rows, world, kafka, tmp_path):
         yield made, Expected(made.rows, world, tmp_path)
 
 
-def on(kafka, rows, world, folder) -> Service:
+class Fed(Service):
+    """A service, the rows of its topics, and a way to send them."""
+
+    def __init__(self, kafka, rows, *about, **changes) -> None:
+        super().__init__(*about, **changes)
+        self.kafka, self.rows = kafka, rows
+
+    def publish_until(self, begin, end) -> int:
+        """Send rows from one to before another, and those that belong into the same step of the merge."""
+        while 0 < end < len(self.rows) and self.rows[end].time // TICK_MS == self.rows[end - 1].time // TICK_MS:
+            end += 1
+        publish(self.kafka, self.rows[begin:end])
+        return max(begin, end)
+
+
+def on(kafka, rows, world, folder, published=None, **changes) -> Fed:
+    """A service on topics that hold the rows, or so many of them."""
     mine = named_for(rows, kafka.prefix)
     create(kafka, mine)
-    publish(kafka, mine)
-    made = Service(folder / "service", kafka.bootstrap, sorted({row.partition.topic for row in mine}), world.plant)
-    made.rows = mine
+    topics = sorted({row.partition.topic for row in mine})
+    made = Fed(kafka, mine, folder / "service", kafka.bootstrap, topics, world.plant, **changes)
+    made.publish_until(0, len(mine) if published is None else published)
     return made
 
 
@@ -78,18 +95,24 @@ def test_killed_at_every_point(service, results):
 
 
 @pytest.mark.faults
-def test_killed_at_random(service, results):
-    """F2: most die while they work, some while they start."""
-    subject, expected = service
-    chance = random.Random(2)
-    for _ in range(KILLS):
-        subject.start()
-        if chance.random() < 0.8:
-            subject.wait(subject.running)
-        time.sleep(chance.uniform(0, 2))
-        subject.kill()
-    heal = finish(subject)
-    expected.check(subject, results, "F2 SIGKILL at random", KILLS, heal)
+@pytest.mark.timeout(300 + 60 * KILLS)
+def test_killed_at_random(rows, world, kafka, tmp_path, results):
+    """F2: each life finds a part of the rows; most die while they read, some while they start."""
+    with on(kafka, rows, world, tmp_path, published=0) as subject:
+        expected = Expected(subject.rows, world, tmp_path)
+        chance, sent = random.Random(2), 0
+        for life in range(KILLS):
+            sent = subject.publish_until(sent, len(rows) * (life + 1) // (KILLS + 1))
+            subject.start()
+            if chance.random() < 0.9:
+                subject.wait(subject.running)
+                time.sleep(chance.choice((0.02, 0.3, 2)) * chance.random())
+            else:
+                time.sleep(2 * chance.random())
+            subject.kill()
+        subject.publish_until(sent, len(rows))
+        heal = finish(subject)
+        expected.check(subject, results, "F2 SIGKILL at random", KILLS, heal)
 
 
 @pytest.mark.faults
