@@ -79,7 +79,9 @@ class Block:
 class Reject:
     """A record that could not be used: where it stands, why, and its first bytes as evidence.
 
-    ``reason`` is one of a fixed set, for all records are counted by it. What is the record's own is in ``detail``.
+    ``reason`` is one of a fixed set, for all records are counted by it. What is the record's own is in ``detail``. A
+    record of several lines may have several of these; its dead letter (`sinks.dead_letters`), where one was made, is
+    the first one's ``letter``.
     """
 
     source: str
@@ -87,6 +89,7 @@ class Reject:
     reason: str
     raw: bytes = b""
     detail: str = ""
+    letter: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
-from detector.records import Block, Decoded
+from detector.records import Block, Decoded, Reject
 from detector.service.settings import ServiceSettings
+from detector.sinks.dead_letters import dead_letter
 from detector.sources.files import BLOCK_LINES
-from detector.sources.kafka_merge import Partition
+from detector.sources.kafka_merge import Damaged, Partition
 from detector.sources.record_batches import Records
 
+LINES_MAX: Final = 10_000
+"""Lines of one record; a million short ones fit into the largest record that Kafka takes by default. Shippers batch
+some hundreds."""
+
+_TOO_LONG: Final = f"the record has more than {LINES_MAX} lines"
+_DAMAGED: Final = "record batches cannot be read"
 _KAFKA: Final = "kafka"  # the log of what is no row of any log
 _SPACE: Final = 0x20  # the first character that is printed
 _ASCII_END: Final = 0x80
@@ -33,15 +40,19 @@ class Decoders:
         self._decoders: dict[Partition, Decoder] = {}
 
     def decode(self, partition: Partition, contents: Iterable[Records]) -> list[Decoded]:
-        """The next records of a partition; each has its offset as position, and each is accounted for."""
+        """The next records of a partition; each has its offset as position, and each is accounted for.
+
+        Whatever is wrong with a record, the first of its rejects has one dead letter for all.
+        """
         source, contents = source_of(partition), list(contents)
-        lines, positions = _lines([block for records in contents for block in records.blocks(source)])
-        parts = []
+        lines, positions, too_long = _lines([block for records in contents for block in records.blocks(source)])
+        parts = [Decoded(rejects=[Reject(source, offset, _TOO_LONG) for offset in too_long])] if too_long else []
         for begin in range(0, len(lines), BLOCK_LINES):
             block = Block(source, 0, lines[begin : begin + BLOCK_LINES])
             decoded = self._of(partition).decode(block)
             _to_offsets(decoded, np.array(positions[begin : begin + BLOCK_LINES], dtype=np.int64))
             parts += [decoded, *_counted("header or blank", len(block.lines) - decoded.rows)]
+        _write_letters(parts, contents)
         return [*parts, *_counted("tombstone", sum(len(records.nulls) for records in contents))]
 
     def state(self, partition: Partition) -> dict[str, Any]:
@@ -75,6 +86,34 @@ def source_of(partition: Partition) -> str:
     return f"{partition.topic}:{partition.partition}"
 
 
+def rejected(partition: Partition, damaged: Damaged) -> Decoded:
+    """Records that could not even be taken apart; they count as one."""
+    batches = f"{damaged.batches} batches, the first: {damaged.reason}"
+    detail = f"offsets {damaged.first} to {damaged.next - 1} in {batches}"
+    reject = Reject(source_of(partition), damaged.first, _DAMAGED, detail=detail)
+    return Decoded(rejects=[replace(reject, letter=dead_letter(reject))])
+
+
+def _write_letters(parts: Sequence[Decoded], contents: Sequence[Records]) -> None:
+    """Give the first reject of each record its dead letter, in place of the evidence of all of them."""
+    lines = Counter(reject.position for part in parts for reject in part.rejects)
+    if not lines:
+        return
+    offsets = np.concatenate([records.offsets for records in contents])
+    ends = np.cumsum([len(records) for records in contents])
+    unwritten = set(lines)
+    for part in parts:
+        for number, reject in enumerate(part.rejects):
+            letter = b""
+            if reject.position in unwritten:
+                unwritten.remove(reject.position)
+                place = offsets.searchsorted(reject.position)
+                run = int(ends.searchsorted(place, "right"))
+                value = contents[run].value(int(place - ends[run]))  # counted from its end
+                letter = dead_letter(reject, value, lines[reject.position])
+            part.rejects[number] = replace(reject, raw=b"", letter=letter)
+
+
 def _counted(what: str, records: int) -> list[Decoded]:
     return [Decoded(filtered=Counter({(_KAFKA, what): records}))] if records else []
 
@@ -89,9 +128,10 @@ def _to_offsets(decoded: Decoded, offsets: NDArray[np.int64]) -> None:
     decoded.rejects = [replace(reject, position=int(offsets[reject.position])) for reject in decoded.rejects]
 
 
-def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
-    """Lines and their offsets. A record that holds several lines becomes as many, all at its offset: pmacct sends
-    several objects at once, and so do shippers that batch. One object written over several lines stays one."""
+def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int], list[int]]:
+    """Lines and their offsets, and offsets of records that have too many. A record that holds several lines becomes as
+    many, all at its offset: pmacct sends several objects at once, and so do shippers that batch. One object written
+    over several lines stays one."""
     lines = [line for block in blocks for line in block.lines]
     offsets = [
         position
@@ -99,20 +139,22 @@ def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
         for position in block.positions or range(block.first_position, block.first_position + len(block.lines))
     ]
     if not any(b"\n" in line for line in lines):
-        return lines, offsets
+        return lines, offsets, []
     parts = [_split(line) for line in lines]
     spread = [[offset] * len(part) for offset, part in zip(offsets, parts, strict=True)]
-    return [*chain(*parts)], [*chain(*spread)]
+    return [*chain(*parts)], [*chain(*spread)], [at for at, part in zip(offsets, parts, strict=True) if not part]
 
 
 def _split(record: bytes) -> list[bytes]:
-    lines = record.rstrip(b"\r\n").split(b"\n")
-    if len(lines) == 1 or _is_binary(record):
+    """The lines of a record; none if there are more than `LINES_MAX`."""
+    text = record.rstrip(b"\r\n")
+    feeds = text.count(b"\n")
+    if not feeds or _is_binary(record):
         return [record]
     try:
         orjson.loads(record)
     except orjson.JSONDecodeError:
-        return lines
+        return text.split(b"\n") if feeds < LINES_MAX else []
     return [record]
 
 

@@ -42,6 +42,7 @@ _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; t
 _PORTION: Final = 20_000  # records handled at once; about a second's work
 _SHOWN_DIGITS: Final = 12  # of the settings' fingerprint; enough to see that they changed
 _SCOPE: Final = "service"
+_Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
 
 def run(settings: ServiceSettings, stop: threading.Event) -> None:
@@ -101,7 +102,7 @@ class Loop:
         self._log = logs.get("loop")
         self._checkpoints = _checkpoints(settings)
         self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._writing: Future[None] | None = None
+        self._writing: _Writing | None = None
         self._written_at = self._shown_at = time.monotonic()
         self._rows_written = 0
         self._paused = False
@@ -216,7 +217,6 @@ class Loop:
                                     wanted=wanted, resumed=resumed)  # fmt: skip
                 case Unreadable(partition, first, after, reason):
                     self._metrics.count("unreadable_batches")
-                    self._pipeline.reject(partition, first, after, f"record batch: {reason}")
                     self._log.error("a record batch cannot be read", partition=source_of(partition),
                                     first=first, after=after, reason=reason)  # fmt: skip
                 case Stalled(partition, action):
@@ -257,7 +257,7 @@ class Loop:
         if rows > self._rows_written and (old or many):
             self._writing = self._begin_checkpoint(source)
 
-    def _begin_checkpoint(self, source: KafkaSource) -> "Future[None]":
+    def _begin_checkpoint(self, source: KafkaSource) -> _Writing:
         """The path stops only for the capture."""
         self._written_at, self._rows_written = time.monotonic(), self._pipeline.engine.accounting.rows
         with self._metrics.stage("checkpoint"):
@@ -268,7 +268,7 @@ class Loop:
         self._letters_floors.append(self._dead_letters.next)
         return self._writer.submit(self._write, taken, source.positions())
 
-    def _write(self, taken: Taken, positions: dict[Partition, int]) -> None:
+    def _write(self, taken: Taken, positions: dict[Partition, int]) -> dict[Partition, int]:
         began = time.monotonic()
         offsets: dict[str, dict[int, int]] = {}
         for (topic, number), offset in sorted(positions.items()):
@@ -285,8 +285,9 @@ class Loop:
         self._metrics.set("checkpoint_bytes", len(state))
         self._metrics.set("checkpoint_duration_seconds", time.monotonic() - began)
         self._metrics.set("checkpoint_timestamp_seconds", time.time())
+        return positions
 
-    def _conclude(self, writing: "Future[None]", source: KafkaSource) -> None:
+    def _conclude(self, writing: _Writing, source: KafkaSource) -> None:
         """What may be let go once a checkpoint is written; a failed one is tried again in its turn."""
         problem = writing.exception()
         if isinstance(problem, StorageFailed):
@@ -295,7 +296,7 @@ class Loop:
             return
         if problem is not None:
             raise problem
-        source.commit()
+        source.commit(writing.result())
         point("committed")
         try:
             self._alerts.release(self._checkpoints.outbox_floor)
@@ -350,7 +351,7 @@ class Loop:
         if self._pipeline.engine.accounting.rows > self._rows_written:
             self._conclude_at_the_end(self._begin_checkpoint(source), source)
 
-    def _conclude_at_the_end(self, writing: "Future[None]", source: KafkaSource) -> None:
+    def _conclude_at_the_end(self, writing: _Writing, source: KafkaSource) -> None:
         writing.exception()  # waits
         self._health.beat()
         self._conclude(writing, source)

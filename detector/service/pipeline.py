@@ -14,10 +14,9 @@ from detector.alerts.model import Alert, Told, told_json
 from detector.assets.plant import Plant
 from detector.engine import Engine
 from detector.metrics import Metrics
-from detector.records import Arrived, Decoded, Reject
-from detector.service.decoding import Decoders, source_of
+from detector.records import Arrived
+from detector.service.decoding import Decoders, rejected, source_of
 from detector.service.settings import ServiceSettings
-from detector.sinks.dead_letters import dead_letter
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_merge import Arrival, Partition
 from detector.state.snapshot import Capture
@@ -79,7 +78,6 @@ class Pipeline:
 
     def _take_partition(self, partition: Partition, runs: list[tuple[Arrival, int]]) -> list[tuple[int, bytes]]:
         """Returns dead letters, each with the turn of its record."""
-        letters: list[tuple[int, bytes]] = []
         source = source_of(partition)
         arrived = Arrived(
             np.concatenate([arrival.records.offsets for arrival, _ in runs]),
@@ -88,20 +86,14 @@ class Pipeline:
         )
         self._clocks.append((source, arrived))
         with self._metrics.stage("decode"):
-            parts = self._decoders.decode(partition, (arrival.records for arrival, _ in runs))
+            parts = [rejected(partition, arrival.damaged) for arrival, _ in runs if arrival.damaged]
+            parts += self._decoders.decode(partition, (arrival.records for arrival, _ in runs))
         for decoded in parts:
             decoded.arrived = arrived
-            offsets = np.array([reject.position for reject in decoded.rejects], dtype=np.int64)
-            turns = arrived.of(arrived.turns, offsets).tolist()
-            letters += zip(turns, map(dead_letter, decoded.rejects), strict=True)
             self.engine.push(decoded)
-        return letters
-
-    def reject(self, partition: Partition, first: int, after: int, reason: str) -> None:
-        """Records from an offset to before another could not even be taken apart; they count as one."""
-        reject = Reject(source_of(partition), first, f"{reason}; offsets {first} to {after - 1}")
-        self._letters.append(dead_letter(reject))
-        self.engine.count(Decoded(rejects=[reject]))
+        written = [reject for decoded in parts for reject in decoded.rejects if reject.letter]
+        turns = arrived.of(arrived.turns, np.array([reject.position for reject in written], dtype=np.int64))
+        return [(turn, reject.letter) for turn, reject in zip(turns.tolist(), written, strict=True)]
 
     def settle(self, now: Callable[[], float] | None = None) -> bool:
         """Tell what came of the records; True when people are to know.

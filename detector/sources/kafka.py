@@ -33,7 +33,7 @@ from detector.sources.kafka_events import (
     Unreadable,
 )
 from detector.sources.kafka_fetch import Fetched, RawConsumer
-from detector.sources.kafka_merge import Arrival, Merge, Partition
+from detector.sources.kafka_merge import Arrival, Damaged, Merge, Partition
 from detector.sources.record_batches import NO_TIMESTAMP, Records
 
 FETCH_WAIT_MS: Final = 100
@@ -213,10 +213,10 @@ class KafkaSource:
         self._paused = False
         self._consumer.resume(*map(_theirs, self._readings.keys() - self._full))
 
-    def commit(self) -> bool:
-        """Commit the positions, for those who watch the lag; False, and an event, if that did not work."""
+    def commit(self, positions: Mapping[Partition, int]) -> bool:
+        """Commit positions, for those who watch the lag; False, and an event, if that did not work."""
         group = self._settings.group_id
-        offsets = {_theirs(at): OffsetAndMetadata(offset, "", -1) for at, offset in self.positions().items()}
+        offsets = {_theirs(at): OffsetAndMetadata(offset, "", -1) for at, offset in positions.items()}
         answers = self._aside("commit", lambda: self._client().alter_group_offsets(group, offsets))
         if answers is None:
             return False
@@ -403,8 +403,10 @@ class KafkaSource:
         if problem.next_offset is None and reading.damaged != got.offset:
             reading.damaged = got.offset
             return
-        self._events.append(Unreadable(partition, got.offset, got.beyond, problem.problem))
-        self._go_to(partition, got.beyond)
+        first = problem.offset if got.offset < problem.offset < got.beyond else got.offset  # offsets may have gaps
+        self._events.append(Unreadable(partition, first, got.beyond, problem.problem))
+        self._merge.give_up(partition, Damaged(first, got.beyond, problem.problem))
+        self._seek(partition, got.beyond)
 
     def _out_of_range(self, partition: Partition, wanted: int) -> None:
         try:
@@ -431,6 +433,9 @@ class KafkaSource:
     def _go_to(self, partition: Partition, offset: int) -> None:
         none = np.empty(0, np.int64)
         self._merge.add(partition, Records(b"", none, none, none, none, offset, -1), time.monotonic())
+        self._seek(partition, offset)
+
+    def _seek(self, partition: Partition, offset: int) -> None:
         self._readings[partition].next = offset
         self._consumer.seek(_theirs(partition), offset)
 

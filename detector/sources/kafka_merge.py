@@ -10,12 +10,15 @@ depends on when something was fetched.
 
 The broker's time means something only with ``message.timestamp.type=LogAppendTime``, and is as good as the clocks of
 the brokers agree.
+
+What cannot be read has no time of its own. It goes out with the record behind it, which any reader finds there, and
+until then the position stays before it.
 """
 
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -40,17 +43,28 @@ class Partition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """Record batches that were given up: offsets ``first`` to before ``next``. ``reason`` is that of the first."""
+
+    first: int
+    next: int
+    reason: str
+    batches: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """Records of one partition, handed over at once.
 
     ``times`` (int64, µs since the epoch, ascending) is the latest broker time up to each record. ``late`` says that
-    they sort before what was handed over earlier.
+    they sort before what was handed over earlier. ``damaged`` stands before the first of them and could not be read.
     """
 
     partition: Partition
     records: Records
     times: NDArray[np.int64]
     late: bool = False
+    damaged: Damaged | None = None
 
 
 class _Key(NamedTuple):
@@ -72,6 +86,7 @@ class _Chunk:
     times: NDArray[np.int64]  # ms
     ticks: NDArray[np.int64]
     came: float
+    damaged: Damaged | None
     taken: int = 0
 
     def before(self, limit: _Key, partition: Partition) -> int:
@@ -92,6 +107,7 @@ class _Lane:
     heard: float  # when it answered last
     asked: float = -math.inf  # when the last request was sent that was told all there was
     idle: bool = False  # it had nothing more when it answered last
+    damaged: Damaged | None = None  # behind all chunks
     chunks: deque[_Chunk] = field(default_factory=deque)
 
     @property
@@ -121,11 +137,22 @@ class Merge:
     def add(self, partition: Partition, records: Records, now: float) -> None:
         """Take what was fetched. Without records the position moves only, in its turn."""
         lane = self._lanes[partition]
+        if lane.damaged and not len(records):
+            if records.next_offset > lane.damaged.first:
+                return  # the position moves with the next record
+            lane.damaged = None  # the log was cut before it
         times = np.maximum(np.maximum.accumulate(records.timestamps), lane.fetched)
         if len(times):
             lane.fetched = int(times[-1])
-        lane.chunks.append(_Chunk(records, times, times // TICK_MS, now))
-        lane.heard = now
+        lane.chunks.append(_Chunk(records, times, times // TICK_MS, now, lane.damaged))
+        lane.damaged, lane.heard = None, now
+
+    def give_up(self, partition: Partition, damaged: Damaged) -> None:
+        """What was to be added next cannot be read. Several in a row, which may have no end, become one."""
+        lane = self._lanes[partition]
+        if lane.damaged:
+            damaged = replace(lane.damaged, next=damaged.next, batches=lane.damaged.batches + 1)
+        lane.damaged = damaged
 
     def answered(self, partition: Partition, now: float, asked: float, more: bool) -> None:
         """A partition answered a request sent at ``asked``; ``more``: there is something behind what it gave."""
@@ -173,10 +200,11 @@ class Merge:
     def _hand_over(self, piece: "_Piece", late: bool) -> Arrival:
         lane, chunk, start, stop = piece
         records, times = chunk.records.part(start, stop), chunk.times[start:stop]
+        damaged = chunk.damaged if start == 0 else None
         chunk.taken = stop
         lane.offset, lane.clock = records.next_offset, int(times[-1])
         self._out = max(self._out, _Key(int(chunk.ticks[stop - 1]), lane.partition))
-        return Arrival(lane.partition, records, times * _US, late)
+        return Arrival(lane.partition, records, times * _US, late, damaged)
 
 
 class _Piece(NamedTuple):

@@ -89,6 +89,11 @@ class Records:
         """Bytes of memory, roughly."""
         return len(self.buffer) + _ROW_BYTES * len(self)
 
+    def value(self, index: int) -> bytes:
+        """Of a record that is not null."""
+        start = int(self.starts[index])
+        return self.buffer[start : start + int(self.lengths[index])]
+
     def part(self, start: int, stop: int) -> "Records":
         """The records ``start`` to before ``stop``, by number, on the same buffer. ``next_offset`` is behind the last
         of them, or that of the whole where it ends with the whole."""

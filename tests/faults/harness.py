@@ -90,7 +90,7 @@ class Rows:
 
     def resume(self) -> None: ...
 
-    def commit(self) -> bool:
+    def commit(self, positions: object) -> bool:
         return True
 
     def close(self) -> None: ...

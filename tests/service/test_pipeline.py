@@ -1,10 +1,11 @@
 """What the service tells is a function of what is in the topics: not of portions, restarts, or what else is there."""
 
 import itertools
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -20,10 +21,12 @@ from detector.formats.decode import Decoder
 from detector.formats.goflow2_protobuf import _Flow
 from detector.metrics import Metrics
 from detector.records import Decoded
+from detector.service.decoding import LINES_MAX
 from detector.service.pipeline import Pipeline
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
-from detector.sources.kafka_merge import Partition
+from detector.sources.files import BLOCK_LINES
+from detector.sources.kafka_merge import Arrival, Damaged, Partition
 from tests.faults.stream import ENGINE, Row, arrivals, in_partitions, rows_of, trailing, with_rubbish
 from tests.scenarios.world import _tsv, in_order, plant_of, simulated, told
 
@@ -251,13 +254,70 @@ def test_a_binary_record_is_one_whatever_bytes_it_has(framed, tmp_path):
         assert service.pipeline.engine.accounting.rows == service.pipeline.engine.accounting.waiting == 1
 
 
-def test_what_cannot_be_taken_apart_is_one_reject_and_a_dead_letter(tmp_path):
-    with Service(tmp_path, in_partitions([(TIME, "conn", trailing(TIME))])) as service:
-        service.pipeline.reject(Partition("conn", 0), 10, 20, "record batch: checksum")
+BROKEN = 3, 17, 18, 40  # numbers of records that cannot be used; what cannot even be read stands before the third
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 18, 19, 50])
+def test_what_cannot_be_taken_apart_has_its_place_among_dead_letters(size, tmp_path):
+    rows = in_partitions(
+        (TIME + 1000 * number, "conn", b"{" if number in BROKEN else trailing(TIME + 1000 * number))
+        for number in range(50)
+    )
+    rows = [row._replace(offset=row.offset + 20 * (row.partition.partition == 0 and row.offset >= 9)) for row in rows]
+    with Service(tmp_path, rows) as service:
+        for begin in range(0, len(rows), size):
+            arrived = [
+                replace(arrival, damaged=Damaged(9, 29, "checksum", 2)) if 29 in arrival.records.offsets else arrival
+                for arrival in arrivals_one_by_one(rows[begin : begin + size])
+            ]
+            service.pipeline.take(arrived)
+            service.pipeline.settle()
+        letters = [orjson.loads(record.payload) for record in service.out()[1]]
+        assert service.pipeline.outcomes()["rejected"] == len(letters) == 5
+        assert [letter["offset"] for letter in letters] == [1, 8, 9, 29, 40]
+        assert letters[2]["reason"] == "record batches cannot be read"
+        assert letters[2]["detail"] == "offsets 9 to 28 in 2 batches, the first: checksum"
+        assert {letter["raw"] for letter in letters if letter["offset"] != 9} == {"ew=="}
+
+
+def arrivals_one_by_one(rows: Sequence[Row]) -> list[Arrival]:
+    return [arrival for row in rows for arrival in arrivals([row])]
+
+
+@pytest.mark.parametrize("others", [1, BLOCK_LINES - 3])
+def test_of_a_record_of_several_lines_one_dead_letter_tells_all(others, tmp_path):
+    """Also where its lines are decoded in two blocks."""
+    lines = [trailing(TIME), b"{", b"not a log", trailing(TIME + 1000), b"{"]
+    values = [*[b"{}"] * others, b"\n".join(lines), b"{"]
+    with Service(tmp_path, in_partitions((TIME, "dns", value) for value in values)) as service:
         service.feed([])
-        [letter] = service.out()[1]
-        assert service.pipeline.outcomes()["rejected"] == 1
-        assert b"record batch: checksum; offsets 10 to 19" in letter.payload
+        *_, letter, last = [orjson.loads(record.payload) for record in service.out()[1]]
+        account = service.pipeline.engine.accounting
+        assert account.rejected.total() == others + 4
+        assert account.rows == account.waiting + others + 4
+        assert (letter["offset"], letter["reason"], letter["lines"]) == (others, "not JSON", 3)
+        assert b64decode(letter["raw"]) == b"\n".join(lines)
+        assert (last["offset"], last["lines"]) == (others + 1, 1)
+
+
+def test_a_record_of_too_many_lines_is_one_reject(tmp_path):
+    line = b"x\n"
+    values = [b"{", line * LINES_MAX, line * (LINES_MAX + 1), b"x"]
+    with Service(tmp_path, in_partitions((TIME, "dns", value) for value in values)) as service:
+        service.feed([])
+        letters = [orjson.loads(record.payload) for record in service.out()[1]]
+        assert [(letter["offset"], letter["lines"]) for letter in letters] == [(0, 1), (1, LINES_MAX), (2, 1), (3, 1)]
+        assert letters[2]["reason"] == "the record has more than 10000 lines"
+        assert letters[2]["size"] == 2 * (LINES_MAX + 1)
+        assert service.pipeline.outcomes()["rejected"] == LINES_MAX + 3
+        assert len(service.pipeline.engine.accounting.rejected) == 3
+
+
+def test_one_object_over_very_many_lines_is_one_record(tmp_path):
+    value = b"{" + b"\n" * (2 * LINES_MAX) + trailing(TIME)[1:]
+    with Service(tmp_path, in_partitions([(TIME, "conn", value)])) as service:
+        service.feed([])
+        assert service.pipeline.engine.accounting.waiting == 1
 
 
 def test_a_full_disk_loses_and_repeats_nothing(rows, world, expected, tmp_path, monkeypatch):

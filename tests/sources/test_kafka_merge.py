@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.sources.kafka_merge import TICK_MS, Merge, Partition
+from detector.sources.kafka_merge import TICK_MS, Damaged, Merge, Partition
 from detector.sources.record_batches import NO_TIMESTAMP, Records
 
 A, B, C = Partition("a", 0), Partition("a", 1), Partition("b", 0)
@@ -231,3 +231,65 @@ def test_interleaved_partitions_cost_no_more_than_their_ticks():
     found = merge.take(TICK)
     assert len(found) == 2 * 10_000 // TICK_MS
     assert [partition for partition, _ in groupby(found, key=lambda arrival: arrival.partition)][:4] == [A, B, A, B]
+
+
+# --- what cannot be read ---
+
+AROUND = [0, 50, 120, 350, 360]  # times of A's records; behind the second comes damage, behind the fifth too
+
+
+def around_damage(merge, cuts):
+    """All of A and B, fetched in turns that end at ``cuts``; what was handed over."""
+    found, begin, now = [], 0, 0.0
+    for cut in [*cuts, len(AROUND)]:
+        now += TICK
+        for offset in range(begin, cut):
+            if offset == 2:
+                merge.give_up(A, Damaged(2, 10, "checksum"))
+            merge.add(A, records(offset + 8 * (offset >= 2), AROUND[offset : offset + 1]), now)
+        begin = cut
+        merge.answered(A, now, now, more=cut < len(AROUND))
+        found += merge.take(now)
+    merge.add(B, records(0, range(0, 400, 30)), now)
+    merge.give_up(A, Damaged(13, 20, "checksum"))
+    for partition in (A, B):
+        merge.answered(partition, now, now + 2 * TICK, more=False)
+    return found + merge.take(now + TICK)
+
+
+@given(st.lists(st.integers(0, 5)).map(sorted))
+def test_what_cannot_be_read_stands_before_the_record_behind_it(cuts):
+    merge = merge_of(A, B, wait=LONG, patience=LONG)
+    found = around_damage(merge, cuts)
+    [at] = [number for number, arrival in enumerate(found) if arrival.damaged]
+    assert found[at].damaged == Damaged(2, 10, "checksum")
+    assert int(found[at].records.offsets[0]) == 10
+    before = told(found[:at])
+    assert [offset for partition, offset, _ in before if partition == A] == [0, 1]
+    assert [offset for partition, offset, _ in before if partition == B] == [0, 1, 2, 3]  # the tick before
+    assert merge.positions() == {A: 13, B: 14}
+
+
+def test_the_position_stays_before_what_cannot_be_read_until_a_record_comes():
+    """So that whoever goes on from there finds it again."""
+    merge = merge_of(A)
+    merge.add(A, records(0, [0, 1]), 0.0)
+    merge.give_up(A, Damaged(2, 5, "first"))
+    merge.give_up(A, Damaged(5, 9, "second"))
+    merge.add(A, records(11, []), 0.0)  # a control batch, from 9 on
+    assert [len(arrival.records) for arrival in merge.take(0.0)] == [2]
+    assert merge.positions() == {A: 2}
+    merge.add(A, records(11, [7]), 0.0)
+    [arrival] = merge.take(0.0)
+    assert arrival.damaged == Damaged(2, 9, "first", batches=2)
+    assert merge.positions() == {A: 12}
+
+
+def test_what_cannot_be_read_is_forgotten_when_the_log_is_cut_before_it():
+    merge = merge_of(A)
+    merge.add(A, records(0, [0, 1]), 0.0)
+    merge.give_up(A, Damaged(2, 5, "first"))
+    merge.add(A, records(1, []), 0.0)
+    merge.add(A, records(1, [3]), 0.0)
+    assert [arrival.damaged for arrival in merge.take(0.0)] == [None, None]
+    assert merge.positions() == {A: 2}
