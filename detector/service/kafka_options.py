@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import ConfigError
-from detector.service.settings import Kafka, Sasl, Security
+from detector.service.settings_kafka import Kafka, Sasl, Security
 
 if TYPE_CHECKING:
     from detector.sources.kafka import KafkaSettings
@@ -61,13 +61,16 @@ class SecretVariable:
         return f"SecretVariable({self._name!r})"
 
 
-def source_settings(kafka: Kafka) -> "KafkaSettings":
-    """For `sources.kafka.KafkaSource`. Where there is a pattern, names become part of it."""
+def source_settings(kafka: Kafka, rows_prefix: str = "") -> "KafkaSettings":
+    """For `sources.kafka.KafkaSource`. Where there is a pattern, names become part of it, and no topic that begins with
+    ``rows_prefix`` matches."""
     from detector.sources.kafka import KafkaSettings  # noqa: PLC0415 - loads kafka-python
 
     names = [topic.name for topic in kafka.topics if topic.name is not None]
     patterns = [topic.pattern for topic in kafka.topics if topic.pattern is not None]
     whole = "|".join(f"(?:{pattern})" for pattern in [*patterns, *map(re.escape, names)]) if patterns else ""
+    if whole and rows_prefix:
+        whole = f"(?!{re.escape(rows_prefix)})(?:{whole})"
     return KafkaSettings(
         bootstrap_servers=kafka.bootstrap,
         topics=() if patterns else tuple(names),

@@ -8,7 +8,6 @@ moment makes nothing lost and nothing twice (`docs/reliability.md`).
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Final
@@ -23,13 +22,16 @@ from detector.service.deliveries import Deliveries
 from detector.service.faults import point
 from detector.service.health import Health, HealthServer
 from detector.service.kafka_options import source_settings
+from detector.service.normalizing import SHOWN_DIGITS, normalize
 from detector.service.pipeline import Pipeline, Taken
-from detector.service.settings import ServiceSettings
+from detector.service.portions import portions
+from detector.service.settings import ALL_STAGES, ServiceSettings
 from detector.service.warm import warm
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka import KafkaSource
 from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalled, Tombstones, Truncated, Unreadable
-from detector.sources.kafka_merge import Arrival, Partition
+from detector.sources.kafka_merge import Partition
+from detector.sources.kafka_rows import RowsSource
 from detector.state.checkpoints import Checkpoint, Checkpoints, Origin, read_key
 from detector.state.snapshot import fingerprint
 from detector.state.stores import Access, store_of
@@ -39,8 +41,6 @@ _SHOW_SECONDS: Final = 1.0  # between two looks at lag and sizes
 _RETRY_SECONDS: Final = 1.0  # between two tries of a full disk
 _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses would come and go
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
-_PORTION: Final = 20_000  # records handled at once; about a second's work
-_SHOWN_DIGITS: Final = 12  # of the settings' fingerprint; enough to see that they changed
 _SCOPE: Final = "service"
 _Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
@@ -55,13 +55,16 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
         StorageFailed, FolderInUse: the outbox or the checkpoints cannot be used.
         PartitionStalled: a partition gives nothing, whatever was tried.
     """
+    if settings.stages == ALL_STAGES[:1]:
+        normalize(settings, stop)
+        return
     log = logs.get("service")
     plant = None if settings.plant is None else load_plant(settings.plant)
     health = Health()
     with ExitStack() as stack:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
         letters = stack.enter_context(_outbox(settings, "dead-letters"))
-        metrics = Metrics(detector.__version__, fingerprint(settings.model_dump(mode="json"))[:_SHOWN_DIGITS])
+        metrics = Metrics(detector.__version__, fingerprint(settings.model_dump(mode="json"))[:SHOWN_DIGITS])
         stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition))
         warm(settings.engine)
         health.done("warm")
@@ -114,7 +117,7 @@ class Loop:
 
     def restore(self) -> KafkaSource:
         """Go on from the newest checkpoint; returns the source, where it left off."""
-        source = KafkaSource(source_settings(self._settings.kafka))
+        source = _source(self._settings)
         try:
             self._origin = Origin(source.cluster_id(), source.topic_ids(), self._pipeline.engine.fingerprint)
             loaded = self._checkpoints.latest(self._origin, self._alerts.end, self._settings.state.allow_cold_start)
@@ -172,7 +175,7 @@ class Loop:
         with self._metrics.stage("poll"):
             arrivals = source.poll(_POLL_SECONDS)
         point("polled")
-        for some in _portions(arrivals):
+        for some in portions(arrivals):
             self._pipeline.take(some)
             point("decoded")
             self._store(deliveries)
@@ -315,6 +318,7 @@ class Loop:
         metrics, engine = self._metrics, self._pipeline.engine
         metrics.rows(self._pipeline.outcomes())
         metrics.rejected(engine.accounting.rejected)
+        metrics.raised("quota_rows", "engine", self._pipeline.over_quota)
         metrics.set("rows_waiting", engine.accounting.waiting)
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
@@ -357,18 +361,10 @@ class Loop:
         self._conclude(writing, source)
 
 
-def _portions(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
-    """What is handled at once; a poll behind a backlog may give as much as memory holds."""
-    portion: list[Arrival] = []
-    records = 0
-    for arrival in arrivals:
-        portion.append(arrival)
-        records += len(arrival.records)
-        if records >= _PORTION:
-            yield portion
-            portion, records = [], 0
-    if portion:
-        yield portion
+def _source(settings: ServiceSettings) -> KafkaSource:
+    """Raw topics, or what others made of them."""
+    rows, kafka = settings.rows, source_settings(settings.kafka, settings.rows.prefix)
+    return KafkaSource(kafka) if settings.stages == ALL_STAGES else RowsSource(kafka, rows.prefix, rows.create)
 
 
 def _outbox(settings: ServiceSettings, name: str) -> Outbox:

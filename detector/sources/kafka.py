@@ -119,11 +119,11 @@ class KafkaSource:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._events: list[Event] = []
         self._merge = self._merged()
         self._readings: dict[Partition, _Reading] = {}
         self._full: set[Partition] = set()
         self._paused = False
-        self._events: list[Event] = []
         self._admin: KafkaAdminClient | None = None
         self._left = time.monotonic()
         self._discovered = 0.0
@@ -289,7 +289,11 @@ class KafkaSource:
 
     def _topics(self) -> dict[str, set[int]]:
         """The partitions of each topic that is to be read."""
-        known, settings = self._consumer.known(), self._settings
+        return self._wanted(self._consumer.known())
+
+    def _wanted(self, known: Mapping[str, set[int]]) -> dict[str, set[int]]:
+        """Of all topics those of the settings."""
+        settings = self._settings
         if settings.topics:
             return {topic: known.get(topic, set()) for topic in settings.topics}
         return {topic: numbers for topic, numbers in known.items() if re.fullmatch(settings.pattern, topic)}
@@ -349,7 +353,10 @@ class KafkaSource:
             uuid = self._consumer.topic_id(topic)
             if uuid and self._ids.setdefault(topic, uuid) != uuid:
                 raise UnreadableInput(f"topic {topic} was deleted and made anew: its positions mean nothing any more")
-        there = {Partition(topic, number) for topic, numbers in topics.items() for number in numbers}
+        self._open_new({Partition(topic, number) for topic, numbers in topics.items() for number in numbers})
+
+    def _open_new(self, there: set[Partition]) -> None:
+        """Read partitions that were not there before."""
         if new := sorted(there - self._readings.keys()):
             positions = self._aside("new partitions", lambda: self._start_of(new, "earliest"))
             if positions:

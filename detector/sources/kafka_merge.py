@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.sources.record_batches import NO_TIMESTAMP, Records
+from detector.sources.record_batches import NO_TIMESTAMP
 
 TICK_MS: Final = 100
 """Of the broker's time. Longer runs cost latency: a record waits until its tick is over."""
@@ -52,6 +52,23 @@ class Damaged:
     batches: int = 1
 
 
+class Content(Protocol):
+    """What is put in order: `record_batches.Records`, or `runs.Run`; both say what these are."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def timestamps(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def next_offset(self) -> int: ...  # noqa: D102
+    @property
+    def nulls(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def part(self, start: int, stop: int) -> Self: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """Records of one partition, handed over at once.
@@ -61,7 +78,7 @@ class Arrival:
     """
 
     partition: Partition
-    records: Records
+    records: Any  # a Content
     times: NDArray[np.int64]
     late: bool = False
     damaged: Damaged | None = None
@@ -82,7 +99,7 @@ _NEVER: Final = _Key(math.inf, Partition("", -1))
 class _Chunk:
     """What was fetched at once and is not handed over yet, from record ``taken`` on."""
 
-    records: Records
+    records: Content
     times: NDArray[np.int64]  # ms
     ticks: NDArray[np.int64]
     came: float
@@ -134,8 +151,15 @@ class Merge:
         self._lanes[partition] = _Lane(partition, offset, clock, clock, now)
         self._lanes = dict(sorted(self._lanes.items()))
 
-    def add(self, partition: Partition, records: Records, now: float) -> None:
-        """Take what was fetched. Without records the position moves only, in its turn."""
+    def close(self, partition: Partition) -> None:
+        """A partition is not read any more; what waits of it is dropped."""
+        del self._lanes[partition]
+
+    def add(self, partition: Partition, records: Content, now: float, came: float | None = None) -> None:
+        """Take what was fetched. Without records the position moves only, in its turn.
+
+        ``came`` is when it was there at the latest, by the clock of ``asked``; now if it is not given.
+        """
         lane = self._lanes[partition]
         if lane.damaged and not len(records):
             if records.next_offset > lane.damaged.first:
@@ -144,7 +168,7 @@ class Merge:
         times = np.maximum(np.maximum.accumulate(records.timestamps), lane.fetched)
         if len(times):
             lane.fetched = int(times[-1])
-        lane.chunks.append(_Chunk(records, times, times // TICK_MS, now, lane.damaged))
+        lane.chunks.append(_Chunk(records, times, times // TICK_MS, now if came is None else came, lane.damaged))
         lane.damaged, lane.heard = None, now
 
     def give_up(self, partition: Partition, damaged: Damaged) -> None:
@@ -173,6 +197,11 @@ class Merge:
     def held(self, partition: Partition) -> int:
         """Bytes that wait, roughly."""
         return sum(chunk.records.size for chunk in self._lanes[partition].chunks)
+
+    def waiting(self, partition: Partition) -> Content | None:
+        """The first of what was taken and is not wholly handed over."""
+        chunks = self._lanes[partition].chunks
+        return chunks[0].records if chunks else None
 
     def positions(self) -> dict[Partition, int]:
         """The next offset of each partition, after what was handed over."""
@@ -205,6 +234,25 @@ class Merge:
         lane.offset, lane.clock = records.next_offset, int(times[-1])
         self._out = max(self._out, _Key(int(chunk.ticks[stop - 1]), lane.partition))
         return Arrival(lane.partition, records, times * _US, late, damaged)
+
+
+class Apart(Merge):
+    """Partitions that wait for none: each in its order, in none among each other."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 0.0)
+
+    def take(self, now: float) -> list[Arrival]:
+        """All there is, a partition after the other."""
+        lanes = list(self._lanes.values())
+        arrivals = [self._hand_over(piece, late=False) for lane in lanes for piece in _pieces(lane, _NEVER)]
+        for lane in lanes:
+            _drop_taken(lane)
+        return arrivals
+
+    def idle(self) -> dict[Partition, float]:
+        """When partitions were asked that had nothing more; all they had is handed over."""
+        return {at: lane.asked for at, lane in self._lanes.items() if lane.idle and not lane.chunks}
 
 
 class _Piece(NamedTuple):

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 
-from detector.service import loop
+from detector.service.portions import PORTION, portions
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_events import Gap, OutOfOrder, Stalled, Truncated, Unreadable
 from detector.sources.kafka_merge import Partition
@@ -29,10 +29,10 @@ def test_arrivals_are_handled_in_portions():
         def __init__(self, size):
             self.records = range(size)
 
-    sizes = [loop._PORTION - 1, 1, loop._PORTION, 7]
-    portions = loop._portions([Some(size) for size in sizes])
-    assert [[len(some.records) for some in portion] for portion in portions] == [sizes[:2], sizes[2:3], sizes[3:]]
-    assert list(loop._portions([])) == []
+    sizes = [PORTION - 1, 1, PORTION, 7]
+    made = portions([Some(size) for size in sizes])
+    assert [[len(some.records) for some in portion] for portion in made] == [sizes[:2], sizes[2:3], sizes[3:]]
+    assert list(portions([])) == []
 
 
 def test_what_happens_while_reading_is_loud(trial):
