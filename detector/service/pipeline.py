@@ -14,11 +14,14 @@ from detector.alerts.model import Alert, Told, told_json
 from detector.assets.plant import Plant
 from detector.engine import Engine
 from detector.metrics import Metrics
-from detector.records import Arrived
+from detector.records import Arrived, Decoded, merge
 from detector.service.decoding import Decoders, rejected, source_of
+from detector.service.quotas import OVER_QUOTA, Quotas
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_merge import Arrival, Partition
+from detector.sources.record_batches import Records
+from detector.sources.runs import Run
 from detector.state.snapshot import Capture
 
 DEAD_LETTER: Final = "dead_letter"
@@ -55,6 +58,8 @@ class Pipeline:
         self.engine.release_rows = sys.maxsize  # `settle` says when: until all partitions of a portion are pushed
         self._alerts, self._dead_letters, self._metrics = alerts, dead_letters, metrics
         self._decoders = Decoders(settings)
+        topics = settings.kafka.topics
+        self._quotas = Quotas(lambda name: next((each.rows_per_second for each in topics if each.matches(name)), None))
         self._clocks: deque[tuple[str, Arrived]] = deque(maxlen=_REMEMBERED)
         self._told: deque[Told] = deque()  # not stored yet
         self._letters: deque[bytes] = deque()
@@ -72,12 +77,14 @@ class Pipeline:
         for arrival in arrivals:
             runs.setdefault(arrival.partition, []).append((arrival, first))
             first += len(arrival.records)
-        letters = [letter for partition, mine in runs.items() for letter in self._take_partition(partition, mine)]
+        decoded = {partition: self._decode(partition, mine) for partition, mine in runs.items()}
+        self._quotas.apply(decoded)
+        letters = [letter for parts in decoded.values() for letter in self._push(parts)]
         letters.sort(key=itemgetter(0))  # as records came: what else is in the portion must not show in the outbox
         self._letters.extend(letter for _, letter in letters)
 
-    def _take_partition(self, partition: Partition, runs: list[tuple[Arrival, int]]) -> list[tuple[int, bytes]]:
-        """Returns dead letters, each with the turn of its record."""
+    def _decode(self, partition: Partition, runs: list[tuple[Arrival, int]]) -> list[Decoded]:
+        """What the records of a partition are; ``runs`` have the turns of their first records."""
         source = source_of(partition)
         arrived = Arrived(
             np.concatenate([arrival.records.offsets for arrival, _ in runs]),
@@ -87,13 +94,28 @@ class Pipeline:
         self._clocks.append((source, arrived))
         with self._metrics.stage("decode"):
             parts = [rejected(partition, arrival.damaged) for arrival, _ in runs if arrival.damaged]
-            parts += self._decoders.decode(partition, (arrival.records for arrival, _ in runs))
+            parts += self._decoded(partition, [arrival.records for arrival, _ in runs])
         for decoded in parts:
             decoded.arrived = arrived
+        return parts
+
+    def _push(self, parts: list[Decoded]) -> list[tuple[int, bytes]]:
+        """Returns dead letters, each with the turn of its record."""
+        letters: list[tuple[int, bytes]] = []
+        for decoded in parts:
             self.engine.push(decoded)
-        written = [reject for decoded in parts for reject in decoded.rejects if reject.letter]
-        turns = arrived.of(arrived.turns, np.array([reject.position for reject in written], dtype=np.int64))
-        return [(turn, reject.letter) for turn, reject in zip(turns.tolist(), written, strict=True)]
+            written = [reject for reject in decoded.rejects if reject.letter]
+            if written and decoded.arrived:
+                offsets = np.array([reject.position for reject in written], dtype=np.int64)
+                turns = decoded.arrived.of(decoded.arrived.turns, offsets).tolist()
+                letters += zip(turns, (reject.letter for reject in written), strict=True)
+        return letters
+
+    def _decoded(self, partition: Partition, contents: Sequence[Records | Run]) -> list[Decoded]:
+        """What another process has decoded is taken as it is."""
+        runs = [content.decoded for content in contents if isinstance(content, Run)]
+        records = [content for content in contents if isinstance(content, Records)]
+        return [merge(runs)] if runs else self._decoders.decode(partition, records)
 
     def settle(self, now: Callable[[], float] | None = None) -> bool:
         """Tell what came of the records; True when people are to know.
@@ -129,6 +151,7 @@ class Pipeline:
         beside = {
             "decoders": [[*partition, state] for partition, state in self._decoders.states().items()],
             "clocks": [[*partition, time] for partition, time in sorted(clocks.items())],
+            "quotas": self._quotas.state(),
             "dead_letters": self._dead_letters.next,
         }
         account = self.engine.accounting
@@ -150,6 +173,7 @@ class Pipeline:
         beside: dict[str, Any] = self.engine.restore(state)
         for topic, partition, known in beside["decoders"]:
             self._decoders.load_state(Partition(topic, partition), known)
+        self._quotas.load_state(beside.get("quotas", []))  # checkpoints of old have none
         self._dead_letters.rewind(beside["dead_letters"])
         return {Partition(topic, partition): time for topic, partition, time in beside["clocks"]}
 
@@ -163,6 +187,11 @@ class Pipeline:
             "late": account.late,
             "filtered": account.filtered.total(),
         }
+
+    @property
+    def over_quota(self) -> int:
+        """Of the filtered: rows beyond the quota of their topic."""
+        return self.engine.accounting.filtered["kafka", OVER_QUOTA]
 
     # --- inside ---
 
