@@ -135,7 +135,15 @@ def test_an_empty_section_is_its_defaults(written):
         ({"http": 5}, "http", "valid dictionary"),
         ({"http.port": 70_000}, "http.port", "allowed: a whole number, from 0, to 65,535"),
         ({"train_until": 2026}, "train_until", "is not a time such as"),
-        ({"stages": ["score"]}, "stages", "no such setting; did you mean state?"),
+        ({"stage": ["score"]}, "stage", "no such setting; did you mean stages?"),
+        ({"stages": ["score"]}, "stages", "[score] is no share of the work: score and correlate are one process"),
+        ({"stages": ["normalize", "score"]}, "stages", "[normalize, score] is no share of the work"),
+        ({"stages": []}, "stages", "is no share of the work"),
+        ({"stages": ["tell"]}, "stages[0]", "allowed: [normalize, score, correlate], [normalize] or"),
+        ({"rows.prefix": "ze"}, "", "topic zeek begins as topics of rows do"),
+        ({"rows.prefix": "a" * 246, "stages": ["normalize"]}, "", "is no topic name"),
+        ({"rows.prefix": "a b"}, "rows.prefix", "is no topic name"),
+        ({"kafka.group_instance_id": ".."}, "kafka.group_instance_id", "up to 200 of letters"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_key_and_what_is_allowed(written, changes, key, said):
