@@ -108,6 +108,51 @@ def test_a_table_whose_header_changes_goes_on(golden, plain, trial, results):
 
 
 @pytest.mark.faults
+def test_fields_that_change_cost_only_rows_that_lack_something(golden, plain, trial, results):
+    """F13: from the middle on one log has more fields and numbers as text; another has lost the name of a field."""
+    half, changed = len(plain) // 2, []
+    for number, row in enumerate(plain):
+        value = row.value
+        if number >= half and row.partition.topic == "http":
+            value = orjson.dumps({"added": {"by": "us"}} | _as_text(orjson.loads(value)))
+        elif number >= half and row.partition.topic == "ntlm":
+            value = value.replace(b'"id.orig_h"', b'"id.source"')
+        changed.append(row._replace(value=value))
+    renamed = sum(b'"id.source"' in row.value for row in changed)
+    assert renamed
+    subject = trial(of=changed)
+    assert not subject.run()
+    outcome = subject.outcome()
+    assert len(outcome.letters) == outcome.checkpoint.counters["rejected"] == renamed
+    assert all(b"orig_h" in letter for letter in outcome.letters)
+    ours, theirs = outcome.checkpoint.counters, golden.checkpoint.counters
+    assert ours["scored"] + ours["duplicate"] == theirs["scored"] + theirs["duplicate"] - renamed
+    results(fault="F13 fields renamed, added, of another type", kills=0, mismatches=0, duplicates=0)
+
+
+def _as_text(row):
+    return {name: str(value) if type(value) is int else value for name, value in row.items()}
+
+
+@pytest.mark.faults
+def test_a_sensor_a_year_behind_is_late_and_moves_nothing(golden, plain, trial, results):
+    """F14: its rows are scored and counted; what the others bring is judged as without them."""
+    behind = [_with(ts=1772409700.0 - 31_536_000 + number, uid=f"Cbehind{number}") for number in range(20)]
+    rows, late = inserted(plain, [b""], 300)
+    turn = count()
+    rows = renumbered(
+        [(row.time, Partition("conn", 0) if row.value == b"" else row.partition,
+          behind[next(turn) % 20] if row.value == b"" else row.value) for row in rows]
+    )  # fmt: skip
+    subject = trial(of=rows)
+    assert not subject.run()
+    counters = subject.outcome().checkpoint.counters
+    assert counters["late"] + counters["duplicate"] - golden.checkpoint.counters["duplicate"] == late
+    assert subject.outcome().checkpoint.watermark == golden.checkpoint.watermark
+    results(fault="F14 a sensor a year behind", kills=0, mismatches=0, duplicates=0)
+
+
+@pytest.mark.faults
 def test_the_clock_of_the_host_has_no_say(golden, trial, results):
     """F14: it jumps a day forward and back with each look."""
     looks, real = count(), time.time
