@@ -65,18 +65,26 @@ class Told:
     events: list = field(default_factory=list)
 
     def read(self, source, count, decoders=None) -> "Told":
+        """At least so many records."""
         end = time.monotonic() + SECONDS
         while len(self.places) < count and time.monotonic() < end:
-            for each in source.poll(0.2):
-                records = each.records
-                self.places += zip(
-                    [each.partition] * len(records), records.offsets.tolist(), each.times.tolist(), strict=True
-                )
-                parts = [records.decoded] if decoders is None else decoders.decode(each.partition, [records])
-                self.parts.setdefault(each.partition, []).extend(parts)
-            self.events += source.events()
+            self._take(source, decoders)
         assert len(self.places) >= count
         return self
+
+    def read_for(self, source, seconds) -> None:
+        """What comes within so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._take(source, None)
+
+    def _take(self, source, decoders) -> None:
+        for each in source.poll(0.2):
+            at, records = each.partition, each.records
+            self.places += zip([at] * len(records), records.offsets.tolist(), each.times.tolist(), strict=True)
+            parts = [records.decoded] if decoders is None else decoders.decode(at, [records])
+            self.parts.setdefault(at, []).extend(parts)
+        self.events += source.events()
 
     def rows(self):
         """By partition: frames, rejects and counts."""
