@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from detector.assets.plant import load_plant, unknown_keys
 from detector.errors import ConfigError
+from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import ServiceSettings
 from detector.state.checkpoints import read_key
@@ -31,6 +32,14 @@ def check(settings: ServiceSettings) -> Iterator[Finding]:
     yield from _files(settings)
     yield from _security(settings)
     yield from _places(settings)
+    yield from _memory(settings)
+
+
+def _memory(settings: ServiceSettings) -> Iterator[Finding]:
+    try:
+        memory.require(settings)
+    except ConfigError as problem:
+        yield Finding("memory.limit_bytes", str(problem), fatal=True)
 
 
 def _plant(path: Path | None) -> Iterator[Finding]:

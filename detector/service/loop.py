@@ -16,7 +16,7 @@ import detector
 from detector.assets.plant import load_plant
 from detector.errors import StorageFailed
 from detector.metrics import Metrics
-from detector.service import logs
+from detector.service import logs, memory
 from detector.service.decoding import source_of
 from detector.service.deliveries import Deliveries
 from detector.service.faults import point
@@ -49,7 +49,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     """Run the service until ``stop``; then store, write a last checkpoint, and end.
 
     Raises:
-        ConfigError: the plant file, a key, or the address of metrics cannot be used.
+        ConfigError: the plant file, a key, the address of metrics or the limit of memory cannot be used.
         UnreadableInput: Kafka does not answer, or lacks a topic.
         StateMismatch: there are checkpoints, and the newest cannot be gone on from.
         StorageFailed, FolderInUse: the outbox or the checkpoints cannot be used.
@@ -58,6 +58,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     if settings.stages == ALL_STAGES[:1]:
         normalize(settings, stop)
         return
+    memory.require(settings)
     log = logs.get("service")
     plant = None if settings.plant is None else load_plant(settings.plant)
     health = Health()
@@ -235,13 +236,16 @@ class Loop:
                     self._log.warning(type(event).__name__, event=str(event))
 
     def _pause_or_not(self, source: KafkaSource) -> None:
-        """Kafka keeps what we cannot: a full outbox pauses reading until sinks have caught up."""
+        """Kafka keeps what we cannot: a full outbox pauses reading until sinks have caught up, and so does a checkpoint
+        while memory is short."""
         fill = max(self._alerts.fill, self._dead_letters.fill)
-        if fill >= 1 and not self._paused:
+        short = self._writing is not None and memory.short(self._settings.memory.limit_bytes)
+        if (fill >= 1 or short) and not self._paused:
             self._paused = True
             source.pause()
-            self._log.error("the outbox is full; reading pauses until a sink takes something")
-        elif self._paused and fill < _RESUME_FILL:
+            why = "memory is short until a checkpoint is written" if short else "the outbox is full"
+            self._log.error("reading pauses", why=why)
+        elif self._paused and fill < _RESUME_FILL and not short:
             self._paused = False
             source.resume()
             self._log.info("reading goes on")

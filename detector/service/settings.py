@@ -184,6 +184,16 @@ class Alerts(Section):
         return sinks
 
 
+class Memory(Section):
+    """What this process may take."""
+
+    limit_bytes: int | None = Field(
+        default=None,
+        ge=1 << 30,
+        description="Memory of this process; it does not start when full tables could take more.",
+    )
+
+
 class Http(Section):
     """Where metrics and health are shown."""
 
@@ -228,6 +238,7 @@ class ServiceSettings(Section):
     outbox: Outbox = Field(description="The log of alerts on disk.")
     dead_letters: DeadLetters | None = Field(default=None, description="Where unusable records go.")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told.")
+    memory: Memory = Field(default_factory=Memory, description="What this process may take.")
     http: Http = Field(default_factory=Http, description="Where metrics and health are shown.")
     log: Log = Field(default_factory=Log, description="What is written to standard error.")
 
