@@ -184,10 +184,10 @@ class Loop:
 
     def _store(self, deliveries: Deliveries) -> None:
         """Bring what is told to the disk; nothing else happens until it is there."""
-        told_of_it = False
+        told_of_it, before = False, (self._alerts.durable, self._dead_letters.durable)
         while True:
             try:
-                news = self._pipeline.settle(time.time)
+                self._pipeline.settle(time.time)
                 point("appended")
                 self._alerts.sync()
                 point("synced")
@@ -202,7 +202,7 @@ class Loop:
             else:
                 if told_of_it:
                     self._log.info("the outbox can be written again")
-                if news:
+                if (self._alerts.durable, self._dead_letters.durable) != before:
                     deliveries.wake()
                 return
 

@@ -117,8 +117,8 @@ class Pipeline:
         records = [content for content in contents if isinstance(content, Records)]
         return [merge(runs)] if runs else self._decoders.decode(partition, records)
 
-    def settle(self, now: Callable[[], float] | None = None) -> bool:
-        """Tell what came of the records; True when people are to know.
+    def settle(self, now: Callable[[], float] | None = None) -> None:
+        """Tell what came of the records.
 
         Args:
             now: seconds since the epoch, to measure how long an alert took.
@@ -129,7 +129,6 @@ class Pipeline:
         with self._metrics.stage("score"):
             self.engine.settle()
         self._told.extend(self.engine.judge.told())
-        news = bool(self._told)
         with self._metrics.stage("outbox"):
             while self._told:
                 self._alerts.append(self._told[0].kind, told_json(self._told[0]))
@@ -137,7 +136,6 @@ class Pipeline:
             while self._letters:
                 self._dead_letters.append(DEAD_LETTER, self._letters[0])
                 self._letters.popleft()
-        return news
 
     # --- state ---
 

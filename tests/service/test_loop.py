@@ -4,12 +4,14 @@ from unittest.mock import patch
 
 import pytest
 
+from detector.errors import StorageFailed
+from detector.service import loop
 from detector.service.portions import PORTION, portions
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_events import Gap, OutOfOrder, Stalled, Truncated, Unreadable
 from detector.sources.kafka_merge import Partition
 from tests.faults.harness import Rows, Trial, newest
-from tests.faults.stream import in_partitions, trailing
+from tests.faults.stream import Row, in_partitions, trailing
 
 TIME = 1_772_409_600_000  # ms
 AT = Partition("conn", 0)
@@ -74,3 +76,22 @@ def _one_by_one(real):
         return real(self, seconds)
 
     return poll
+
+
+def test_sinks_are_woken_for_dead_letters_and_after_a_full_disk(trial):
+    """A rejected record, and nobody to alert; the first fsync finds no room."""
+    real, calls, woken = Outbox.sync, iter([True]), []
+
+    def sync(box):
+        if box.durable < box.end and next(calls, False):
+            raise StorageFailed("no room")
+        real(box)
+
+    trial.rows = [Row(TIME, AT, 0, b"{")]
+    with (
+        patch.object(Outbox, "sync", sync),
+        patch.object(loop, "_RETRY_SECONDS", 0.01),
+        patch.object(loop.Deliveries, "wake", lambda _: woken.append(1)),
+    ):
+        assert not trial.run()
+    assert woken
