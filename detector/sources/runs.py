@@ -49,6 +49,7 @@ class NotARun(Exception):
 
 
 _Offset = Annotated[int, Field(ge=0, lt=(1 << 63) - 1)]
+_Time = Annotated[int, Field(ge=-1, lt=1 << 53)]  # ms; times of records are int64 anyway
 _Count = Annotated[int, Field(ge=0, lt=1 << 40)]
 
 
@@ -62,7 +63,7 @@ class _Head(BaseModel):
     first: _Offset
     after: _Offset
     cut: bool
-    frontier: int | None
+    frontier: _Time | None
     damaged: tuple[_Offset, _Offset, str, _Count] | None
     sizes: Annotated[list[_Count], Field(min_length=len(_PARTS), max_length=len(_PARTS))]
     filtered: list[tuple[str, str, _Count]]

@@ -6,6 +6,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,18 @@ from detector.assets.plant import load_plant
 from detector.backtest.labels import load_labels
 from detector.config import load_settings
 from detector.errors import ConfigError, MissingLibrary, StateMismatch, UnreadableBatch
+from detector.formats.batch import Context
+from detector.formats.decode import Decoder
+from detector.records import Block
 from detector.service.loading import load_service_settings
 from detector.service.settings import ServiceSettings
 from detector.sinks.cursors import Cursor
 from detector.sinks.outbox import Outbox
 from detector.sinks.segments import HEADER, Record, frame
+from detector.sources import runs
 from detector.sources.compression import GZIP, ZSTD, plain
 from detector.sources.framing import lines, objects
+from detector.sources.kafka_merge import Damaged, Partition
 from detector.sources.record_batches import Records, read_records
 from detector.state.checkpoints import Checkpoint, Checkpoints, Origin
 from detector.state.snapshot import Capture, read
@@ -36,6 +42,7 @@ PREFIX = struct.Struct(">qi")
 FINGERPRINT = "that of tests"
 ORIGIN = Origin("a cluster", {"conn": "an id"}, FINGERPRINT)
 POSITION = 7
+RAW = Partition("conn", 0)
 
 
 # --- Kafka ---
@@ -113,6 +120,36 @@ def check_compressed(data: bytes) -> None:
 
 def compressed_seeds() -> list[bytes]:
     return [bytes([codec]) + built(codec)[BATCH_MIN:] for codec in range(1, 5)]
+
+
+def check_runs(data: bytes) -> None:
+    """What other processes decoded: refused, or rows of records that are there."""
+    said = []
+    for _ in range(2):
+        try:
+            run = runs.decode(data, RAW)
+        except runs.NotARun as problem:
+            said.append(str(problem).encode())
+            continue
+        said.append(runs.encode(run))
+        assert run.first <= run.next_offset
+        assert (np.diff(run.offsets) > 0).all()
+        positions = [*run.decoded.flows["position"], *run.decoded.operations["position"]]
+        assert {*positions, *(reject.position for reject in run.decoded.rejects)} <= {*run.offsets.tolist()}
+    assert said[0] == said[1]
+
+
+def run_seeds() -> list[bytes]:
+    ends = b'"id.orig_h":"10.0.0.1","id.orig_p":1,"id.resp_h":"10.0.0.2","id.resp_p":2'
+    flow = b'{"_path":"conn","ts":1,"uid":"C1",%s,"proto":"tcp"}' % ends
+    act = b'{"_path":"ntlm","ts":2,"uid":"C2",%s,"username":"u"}' % ends
+    lines = [flow, b"{", act]
+    decoded = Decoder("conn:0", Context()).decode(Block("conn:0", 5, lines))
+    decoded.rejects = [replace(reject, raw=b"", detail="", letter=b"{}") for reject in decoded.rejects]
+    offsets = np.arange(5, 8)
+    full = runs.Run(RAW, 5, 8, offsets, offsets * 1000, decoded, Damaged(3, 5, "checksum", 1), False, 9000)
+    nothing = np.empty(0, np.int64)
+    return [runs.encode(full), runs.encode(runs.Run(RAW, 8, 9, nothing, nothing, frontier=10))]
 
 
 # --- files ---
@@ -281,6 +318,7 @@ LABELS = (
 TARGETS = {
     "record batches": (check_batches, batch_seeds),
     "compressed batches": (check_compressed, compressed_seeds),
+    "runs of rows": (check_runs, run_seeds),
     "framing": (
         check_framing,
         lambda: [b'{"a":1}\n\n{"a":\n2}\r\n', b'[\n  {"a": "}\\""},\n  {"a": 2}\n]\n', b'{"a":1},{"a":2}'],
