@@ -16,7 +16,7 @@ from tests.kafka.fixtures import Broker
 class Fed(Service):
     """A service, the rows of its topics, and a way to send them."""
 
-    def __init__(self, kafka: Broker, rows: list[Row], world: SimulatedPlant, folder: Path, **changes) -> None:
+    def __init__(self, kafka: Broker, rows: list[Row], world: SimulatedPlant, folder: Path, /, **changes) -> None:
         topics = sorted({row.partition.topic for row in rows})
         super().__init__(folder / "service", kafka.bootstrap, topics, world.plant, **changes)
         self.kafka, self.rows, self.sent = kafka, rows, 0
@@ -55,7 +55,7 @@ class Fed(Service):
         return round(seconds, 1)
 
 
-def on(kafka: Broker, rows: Sequence[Row], world: SimulatedPlant, folder: Path, share: float = 1, **changes) -> Fed:
+def on(kafka: Broker, rows: Sequence[Row], world: SimulatedPlant, folder: Path, /, share: float = 1, **changes) -> Fed:
     """A service on topics that hold a share of the rows."""
     mine = named_for(rows, kafka.prefix)
     create(kafka, mine)

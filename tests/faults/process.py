@@ -51,11 +51,14 @@ def create(broker: Broker, rows: Sequence[Row]) -> None:
 
 def publish(broker: Broker, rows: Sequence[Row]) -> None:
     """Produce the rows, each at its time."""
+    sent = []
     with broker.producer(linger_ms=20, batch_size=1 << 16) as producer:
         for row in rows:
             topic, partition = row.partition
             key = b"gone" if row.value is None else None  # a tombstone has one
-            producer.send(topic, row.value, key, partition=partition, timestamp_ms=row.time)
+            sent.append(producer.send(topic, row.value, key, partition=partition, timestamp_ms=row.time))
+    for each in sent:
+        each.get(timeout=0)  # or it is not there
 
 
 class Service:

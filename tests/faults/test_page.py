@@ -1,0 +1,36 @@
+"""docs/reliability.md says of faults, places and tests what is so."""
+
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.faults.test_crashes import POINTS
+
+PAGE = (REPOSITORY / "docs" / "reliability.md").read_text("utf-8")
+TESTS = REPOSITORY / "tests"
+
+
+def test_each_fault_has_a_row():
+    assert re.findall(r"^\| (F\d+) \|", PAGE, re.MULTILINE) == [f"F{number}" for number in range(1, 28)]
+
+
+def test_the_tests_that_are_named_exist():
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGE))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (TESTS / name).is_file()] == []
+
+
+def test_each_place_of_a_crash_is_told_and_passed():
+    source = (REPOSITORY / "detector" / "service" / "loop.py").read_text("utf-8")
+    passed = re.findall(r'point\("(\w+)"\)', source)
+    assert sorted(passed) == sorted(POINTS)
+    assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == list(POINTS)
+
+
+@pytest.mark.parametrize("fault", ["F2 SIGKILL at random", "F2 power lost at random fsyncs"])
+def test_two_hundred_kills_changed_nothing(fault):
+    """As measured; the run is noted by `make test-faults`."""
+    [(kills, mismatches)] = re.findall(rf"^\| {fault} \| \d+ \| (\d+) \| (\d+) \|", PAGE, re.MULTILINE)
+    assert int(kills) >= 200
+    assert int(mismatches) == 0
