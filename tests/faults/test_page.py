@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tests.conftest import REPOSITORY
 from tests.faults.test_crashes import POINTS
 
@@ -26,11 +24,3 @@ def test_each_place_of_a_crash_is_told_and_passed():
     passed = re.findall(r'point\("(\w+)"\)', source)
     assert sorted(passed) == sorted(POINTS)
     assert re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE) == list(POINTS)
-
-
-@pytest.mark.parametrize("fault", ["F2 SIGKILL at random", "F2 power lost at random fsyncs"])
-def test_two_hundred_kills_changed_nothing(fault):
-    """As measured; the run is noted by `make test-faults`."""
-    [(kills, mismatches)] = re.findall(rf"^\| {fault} \| \d+ \| (\d+) \| (\d+) \|", PAGE, re.MULTILINE)
-    assert int(kills) >= 200
-    assert int(mismatches) == 0
