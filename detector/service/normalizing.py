@@ -29,7 +29,7 @@ from detector.service.kafka_options import connection_options, source_settings
 from detector.service.notes import Notes
 from detector.service.portions import portions
 from detector.service.settings import ServiceSettings
-from detector.service.warm import warm
+from detector.service.warm import warm_decoders
 from detector.sinks.kafka_turns import Row, Turns
 from detector.sources.kafka_events import Gap, Stalled, Tombstones, Truncated, Unreadable
 from detector.sources.kafka_group import Committed, Member, NotYet, ShareSource
@@ -42,6 +42,7 @@ SHOWN_DIGITS: Final = 12
 """Of the settings' fingerprint; enough to see that they changed."""
 
 _POLL_SECONDS: Final = 0.1  # longest wait for records
+_GLANCE_SECONDS: Final = 0.02  # for the group, each turn; a wait of nothing gets no answer from it
 _JOIN_SECONDS: Final = 0.2  # wait for the group while it sorts itself out
 _MARK_SECONDS: Final = 0.5  # between two words about partitions that have nothing; records elsewhere wait for them
 _SHOW_SECONDS: Final = 1.0  # between two looks at lag
@@ -65,7 +66,7 @@ def normalize(settings: ServiceSettings, stop: threading.Event) -> None:
     log, health = logs.get("service"), Health()
     metrics = Metrics(detector.__version__, fingerprint(settings.model_dump(mode="json"))[:SHOWN_DIGITS])
     with HealthServer(settings.http.host, settings.http.port, health, metrics.exposition):
-        warm(settings.engine)
+        warm_decoders()
         health.done("warm")
         normalizer = Normalizer(settings, metrics, health)
         log.info("running", stages=settings.stages, version=detector.__version__)
@@ -119,7 +120,7 @@ class Normalizer:
 
     def _share(self) -> None:
         """Let go what is no longer ours, and go on with what is."""
-        ours, lost = self._member.share(0.0 if self._member.stable else _JOIN_SECONDS)
+        ours, lost = self._member.share(_GLANCE_SECONDS if self._member.stable else _JOIN_SECONDS)
         gone = {at for at in self._next if at not in ours or at in lost}
         if gone:
             self._let_go(gone)

@@ -6,7 +6,7 @@ from detector.config import Settings
 from detector.engine import Engine
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
-from detector.records import Block
+from detector.records import Block, Decoded
 
 _ROWS = 600  # more than `engine.RELEASE_ROWS`
 
@@ -14,9 +14,14 @@ _ROWS = 600  # more than `engine.RELEASE_ROWS`
 def warm(settings: Settings) -> None:
     """Send made-up rows down the path of an engine that is then thrown away."""
     engine = Engine(settings.model_copy(update={"max_entries": 1000, "max_seen": 1000}))
-    decoder = Decoder("warm", Context("UTC", None))
-    engine.push(decoder.decode(Block("warm", 0, [_line(number) for number in range(_ROWS)])))
+    engine.push(warm_decoders())
     engine.finish()
+
+
+def warm_decoders() -> Decoded:
+    """The same of decoders alone; returns the made-up rows."""
+    decoder = Decoder("warm", Context("UTC", None))
+    return decoder.decode(Block("warm", 0, [_line(number) for number in range(_ROWS)]))
 
 
 def _line(number: int) -> bytes:

@@ -22,7 +22,7 @@ SESSION_MS: Final = 10_000
 """After so long without a heartbeat a member is gone. Shorter than a scorer waits for word of a partition, so that an
 end of a normalizer costs time and not the order."""
 
-_HEARTBEAT_MS: Final = 3_000
+_HEARTBEAT_MS: Final = 1_000  # also how soon a member hears that partitions move
 _LITTLE: Final = 1024  # bytes that the member may fetch before it learns that it is to fetch nothing
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.process import Service, create, named_for, publish
+from tests.faults.process import SECONDS, Service, create, named_for, publish
 from tests.faults.test_processes import Expected
 from tests.service.test_stages import Members, Told, count, expected, reader, send, settings_of
 
@@ -79,7 +79,7 @@ def test_killed_while_they_normalize(staged, kafka, world, tmp_path, results, na
         victim.start(**NORMALIZE, EASTWEST_CRASH=place)
         if kills == 0:
             publish(kafka, subject.rows)
-        assert victim.process.wait(60) == -signal.SIGKILL
+        assert victim.process.wait(SECONDS) == -signal.SIGKILL
         kills += 1
         victim.start(**NORMALIZE)
     subject.check(world, tmp_path, results, f"F2 normalizers killed, {'with' if named else 'without'} names", kills,
@@ -90,10 +90,12 @@ def test_one_that_only_slept_says_nothing_that_counts(staged, kafka, world, tmp_
     """Stopped in the middle for longer than its session; when it wakes its partitions are the other's."""
     subject = staged(named=False)
     subject.start()
-    publish(kafka, subject.rows)
+    half = len(subject.rows) // 2
+    publish(kafka, subject.rows[:half])
     sleeper = subject.normalizers[0]
     sleeper.wait(lambda: sleeper.metrics().get("eastwest_normalized_rows_total", 0) > 0)
     os.kill(sleeper.process.pid, signal.SIGSTOP)
+    publish(kafka, subject.rows[half:])
     time.sleep(20)
     os.kill(sleeper.process.pid, signal.SIGCONT)
     subject.check(world, tmp_path, results, "F2 SIGSTOP of a normalizer, SIGCONT", 0, subject.finish())
