@@ -45,6 +45,7 @@ class Staged:
         """Seconds until all was through."""
         seconds = self.scorer.wait(self.scorer.done(len(self.rows)))
         for each in [self.scorer, *self.normalizers]:
+            each.wait(each.running)  # one that was killed last may only begin
             assert each.stop()[0] == 0
         return round(seconds, 1)
 
