@@ -36,7 +36,7 @@ HEADER = [
 
 def settings_of(kafka, topics, folder, **about) -> ServiceSettings:
     wish = {
-        "kafka": {"bootstrap": kafka.bootstrap, "topics": topics, "group_id": topics[0], "merge_wait_seconds": 60}
+        "kafka": {"bootstrap": kafka.bootstrap, "topics": topics, "group_id": kafka.prefix, "merge_wait_seconds": 60}
         | about,
         "rows": {"prefix": "rows."},
         "state": {"url": str(folder / "state")},
@@ -197,3 +197,17 @@ def test_the_sequence_is_that_of_one_process_while_members_come_and_go(kafka, st
     assert len(alone.rows()[(topics[1], 0)][1]) == 140  # all rows of the table were read as such
     assert members.counted["eastwest_normalized_rows_total"] == count(700)
     assert members.counted["eastwest_turns_failed_total"] == 0
+
+
+def test_a_pattern_finds_raw_topics_and_no_rows(kafka, staged, tmp_path):
+    topics, _ = staged
+    settings = settings_of(kafka, [{"pattern": f".*{topics[0][:-2]}-."}], tmp_path)
+    send(kafka, topics, range(60))
+    with Members(settings) as members:
+        members.join("a")
+        source = reader(settings)
+        told = Told().read(source, count(60))
+        assert set(source.topic_ids()) == {*topics, *(f"rows.{topic}" for topic in topics)}
+        source.close()
+    assert sorted({place[0].topic for place in told.places}) == sorted(topics)
+    assert len(told.places) == count(60)
