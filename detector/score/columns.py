@@ -1,7 +1,7 @@
 """Columns of units as arrays, each made once for all models."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,9 @@ from detector.state.keys import whole
 _ABSENT: Final = {"user_id": 0, "orig_bytes": -1, "resp_bytes": -1, "vendor": -1}
 """What stands for null; no key, number of bytes or vendor is so."""
 _WIDE: Final = {"kind": np.int64, "stratum": np.int64}
+
+
+Made = TypeVar("Made")
 
 
 class Columns:
@@ -25,6 +28,7 @@ class Columns:
         self.units = units
         self.height = units.height
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A column without nulls (see `_ABSENT`), contiguous. Models that run side by side may make one twice; both
@@ -40,10 +44,20 @@ class Columns:
         """Columns that others may read from now on; one that is there is replaced."""
         self._arrays.update((name, _fixed(array)) for name, array in said.items())
 
+    def once(self, make: "Callable[[Columns], Made]") -> Made:
+        """What several models make of these units, made once; like a column it may be made twice, and is the same."""
+        if make.__qualname__ not in self._made:
+            self._made[make.__qualname__] = make(self)
+        return cast("Made", self._made[make.__qualname__])
+
     def judged(self) -> NDArray[np.bool_]:
         """Rows that the structure model took for a new hour."""
-        news: NDArray[np.bool_] = self["p_structure"] < 1.0
-        return news
+        return self.once(_judged)
+
+
+def _judged(units: Columns) -> NDArray[np.bool_]:
+    news: NDArray[np.bool_] = units["p_structure"] < 1.0
+    return news
 
 
 def _fixed(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:

@@ -29,6 +29,8 @@ from detector.score.model import Said
 from detector.score.table import key_of
 from detector.score.tally import columns_of, first_in, judge, slot_of
 from detector.state.compiled import kernel
+from detector.state.counts import Counts
+from detector.state.counts import walk as walk_all
 
 FEATURES: Final = ("connections", "hosts", "acts", "kilobytes")
 KEPT_DAYS: Final = 90  # reliability.md: a slow baseline of a quarter beside the fast ones
@@ -45,43 +47,42 @@ _BYTES: Final = 1000.0
 _NEVER: Final = -KEPT_DAYS  # of no day that counts
 _FIRST_ROOM: Final = 64
 _EVICT_SHARE: Final = 4  # a quarter, as in `state.counts`
-_NEW_ENTRIES: Final = 1 + len(FEATURES) + 1
-_DAY, _COUNT, _MET = np.uint64(71), np.uint64(72), np.uint64(88)
+_MET: Final = np.uint64(88)
+_TODAY, _UNASKED, _COUNTS = range(3)
+"""Cells of a host: its day, whether it is yet to be asked since that began, and from the third on its counts."""
+_HOST_SHARE: Final = 4  # as in `windows`
 
 
 @kernel
 def walk(
-    columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, closed: Any, look: Any, out: Any
-) -> Any:
+    columns: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any, stop: Any,
+    closed: Any, look: Any, out: Any,
+) -> Any:  # fmt: skip
     """Count rows ``start`` to ``stop``. ``closed`` <- the host's day that a row ended (0 = none) with its counts in
-    ``out``; ``look`` <- first judged rows after that. Returns the row at which the table is full, or ``stop``."""
+    ``out``; ``look`` <- first judged rows after that. Returns the row at which a table is full, or ``stop``."""
     orig, resp, _, _, flow, _, act, _, judged, sent, times = columns
-    cells = table[1]
-    slots = np.zeros(len(FEATURES), dtype=np.int64)
     for row in range(start, stop):
-        if used[0] >= max_entries:
+        if known[0] >= most or marked[0] >= most_marks:
             return row
-        host, now = orig[row], times[row]
-        own = slot_of(table, used, key_of(_DAY, host, host, host), now)
-        for feature in range(len(FEATURES)):
-            slots[feature] = slot_of(table, used, key_of(_COUNT + np.uint64(feature), host, host, host), now)
-        today, day = now // _DAY_US, np.int64(cells[own, 0])
+        who, now = orig[row], times[row]
+        host = hosts[1][slot_of(hosts, known, who, now)]
+        today, day = now // _DAY_US, np.int64(host[_TODAY])
         closed[row] = 0
         if today > day:
             if day > 0:
                 closed[row] = day
-                cells[own, 1] = 1.0
-            cells[own, 0] = today
+                host[_UNASKED] = 1.0
+            host[_TODAY] = today
             for feature in range(len(FEATURES)):
-                out[row, feature] = cells[slots[feature], 0]
-                cells[slots[feature], 0] = 0.0
-        look[row] = judged[row] and cells[own, 1] > 0.0
+                out[row, feature] = host[_COUNTS + feature]
+                host[_COUNTS + feature] = 0.0
+        look[row] = judged[row] and host[_UNASKED] > 0.0
         if look[row]:
-            cells[own, 1] = 0.0
-        cells[slots[0], 0] += 1.0 if flow[row] else 0.0
-        cells[slots[1], 0] += first_in(table, used, key_of(_MET, host, resp[row], host), cells[own, 0], now)
-        cells[slots[2], 0] += 1.0 if act[row] else 0.0
-        cells[slots[3], 0] += sent[row] / _BYTES
+            host[_UNASKED] = 0.0
+        host[_COUNTS] += 1.0 if flow[row] else 0.0
+        host[_COUNTS + 1] += first_in(marks, marked, key_of(_MET, who, resp[row], who), host[_TODAY], now)
+        host[_COUNTS + 2] += 1.0 if act[row] else 0.0
+        host[_COUNTS + 3] += sent[row] / _BYTES
     return stop
 
 
@@ -177,32 +178,35 @@ class Drip:
     """The model with its state.
 
     Args:
-        max_entries: bound of the table of running days (32 bytes an entry; 5 a host and one for each host met).
+        max_entries: bound of the hosts met in a day (32 bytes each) and, a quarter of it, of running days (64 bytes).
         half_life_days: as for other models; days are kept unfaded.
     """
 
     name: Final = "drip"
 
     def __init__(self, max_entries: int, half_life_days: float) -> None:
-        self.memory = Memory(1, max_entries, half_life_days, _NEW_ENTRIES)
+        self.memory = Memory(1, max_entries, half_life_days, 1)
+        self.hosts = Counts(max(max_entries // _HOST_SHARE, 1), width=_COUNTS + len(FEATURES))
         self.days = Days()
 
     def score(self, units: Columns) -> Said:
         """``p_drip``; ``drip`` (spreads above the past), ``drip_feature`` (index of `FEATURES`) and ``drip_times`` (the
         week's level over the past's)."""
-        columns, counts = columns_of(units), self.memory.counts
+        columns, hosts, marks = units.once(columns_of), self.hosts, self.memory.counts
         closed, look = np.zeros(units.height, dtype=np.int64), np.zeros(units.height, dtype=np.bool_)
         day_counts = np.zeros((units.height, len(FEATURES)))
-        self.memory.walk(
+        walk_all(
             units.height,
-            lambda start, stop, table: walk(
-                columns, table, counts.used, counts.max_entries, start, stop, closed, look, day_counts
+            [(hosts, 1), (marks, 1)],
+            lambda start, stop: walk(
+                columns, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
+                start, stop, closed, look, day_counts,
             ),
-        )
+        )  # fmt: skip
         p, told = np.ones(units.height), np.zeros((units.height, 3))
-        hosts, times = columns[0], columns[-1]
+        origs, times = columns[0], columns[-1]
         for row in np.flatnonzero((closed > 0) | look):
-            host = int(hosts[row])
+            host = int(origs[row])
             if closed[row]:
                 self.days.add(host, int(closed[row]), day_counts[row])
             found = self.days.ask(host, int(times[row] // _DAY_US)) if look[row] else None
@@ -213,9 +217,12 @@ class Drip:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        return self.memory.arrays() | {f"days.{name}": array for name, array in self.days.arrays().items()}
+        parts = {"hosts": self.hosts.arrays(), "days": self.days.arrays()}
+        flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return self.memory.arrays() | flat
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         self.memory.load(arrays)
-        self.days.load({name.removeprefix("days."): part for name, part in arrays.items() if name.startswith("days.")})
+        for part, owner in (("hosts.", self.hosts), ("days.", self.days)):
+            owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})

@@ -29,6 +29,8 @@ from detector.score.model import Said
 from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
+from detector.state.counts import Counts
+from detector.state.counts import walk as walk_all
 
 FEATURES: Final = ("connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts")
 DOUBLINGS: Final = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 12.0, 4.0)
@@ -40,64 +42,87 @@ _BYTES: Final = 1000.0
 _TREES, _HEIGHT, _WINDOW = 25, 6, 250  # River's and the paper's but for the height: 64 leaves tell 8 counts apart
 _SEED: Final = 7
 _STRETCH: Final = 12.0  # ln of the trees' mass spans ln 127; so it fills the histogram of `calibration`
-_NEW_ENTRIES: Final = 1 + len(FEATURES) + 3
-_HOUR, _COUNT, _MET = np.uint64(31), np.uint64(32), np.uint64(48)
+_NEW_MARKS: Final = 3
+_MET: Final = np.uint64(48)
+_FEATURES: Final = len(FEATURES)
+_HOUR, _CLOSED, _COUNTS = range(3)
+"""Cells of a host: its hour, hours closed, and from the third on its counts, then what is usual of each."""
+_HOST_SHARE: Final = 4  # hosts are at most a quarter of the marks: each of them leaves several
 
 
 @kernel
-def _turn(table: Any, used: Any, host: Any, hour: Any, now: Any, slots: Any) -> Any:
-    """Close the host's hour when a later one has begun; returns the hours closed. ``slots`` <- of its counts."""
-    cells = table[1]
-    own = slot_of(table, used, key_of(_HOUR, host, host, host), now)
-    for feature in range(slots.size):
-        slots[feature] = slot_of(table, used, key_of(_COUNT + np.uint64(feature), host, host, host), now)
-    if cells[own, 0] == 0.0:
-        cells[own, 0] = hour
-    if hour > cells[own, 0]:
-        cells[own, 0] = hour
-        cells[own, 1] += 1.0
-        for slot in slots:
-            step = np.log2(1.0 + cells[slot, 0]) - cells[slot, 1]
-            cells[slot, 1] += min(max(step, -_STEP), _STEP) / min(cells[own, 1], _MEMORY_HOURS)
-            cells[slot, 0] = 0.0
-    return cells[own, 1], cells[own, 0]
+def _turn(host: Any, hour: Any) -> Any:
+    """Close the host's hour when a later one has begun; returns the hours closed."""
+    if host[_HOUR] == 0.0:
+        host[_HOUR] = hour
+    if hour > host[_HOUR]:
+        host[_HOUR] = hour
+        host[_CLOSED] += 1.0
+        for count in range(_COUNTS, _COUNTS + _FEATURES):
+            step = np.log2(1.0 + host[count]) - host[count + _FEATURES]
+            host[count + _FEATURES] += min(max(step, -_STEP), _STEP) / min(host[_CLOSED], _MEMORY_HOURS)
+            host[count] = 0.0
+    return host[_CLOSED]
 
 
 @kernel
-def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, asked: Any, out: Any) -> Any:
-    """Count rows ``start`` to ``stop``; ``asked`` <- those that pass a doubling, ``out`` <- doublings above the usual
-    of each count and, behind them, the leading count and its usual. Returns the row at which the table is full, or
-    ``stop``."""
+def _above(host: Any, feature: Any) -> Any:
+    """Doublings above the usual."""
+    count = _COUNTS + feature
+    return np.log2(1.0 + host[count]) - host[count + _FEATURES]
+
+
+@kernel
+def _more(host: Any, feature: Any, amount: Any) -> Any:
+    """Count on; whether the count passed a whole doubling above the usual."""
+    if amount == 0.0:
+        return False
+    before = _above(host, feature)
+    host[_COUNTS + feature] += amount
+    return np.floor(max(_above(host, feature), 0.0)) > np.floor(max(before, 0.0))
+
+
+@kernel
+def _tell(host: Any, above: Any, told: Any) -> None:
+    """``above`` <- doublings above the usual of each count, ``told`` <- the leading count's place, itself, its
+    usual."""
+    lead = 0
+    for feature in range(_FEATURES):
+        above[feature] = _above(host, feature)
+        if above[feature] / DOUBLINGS[feature] > above[lead] / DOUBLINGS[lead]:
+            lead = feature
+    told[0], told[1], told[2] = lead, host[_COUNTS + lead], 2.0 ** host[_COUNTS + _FEATURES + lead] - 1.0
+
+
+@kernel
+def walk(
+    columns: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any, stop: Any,
+    asked: Any, above: Any, told: Any,
+) -> Any:  # fmt: skip
+    """Count rows ``start`` to ``stop``; ``asked`` <- those that pass a doubling, and of them ``above`` and ``told``
+    (`_tell`). Returns the row at which a table is full, or ``stop``."""
     orig, resp, service, user, flow, attempt, act, new, _, sent, times = columns
-    cells = table[1]
-    slots = np.zeros(len(FEATURES), dtype=np.int64)
-    more = np.zeros(len(FEATURES))
     for row in range(start, stop):
-        if used[0] >= max_entries:
+        if known[0] >= most or marked[0] >= most_marks:
             return row
-        host, now = orig[row], times[row]
-        closed, hour = _turn(table, used, host, now // HOUR_US + 1, now, slots)
-        more[0] = 1.0 if flow[row] else 0.0
-        more[1] = first_in(table, used, key_of(_MET, host, resp[row], host), hour, now)
-        more[2] = first_in(table, used, key_of(_MET + np.uint64(1), host, service[row], host), hour, now)
-        more[3] = 1.0 if new[row] else 0.0
-        more[4] = 1.0 if attempt[row] else 0.0
-        more[5] = 1.0 if act[row] else 0.0
-        more[6] = sent[row] / _BYTES
-        more[7] = 0.0
+        who, now = orig[row], times[row]
+        host = hosts[1][slot_of(hosts, known, who, now)]
+        closed = _turn(host, now // HOUR_US + 1)
+        hour = host[_HOUR]
+        passed = _more(host, 0, 1.0 if flow[row] else 0.0)
+        passed |= _more(host, 1, first_in(marks, marked, key_of(_MET, who, resp[row], who), hour, now))
+        key = key_of(_MET + np.uint64(1), who, service[row], who)
+        passed |= _more(host, 2, first_in(marks, marked, key, hour, now))
+        passed |= _more(host, 3, 1.0 if new[row] else 0.0)
+        passed |= _more(host, 4, 1.0 if attempt[row] else 0.0)
+        passed |= _more(host, 5, 1.0 if act[row] else 0.0)
+        passed |= _more(host, 6, sent[row] / _BYTES)
         if user[row] != np.uint64(0):
-            more[7] = first_in(table, used, key_of(_MET + np.uint64(2), host, user[row], host), hour, now)
-        passed, lead = False, 0
-        for feature in range(len(FEATURES)):
-            slot = slots[feature]
-            before = np.log2(1.0 + cells[slot, 0]) - cells[slot, 1]
-            cells[slot, 0] += more[feature]
-            out[row, feature] = np.log2(1.0 + cells[slot, 0]) - cells[slot, 1]
-            passed = passed or np.floor(max(out[row, feature], 0.0)) > np.floor(max(before, 0.0))
-            if out[row, feature] / DOUBLINGS[feature] > out[row, lead] / DOUBLINGS[lead]:
-                lead = feature
+            key = key_of(_MET + np.uint64(2), who, user[row], who)
+            passed |= _more(host, 7, first_in(marks, marked, key, hour, now))
         asked[row] = passed and closed >= KNOWN_HOURS
-        out[row, -3], out[row, -2], out[row, -1] = lead, cells[slots[lead], 0], 2.0 ** cells[slots[lead], 1] - 1.0
+        if asked[row]:
+            _tell(host, above[row], told[row])
     return stop
 
 
@@ -126,45 +151,52 @@ class Windows:
 
     Args:
         strata: number of calibration strata.
-        max_entries: bound of the table (32 bytes an entry; 10 a host and one for each host, service and account met).
-            When it is full the quarter seen longest ago goes, counted in ``memory.counts.evicted``: marks of hours that
-            are over, which nobody misses, then hosts long silent, which are new when they come back.
+        max_entries: bound of the marks of hosts, services and accounts met (32 bytes each) and, a quarter of it, of the
+            hosts (160 bytes each). What was seen longest ago goes: marks of hours that are over, which nobody misses,
+            and hosts long silent, which are new when they come back.
         half_life_days: as for other models; the usual has its own memory, a week of active hours.
     """
 
     name: Final = "windows"
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float) -> None:
-        self.memory = Memory(strata, max_entries, half_life_days, _NEW_ENTRIES)
+        self.memory = Memory(strata, max_entries, half_life_days, _NEW_MARKS)
+        self.hosts = Counts(max(max_entries // _HOST_SHARE, 1), width=_COUNTS + 2 * _FEATURES)
         self.trees = HalfSpaces(FEATURES, n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED)
 
     def score(self, units: Columns) -> Said:
-        """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual: ``window_feature``
-        (index of `FEATURES`), ``window_count`` so far in the hour, ``window_usual`` of an hour."""
-        columns = columns_of(units)
-        asked, above = np.zeros(units.height, dtype=np.bool_), np.empty((units.height, len(FEATURES) + 3))
-        counts = self.memory.counts
-        self.memory.walk(
+        """``p_windows``; ``windows`` (-ln mass, scaled), and of the count furthest above its usual, when the hour was
+        looked at: ``window_feature`` (index of `FEATURES`), ``window_count`` so far in the hour, ``window_usual`` of an
+        hour."""
+        columns, hosts, marks = units.once(columns_of), self.hosts, self.memory.counts
+        asked, above = np.zeros(units.height, dtype=np.bool_), np.empty((units.height, _FEATURES))
+        told = np.zeros((units.height, 3))
+        walk_all(
             units.height,
-            lambda start, stop, table: walk(columns, table, counts.used, counts.max_entries, start, stop, asked, above),
-        )
+            [(hosts, 1), (marks, _NEW_MARKS)],
+            lambda start, stop: walk(
+                columns, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
+                start, stop, asked, above, told,
+            ),
+        )  # fmt: skip
         scores, p = np.zeros(units.height), np.ones(units.height)
         rows = np.flatnonzero(asked)
-        x = np.clip(above[rows, : len(FEATURES)] / DOUBLINGS, 0.0, 1.0)
+        x = np.clip(above[rows] / DOUBLINGS, 0.0, 1.0)
         strata, teach = units["stratum"][rows], units["teach"][rows]
         opinions = scores[rows], p[rows]
         look(x, columns[-1][rows], strata, teach, self.trees.kept, self.memory.calibrated, *opinions)
         scores[rows], p[rows] = opinions
-        told = {name: above[:, place] for name, place in (("feature", -3), ("count", -2), ("usual", -1))}
-        return {"p_windows": p, "windows": scores, **{f"window_{name}": column for name, column in told.items()}}
+        named = {f"window_{name}": told[:, place] for place, name in enumerate(("feature", "count", "usual"))}
+        return {"p_windows": p, "windows": scores, **named}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
-        return self.memory.arrays() | {f"trees.{name}": array for name, array in self.trees.arrays().items()}
+        parts = {"hosts": self.hosts.arrays(), "trees": self.trees.arrays()}
+        flat = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return self.memory.arrays() | flat
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         self.memory.load(arrays)
-        self.trees.load(
-            {name.removeprefix("trees."): array for name, array in arrays.items() if name.startswith("trees.")}
-        )
+        for part, owner in (("hosts.", self.hosts), ("trees.", self.trees)):
+            owner.load({name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)})

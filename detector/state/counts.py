@@ -2,14 +2,14 @@
 
 Open addressing over flat arrays, linear probing, load at most 0.6. 32 bytes an entry. Kernels use `find` and `decayed`
 directly; growing moves entries but changes no result, so it may happen anywhere. Evicting changes results, so it
-happens only where a kernel stops for it (`Counts.walk`), at the same row for every batch size.
+happens only where a kernel stops for it (`walk`), at the same row for every batch size.
 
 A key's high bits say where the search for it begins, so the table is in key order but for the entries of a run that
 pushed each other aside. Writing it in key order, reading that again and growing go through memory from front to back,
 and none of them has to sort.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -134,15 +134,18 @@ class Counts:
             self._move(capacity, np.iinfo(np.int64).min)
 
     def walk(self, rows: int, new_entries: int, kernel: Callable[[int, int, Table], int]) -> None:
-        """Take ``kernel(start, stop, table)`` over all rows, each of which adds at most ``new_entries``. It returns
-        the row at which the table was full, or stop; then the oldest entries go, at the same row whatever the batch."""
-        start = 0
-        while start < rows:
-            stop = min(start + _CHUNK, rows)
-            self.reserve(new_entries * (stop - start))
-            start = kernel(start, stop, (self.keys, self.cells, self.last))
-            if start < stop:
-                self.evict()
+        """`walk` over this table alone."""
+        walk(rows, [(self, new_entries)], lambda start, stop: kernel(start, stop, self.table))
+
+    @property
+    def table(self) -> Table:
+        """As kernels take it; another one after `reserve` and `evict`."""
+        return self.keys, self.cells, self.last
+
+    @property
+    def full(self) -> bool:
+        """Whether something must go before a kernel walks on."""
+        return int(self.used[0]) >= self.max_entries
 
     def evict(self) -> None:
         """Drop the quarter of the entries that was seen longest ago (ties with the cut are kept)."""
@@ -180,3 +183,18 @@ class Counts:
         low = np.iinfo(np.int64).min
         self.used[0] = _rehash(arrays["keys"], arrays["cells"], arrays["last"], self.keys, self.cells, self.last, low)
         self.evicted = int(arrays["evicted"][0])
+
+
+def walk(rows: int, tables: Sequence[tuple[Counts, int]], kernel: Callable[[int, int], int]) -> None:
+    """Take ``kernel(start, stop)`` over all rows, each of which adds at most so many entries to each table. It returns
+    the row at which one was full, or stop; then that one's oldest entries go, at the same row whatever the batch."""
+    start = 0
+    while start < rows:
+        stop = min(start + _CHUNK, rows)
+        for table, new_entries in tables:
+            table.reserve(new_entries * (stop - start))
+        start = kernel(start, stop)
+        if start < stop:
+            for table, _ in tables:
+                if table.full:
+                    table.evict()
