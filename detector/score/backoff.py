@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.score import calibration
+from detector.score.columns import Part
 from detector.score.memory import Memory
 from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
 from detector.state.compiled import kernel
@@ -31,16 +32,13 @@ distinct symbols in it; hours the last chain's symbol was seen in its narrowest 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What a walk reads; n rows, C chains, L levels. Shapes: contexts (n, C, L) from narrow to wide, symbols (n, C),
-    the rest (n,). Rows that are not ``asked`` are left alone. ``relative``: see `walk`."""
+    """What a walk reads; n rows are asked, C chains, L levels. Shapes: contexts (n, C, L) from narrow to wide, symbols
+    (n, C), bonus (n,). ``relative``: see `walk`."""
 
+    asked: Part
     contexts: NDArray[np.uint64]
     symbols: NDArray[np.uint64]
-    asked: NDArray[np.bool_]
-    stratum: NDArray[np.int64]
     bonus: NDArray[np.float64]
-    time: NDArray[np.int64]
-    teach: NDArray[np.bool_]
     relative: bool = False
 
 
@@ -97,52 +95,71 @@ def walk(
     stop: Any,
     out: Any,
 ) -> Any:
-    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``.
+    """Score and learn what is asked of rows ``start`` to ``stop``; returns the row at which the table is full, or
+    ``stop``. Time goes on with every row, asked or not.
 
     ``relative`` scores say how much less likely the symbol is here than in the widest context: what is rare
     everywhere is not strange for being rare here.
     """
-    contexts, symbols, asked, strata, bonuses, times, teaches, relative = questions
+    rows, contexts, symbols, strata, bonuses, teaches, relative, times = questions
     histograms, trees, totals, tails, since, clock = calibrated
     chains = symbols.shape[1]
     cells = np.zeros((2, 2))
+    place = np.searchsorted(rows, start)
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         now = times[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        out[row, :] = 0.0
-        out[row, 1] = 1.0
-        first_key = key_of(_SYMBOL, np.uint64(0), contexts[row, 0, 0], symbols[row, 0])
-        if not asked[row] or repeats(table, first_key, now, clock[0]):
+        if place == rows.size or rows[place] != row:
+            continue
+        at = place
+        place += 1
+        if repeats(table, key_of(_SYMBOL, np.uint64(0), contexts[at, 0, 0], symbols[at, 0]), now, clock[0]):
             continue
         score = 0.0
         for chain in range(chains - 1, -1, -1):
             score -= np.log(
                 _probability(
-                    table, np.uint64(chain), contexts[row, chain], symbols[row, chain], relative, now, half_life, cells
+                    table, np.uint64(chain), contexts[at, chain], symbols[at, chain], relative, now, half_life, cells
                 )
             )
             if chain == chains - 1:
-                out[row, 5] = cells[0, 0]
-        score += bonuses[row] if cells[0, 0] < DISCOUNT else 0.0
+                out[5, row] = cells[0, 0]
+        score += bonuses[at] if cells[0, 0] < DISCOUNT else 0.0
         score = max(score, 0.0)
-        p = calibration.p_value(trees, totals, tails, strata[row], score)
-        out[row, 0], out[row, 1], out[row, 2] = score, p, cells[0, 0]
-        out[row, 3], out[row, 4] = cells[1, 0], cells[1, 1]
-        calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
-        weight = guard(p, teaches[row])
+        p = calibration.p_value(trees, totals, tails, strata[at], score)
+        out[0, row], out[1, row], out[2, row] = score, p, cells[0, 0]
+        out[3, row], out[4, row] = cells[1, 0], cells[1, 1]
+        calibration.learn(histograms, trees, totals, tails, since, strata[at], score)
+        weight = guard(p, teaches[at])
         for chain in range(chains):
-            _learn(table, used, np.uint64(chain), contexts[row, chain], symbols[row, chain], weight, now, half_life)
+            _learn(table, used, np.uint64(chain), contexts[at, chain], symbols[at, chain], weight, now, half_life)
     return stop
 
 
-def answer(memory: Memory, questions: Questions) -> NDArray[np.float64]:
-    """Score then learn each row in order; shape (n, len(COLUMNS))."""
-    out = np.empty((questions.symbols.shape[0], len(COLUMNS)))
-    columns = tuple(getattr(questions, name) for name in Questions.__dataclass_fields__)
+def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum") -> NDArray[np.float64]:
+    """Score then learn the rows that are asked, in order.
+
+    Args:
+        memory: of the model.
+        questions: of these rows.
+        stratum: column of the calibration's strata; None = all are one.
+
+    Returns:
+        Shape (len(COLUMNS), units): rows that are not asked, or repeat what was judged, have p-value 1 and zeros.
+    """
+    asked = questions.asked
+    units, rows = asked.units, asked.rows
+    out = np.zeros((len(COLUMNS), units.height))
+    out[1] = 1.0
+    strata = np.zeros(rows.size, dtype=np.int64) if stratum is None else asked[stratum]
+    columns = (
+        rows, np.ascontiguousarray(questions.contexts), np.ascontiguousarray(questions.symbols), strata,
+        questions.bonus, asked["teach"], questions.relative, units["obs_ts"],
+    )  # fmt: skip
     memory.walk(
-        len(out),
+        units.height,
         lambda start, stop, table: walk(
             columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
             memory.half_life, start, stop, out,

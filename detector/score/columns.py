@@ -44,6 +44,10 @@ class Columns:
         """Columns that others may read from now on; one that is there is replaced."""
         self._arrays.update((name, _fixed(array)) for name, array in said.items())
 
+    def at(self, rows: NDArray[np.int64]) -> "Part":
+        """Some of the rows."""
+        return Part(self, rows)
+
     def once(self, make: "Callable[[Columns], Made]") -> Made:
         """What several models make of these units, made once; like a column it may be made twice, and is the same."""
         if make.__qualname__ not in self._made:
@@ -53,6 +57,22 @@ class Columns:
     def judged(self) -> NDArray[np.bool_]:
         """Rows that the structure model took for a new hour."""
         return self.once(_judged)
+
+
+class Part:
+    """Some rows of units, by column.
+
+    Attributes:
+        rows: their places, ascending.
+    """
+
+    def __init__(self, units: Columns, rows: NDArray[np.int64]) -> None:
+        self.units, self.rows = units, rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """See `Columns`."""
+        part: NDArray[Any] = self.units[name][self.rows]
+        return part
 
 
 def _judged(units: Columns) -> NDArray[np.bool_]:

@@ -109,33 +109,28 @@ class Credentials:
     def score(self, units: Columns) -> Said:
         """``p_credentials``; ``credentials`` (nats), ``user_seen`` (hours this account was seen on this edge),
         ``edge_users`` (distinct accounts on it)."""
-        host, resp, user = self._hosts(units), units["resp_id"], units["user_id"]
+        hosts = self._hosts(units)
+        asked = units.at(np.flatnonzero(units["user_id"] != 0))
+        host, resp, user = hosts[asked.rows], asked["resp_id"], asked["user_id"]
         everyone = np.zeros_like(user)
         account = np.stack([mix_all(host, resp), host, everyone], axis=1)
         origin = np.stack([mix_all(user, resp), user, everyone], axis=1)
         questions = backoff.Questions(
-            contexts=np.ascontiguousarray(np.stack([account, origin], axis=1)),
+            asked,
+            contexts=np.stack([account, origin], axis=1),
             symbols=np.stack([user, host], axis=1),
-            asked=user != 0,
-            stratum=units["stratum"],
-            bonus=np.zeros(units.height),
-            time=units["obs_ts"],
-            teach=units["teach"],
+            bonus=np.zeros(user.size),
             relative=True,
         )
         out = backoff.answer(self.memory, questions)
-        return {
-            "p_credentials": self._carried(units, host, out[:, 1]),
-            "credentials": out[:, 0],
-            "user_seen": out[:, 2],
-            "edge_users": out[:, 4],
-        }
+        p = self._carried(units, hosts, out[1])
+        return {"p_credentials": p, "credentials": out[0], "user_seen": out[2], "edge_users": out[4]}
 
     def _carried(self, units: Columns, hosts: NDArray[np.uint64], p: NDArray[np.float64]) -> NDArray[np.float64]:
         out = np.empty(units.height)
         moves, tickets = units["moves"] & units.judged(), units["service_id"] == self._kerberos
         columns = hosts, units["resp_id"], moves, tickets, units["obs_ts"]
-        p, table = np.ascontiguousarray(p), self.fresh
+        table = self.fresh
         table.walk(
             units.height,
             1,

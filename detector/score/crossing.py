@@ -39,19 +39,18 @@ class Crossing:
 
     def score(self, units: Columns) -> Said:
         """``p_crossing``; ``crossing_nats``, ``way_seen`` (hours in which this host went this way)."""
+        elsewhere = units["orig_zone_id"] != units["resp_zone_id"]
+        asked = units.at(np.flatnonzero(elsewhere & units.judged()))
         ids = ("orig_id", "orig_role", "orig_zone_id", "resp_zone_id", "service_id")
-        orig, role, here, there, service = (units[name] for name in ids)
+        orig, role, here, there, service = (asked[name] for name in ids)
         questions = backoff.Questions(
-            contexts=np.stack([orig, role, here], axis=1)[:, np.newaxis, :].copy(),
+            asked,
+            contexts=np.stack([orig, role, here], axis=1)[:, np.newaxis, :],
             symbols=mix_all(there, service)[:, np.newaxis],
-            asked=(here != there) & units.judged(),
-            stratum=units["stratum"],
-            bonus=units["crossing"] * self._bonus,
-            time=units["obs_ts"],
-            teach=units["teach"],
+            bonus=asked["crossing"] * self._bonus,
         )
         out = backoff.answer(self.memory, questions)
-        return {"p_crossing": out[:, 1], "crossing_nats": out[:, 0], "way_seen": out[:, 2]}
+        return {"p_crossing": out[1], "crossing_nats": out[0], "way_seen": out[2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -33,12 +33,12 @@ LONGEST: Final = 1440  # means kept and replayed: 60 days of hours; then the old
 
 @kernel
 def add(opinions: Any, strata: Any, times: Any, running: Any) -> None:
-    """Sum and count of p-values that say something, by model, stratum and hour since the last look, row by row."""
-    for row in range(strata.size):
-        hour = times[row] // HOUR_US % LOOK_HOURS
-        for model in range(opinions.shape[1]):
-            if opinions[row, model] < 1.0:
-                running[model, strata[row], hour, 0] += opinions[row, model]
+    """Sum and count of p-values that say something, by model, stratum and hour since the last look."""
+    for model in range(opinions.shape[0]):
+        for row in range(strata.size):
+            if opinions[model, row] < 1.0:
+                hour = times[row] // HOUR_US % LOOK_HOURS
+                running[model, strata[row], hour, 0] += opinions[model, row]
                 running[model, strata[row], hour, 1] += 1.0
 
 
@@ -97,7 +97,7 @@ class Drift:
 
     def note(self, scored: Columns) -> None:
         """Take the models' p-values of one piece."""
-        opinions = np.stack([scored[f"p_{name}"] for name in self.names], axis=1)
+        opinions = np.stack([scored[f"p_{name}"] for name in self.names])
         add(opinions, scored["stratum"], scored["obs_ts"], self._running)
 
     def drifts(self) -> list[dict[str, Any]]:

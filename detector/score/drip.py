@@ -203,7 +203,7 @@ class Drip:
                 start, stop, closed, look, day_counts,
             ),
         )  # fmt: skip
-        p, told = np.ones(units.height), np.zeros((units.height, 3))
+        p, told = np.ones(units.height), np.zeros((3, units.height))
         origs, times = columns[0], columns[-1]
         for row in np.flatnonzero((closed > 0) | look):
             host = int(origs[row])
@@ -211,9 +211,9 @@ class Drip:
                 self.days.add(host, int(closed[row]), day_counts[row])
             found = self.days.ask(host, int(times[row] // _DAY_US)) if look[row] else None
             if found is not None:
-                told[row] = found
+                told[:, row] = found
                 p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * _STRETCH)
-        return {"p_drip": p, "drip": told[:, 0], "drip_feature": told[:, 1], "drip_times": told[:, 2]}
+        return {"p_drip": p, "drip": told[0], "drip_feature": told[1], "drip_times": told[2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

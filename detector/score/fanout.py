@@ -167,8 +167,6 @@ def walk(
             return row
         now, role, token, stratum = times[row], roles[row], tokens[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        out[row, :] = 0.0
-        out[row, 0] = 1.0
         if not asked[row]:
             continue
         source = block(_SOURCE, origs[row], token, token)
@@ -183,24 +181,24 @@ def walk(
         entries[first, 0] += 1.0 if seen < last[first] else 0.0
         entries[second, 0] += 1.0 if seen < last[second] else 0.0
         count = max(entries[first, 0], entries[second, 0])
-        out[row, 2], out[row, 5] = count, max(entries[first, 1], entries[second, 1])
+        out[2, row], out[5, row] = count, max(entries[first, 1], entries[second, 1])
         if count < MIN_TARGETS or power(count) == power(before):
             continue
         _recall(table, source, role, token, now, half_life, own, group)
         expect(own, group, usual)
         mean = max(usual[0], LEAST_USUAL)
-        out[row, 3], out[row, 4] = mean + 1.0, own[0]
-        if count <= out[row, 3] or (own[0] < KNOWN and group[0] == 0.0):
+        out[3, row], out[4, row] = mean + 1.0, own[0]
+        if count <= out[3, row] or (own[0] < KNOWN and group[0] == 0.0):
             continue
         score = count_surprise(count - 1.0, mean, usual[1])
         score = min(score, recurring(table, source, power(count), now, half_life))
         entries[first, 1], entries[second, 1] = max(entries[first, 1], score), max(entries[second, 1], score)
-        out[row, 5] = max(entries[first, 1], entries[second, 1])
+        out[5, row] = max(entries[first, 1], entries[second, 1])
         if not goes_on(table, source, power(count), now):
-            out[row, 0] = p_value(trees, totals, tails, stratum, score)
-            out[row, 1] = score
+            out[0, row] = p_value(trees, totals, tails, stratum, score)
+            out[1, row] = score
             calibration.learn(histograms, trees, totals, tails, since, stratum, score)
-        remember(table, used, source, out[row, 3], power(count), now, half_life)
+        remember(table, used, source, out[3, row], power(count), now, half_life)
     return stop
 
 
@@ -231,7 +229,8 @@ class Fanout:
             teach=units["teach"],
         )
         columns = tuple(getattr(contacts, name) for name in Contacts.__dataclass_fields__)
-        out, memory = np.empty((units.height, len(COLUMNS))), self.memory
+        out, memory = np.zeros((len(COLUMNS), units.height)), self.memory
+        out[0] = 1.0
         memory.walk(
             units.height,
             lambda start, stop, table: walk(
@@ -239,7 +238,7 @@ class Fanout:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
+        return dict(zip(COLUMNS, out, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -133,12 +133,12 @@ class Forest:
     def score(self, units: Columns) -> Said:
         """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
         row among their strangest `ODD_P`)."""
-        opinions = np.stack([units[name] for name in self._opinions], axis=1)
-        odd = (opinions < ODD_P).sum(axis=1)
+        opinions = np.stack([units[name] for name in self._opinions])
+        odd = (opinions < ODD_P).sum(axis=0)
         asked = np.flatnonzero(odd >= ODD_OPINIONS)
         scores, p = np.zeros(units.height), np.ones(units.height)
         if asked.size:
-            scores[asked], p[asked] = self._answer(units, asked, surprise(opinions[asked]))
+            scores[asked], p[asked] = self._answer(units, asked, surprise(np.ascontiguousarray(opinions[:, asked].T)))
         return {"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)}
 
     def _answer(

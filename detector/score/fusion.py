@@ -134,18 +134,21 @@ def walk(
     """
     opinions, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, _, clock = calibrated
-    models = interest.shape[0]
+    models, told = interest.shape[0], np.zeros(3)
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         now, stratum = times[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        if np.all(opinions[row] == 1.0):
-            out[row, 0], out[row, 1], out[row, 2] = 0.0, 1.0, 1.0
+        said = False
+        for model in range(models):
+            said |= opinions[model, row] < 1.0
+        if not said:
+            out[0, row], out[1, row], out[2, row] = 0.0, 1.0, 1.0
             continue
         pass_time(rates, passed, now)
         for model in range(models):
-            if opinions[row, model] < 1.0:
+            if opinions[model, row] < 1.0:
                 rates[model, stratum] += 1.0
         alive = shares(rates[:models], interest)
         slot, fresh = _case(table, used, pairs[row], now)
@@ -153,19 +156,20 @@ def walk(
         odds = EXPECTED_ODDS if expected[row] else 1.0
         own, stranger, rarest = 0.0, fresh, np.inf
         for model in range(models):
-            if opinions[row, model] < 1.0:
+            if opinions[model, row] < 1.0:
                 asked[model, stratum] += 1.0
                 least = 1.0 / (asked[model, stratum] + 1.0) if stratum >= newcomers else 0.0
-                rate = max(opinions[row, model], least) * rates[model, stratum] * alive / interest[model, stratum]
+                rate = max(opinions[model, row], least) * rates[model, stratum] * alive / interest[model, stratum]
                 nats = max(np.log(COMMON / max(rate * odds, RARE)), 0.0)
                 own += nats
                 rarest = min(rarest, rate * odds)
                 if nats > case[1 + model]:
                     case[1 + model] = nats
                     stranger = True
-        out[row, 0] = case[1:].sum() if stranger else own
+        told[0] = case[1:].sum() if stranger else own
         rates[models, 1] += 1.0
-        _conclude(out[row], stranger, rarest, rates[models], now, calibrated)
+        _conclude(told, stranger, rarest, rates[models], now, calibrated)
+        out[:, row] = told
     return stop
 
 
@@ -190,10 +194,10 @@ class Fusion:
 
     def judge(self, scored: Columns) -> Said:
         """Columns `COLUMNS` from the models' ``p_<name>``, ``stratum`` and ``obs_ts``."""
-        opinions = np.stack([scored[f"p_{name}"] for name in self.names], axis=1)
+        opinions = np.stack([scored[f"p_{name}"] for name in self.names])
         pairs = mix_all(scored["orig_id"], scored["resp_id"])
         rows = opinions, pairs, scored["stratum"], scored["expected"], scored["obs_ts"]
-        out = np.empty((scored.height, len(COLUMNS)))
+        out = np.empty((len(COLUMNS), scored.height))
         cases = self.cases
         calibrated = tuple(self.calibration.arrays().values())
         cases.walk(
@@ -205,7 +209,7 @@ class Fusion:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
+        return dict(zip(COLUMNS, out, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

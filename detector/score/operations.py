@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.score import backoff
-from detector.score.columns import Columns
+from detector.score.columns import Columns, Part
 from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.state.keys import mix_all
@@ -41,24 +41,21 @@ class Operations:
         (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it), ``class_seen`` (hours
         in which the host did acts of this class over this protocol), ``first_act`` (whether the row changes a
         controller and its host never did such a thing)."""
+        asked = units.at(np.flatnonzero(units.units["operation"].is_not_null().to_numpy()))
         ids = ("orig_id", "resp_id", "service_id", "token_id", "orig_role", "resp_role")
-        orig, resp, service, token, orig_role, resp_role = (units[name] for name in ids)
-        edge = mix_all(orig, resp)
-        acts = np.stack([edge, mix_all(orig_role, resp_role), service], axis=1)
+        orig, resp, service, token, orig_role, resp_role = (asked[name] for name in ids)
+        acts = np.stack([mix_all(orig, resp), mix_all(orig_role, resp_role), service], axis=1)
         classes = np.stack([mix_all(part, service) for part in (orig, orig_role)] + [service], axis=1)
         questions = backoff.Questions(
-            contexts=np.ascontiguousarray(np.stack([acts, classes], axis=1)),
-            symbols=np.stack([token, _classes(units)], axis=1),
-            asked=units.units["operation"].is_not_null().to_numpy(),
-            stratum=units["stratum"],
-            bonus=units["bonus"],
-            time=units["obs_ts"],
-            teach=units["teach"],
+            asked,
+            contexts=np.stack([acts, classes], axis=1),
+            symbols=np.stack([token, _classes(asked)], axis=1),
+            bonus=asked["bonus"],
         )
         out = backoff.answer(self.memory, questions)
         names = ("operations", "p_operations", "act_seen", "edge_hours", "edge_acts", "class_seen")
-        first = (units["consequence"] > 0) & (out[:, 1] < 1.0) & (out[:, 5] <= 0.0)
-        return {**{name: out[:, index] for index, name in enumerate(names)}, "first_act": first}
+        first = (units["consequence"] > 0) & (out[1] < 1.0) & (out[5] <= 0.0)
+        return {**dict(zip(names, out, strict=True)), "first_act": first}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
@@ -69,7 +66,7 @@ class Operations:
         self.memory.load(arrays)
 
 
-def _classes(units: Columns) -> NDArray[np.uint64]:
+def _classes(units: Part) -> NDArray[np.uint64]:
     """Consequence class of OT, or what an act of IT means; from 1."""
     bonus, consequence = units["bonus"], units["consequence"]
     meaning = np.where(bonus >= _MEANT, 2, np.where(bonus > 0, 1, 0))

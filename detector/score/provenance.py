@@ -65,24 +65,21 @@ class Provenance:
     def score(self, units: Columns) -> Said:
         """``p_provenance``; ``provenance`` (nats), ``unexplained`` (no session came in at the host of late),
         ``unexplained_share`` (of the host's hours of this service, those that were)."""
-        ids = ("orig_id", "orig_role", "service_id")
-        orig, role, service = (units[name] for name in ids)
         alone = self._unexplained(units)
+        asked = units.at(np.flatnonzero(units.judged() & units["moves"]))
+        orig, role, service = (asked[name] for name in ("orig_id", "orig_role", "service_id"))
         questions = backoff.Questions(
-            contexts=np.stack([mix_all(orig, service), orig, role], axis=1)[:, np.newaxis, :].copy(),
-            symbols=(1 + alone).astype(np.uint64)[:, np.newaxis],
-            asked=units.judged() & units["moves"],
-            stratum=units["stratum"],
-            bonus=np.zeros(units.height),
-            time=units["obs_ts"],
-            teach=units["teach"],
+            asked,
+            contexts=np.stack([mix_all(orig, service), orig, role], axis=1)[:, np.newaxis, :],
+            symbols=(1 + alone[asked.rows]).astype(np.uint64)[:, np.newaxis],
+            bonus=np.zeros(orig.size),
         )
         out = backoff.answer(self.memory, questions)
         return {
-            "p_provenance": np.where(alone, out[:, 1], 1.0),
-            "provenance": out[:, 0],
+            "p_provenance": np.where(alone, out[1], 1.0),
+            "provenance": out[0],
             "unexplained": alone,
-            "unexplained_share": out[:, 2] / np.maximum(out[:, 3], 1.0),
+            "unexplained_share": out[2] / np.maximum(out[3], 1.0),
         }
 
     def _unexplained(self, units: Columns) -> NDArray[np.bool_]:

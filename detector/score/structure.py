@@ -189,13 +189,12 @@ def walk(
         now, kind = times[row], np.uint64(kinds[row])
         s, d, token = origs[row], resps[row], tokens[row]
         gs, gd = _role(table, s, orig_zones[row]), _role(table, d, resp_zones[row])
-        roles[row, 0], roles[row, 1] = gs, gd
+        roles[0, row], roles[1, row] = gs, gd
         calibration.fade(histograms, trees, totals, tails, clock, now)
         pair_key = key_of(_PAIR, s, d, token)
         if repeats(table, pair_key, now, clock[0]):
-            out[row, :] = 0.0
-            out[row, 3] = out[row, 4] = 1.0
-            out[row, 10], out[row, 11] = clock[3], (now - clock[0]) / _DAY_US
+            out[3, row] = out[4, row] = 1.0
+            out[10, row], out[11, row] = clock[3], (now - clock[0]) / _DAY_US
             continue
         read(table, pair_key, now, half_life, pair)
         read(table, key_of(_ORIG, s, kind, kind), now, half_life, orig)
@@ -222,10 +221,10 @@ def walk(
         score = forward + reverse + (bonuses[row] if first else 0.0)
         p = calibration.p_value(trees, totals, tails, strata[row], score)
 
-        out[row, 0], out[row, 1], out[row, 2], out[row, 3] = forward, reverse, score, p
-        out[row, 4], out[row, 5], out[row, 6], out[row, 7] = pair[0], orig[0], orig[1], g_f[0]
-        out[row, 8], out[row, 9], out[row, 10] = resp[0], resp[1], clock[3]
-        out[row, 11] = (now - clock[0]) / _DAY_US
+        out[0, row], out[1, row], out[2, row], out[3, row] = forward, reverse, score, p
+        out[4, row], out[5, row], out[6, row], out[7, row] = pair[0], orig[0], orig[1], g_f[0]
+        out[8, row], out[9, row], out[10, row] = resp[0], resp[1], clock[3]
+        out[11, row] = (now - clock[0]) / _DAY_US
 
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         weight = guard(p, teaches[row])
@@ -267,7 +266,7 @@ class Structure:
     def score_columns(self, units: Units) -> Said:
         """The same from columns."""
         count = units.orig.size
-        out, roles = np.empty((count, len(COLUMNS))), np.empty((count, 2), dtype=np.uint64)
+        out, roles = np.zeros((len(COLUMNS), count)), np.empty((2, count), dtype=np.uint64)
         columns = tuple(getattr(units, name) for name in Units.__dataclass_fields__)
         memory = self.memory
         memory.walk(
@@ -277,8 +276,7 @@ class Structure:
                 memory.half_life, self._outside, start, stop, out, roles,
             ),
         )  # fmt: skip
-        scored = {name: out[:, index] for index, name in enumerate(COLUMNS)}
-        return {**scored, "orig_role": roles[:, 0].copy(), "resp_role": roles[:, 1].copy()}
+        return {**dict(zip(COLUMNS, out, strict=True)), "orig_role": roles[0], "resp_role": roles[1]}
 
     @property
     def began(self) -> float:

@@ -54,20 +54,18 @@ class Timing:
     def score(self, units: Columns) -> Said:
         """``p_timing``; ``timing`` (nats), ``hour_seen`` (hours in which this edge was used in this part of the day).
         Only what the structure model took for a new hour is asked."""
-        orig, resp, service = units["orig_id"], units["resp_id"], units["service_id"]
-        chain = np.stack([mix_all(mix_all(orig, resp), service), orig, units["orig_role"]], axis=1)
+        asked = units.at(np.flatnonzero(units.judged()))
+        orig, resp, service = (asked[name] for name in ("orig_id", "resp_id", "service_id"))
+        chain = np.stack([mix_all(mix_all(orig, resp), service), orig, asked["orig_role"]], axis=1)
         questions = backoff.Questions(
-            contexts=np.ascontiguousarray(np.stack([chain] * _CHAINS, axis=1)),
-            symbols=parts(units["ts"], self._zone),
-            asked=units.judged(),
-            stratum=units["stratum"],
-            bonus=np.zeros(units.height),
-            time=units["obs_ts"],
-            teach=units["teach"],
+            asked,
+            contexts=np.stack([chain] * _CHAINS, axis=1),
+            symbols=parts(asked["ts"], self._zone),
+            bonus=np.zeros(orig.size),
             relative=True,
         )
         out = backoff.answer(self.memory, questions)
-        return {"p_timing": out[:, 1], "timing": out[:, 0], "hour_seen": out[:, 2]}
+        return {"p_timing": out[1], "timing": out[0], "hour_seen": out[2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -35,19 +35,17 @@ class Vendors:
 
     def score(self, units: Columns) -> Said:
         """``p_vendors``; ``vendors`` (nats)."""
-        orig, vendor, outside = units["orig_id"], units["vendor"].astype(np.uint64), units["outside"]
+        asked = units.at(np.flatnonzero((units["vendor"] >= 0) & units.judged()))
+        orig, vendor, outside = asked["orig_id"], asked["vendor"].astype(np.uint64), asked["outside"]
         everyone = np.zeros_like(vendor)
         questions = backoff.Questions(
-            contexts=np.stack([mix_all(vendor, orig), vendor, everyone], axis=1)[:, np.newaxis, :].copy(),
+            asked,
+            contexts=np.stack([mix_all(vendor, orig), vendor, everyone], axis=1)[:, np.newaxis, :],
             symbols=(1 + outside).astype(np.uint64)[:, np.newaxis],
-            asked=units.judged() & (units["vendor"] >= 0),
-            stratum=np.zeros(units.height, dtype=np.int64),
-            bonus=np.zeros(units.height),
-            time=units["obs_ts"],
-            teach=units["teach"],
+            bonus=np.zeros(orig.size),
         )
-        out = backoff.answer(self.memory, questions)
-        return {"p_vendors": np.where(outside, out[:, 1], 1.0), "vendors": out[:, 0]}
+        out = backoff.answer(self.memory, questions, stratum=None)
+        return {"p_vendors": np.where(units["outside"], out[1], 1.0), "vendors": out[0]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

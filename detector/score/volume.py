@@ -267,14 +267,12 @@ def walk(
     origs, resps, services, orig_roles, resp_roles, is_flow, sents, receiveds, slots, strata, times, teaches = flows
     histograms, trees, totals, tails, since, clock = calibrated
     keys, entries, last = table
-    cells, groups, reached = np.zeros((3, 3)), np.zeros(3, dtype=np.uint64), np.zeros(4)
+    cells, groups, reached, told = np.zeros((3, 3)), np.zeros(3, dtype=np.uint64), np.zeros(4), np.zeros(len(COLUMNS))
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         now, role, service = times[row], orig_roles[row], services[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        out[row, :] = 0.0
-        out[row, 0] = 1.0
         if not is_flow[row]:
             continue
         edge, hour = block(_EDGE, origs[row], resps[row], service), now - now % HOUR_US
@@ -289,18 +287,20 @@ def walk(
         if not _count(entries, first, second, sents[row], receiveds[row], reached):
             continue
         _groups(role, resp_roles[row], service, groups)
+        told[:] = 0.0
         for what in range(ROWS, RECEIVED + 1):
             if reached[what] > 0.0:
-                _judge(table, edge, groups, role, slots[row], what, reached[what], now, half_life, cells, out[row])
-        if out[row, 2] == 0.0:
+                _judge(table, edge, groups, role, slots[row], what, reached[what], now, half_life, cells, told)
+        if told[2] == 0.0:
             continue
-        score = out[row, 1]
-        out[row, 0] = p_value(trees, totals, tails, strata[row], score)
+        score = told[1]
+        told[0] = p_value(trees, totals, tails, strata[row], score)
+        out[:, row] = told
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         slot = math.ceil(entries[second, 1]) - 1
-        entries[second, 1] = min(entries[second, 1], slot + guard(out[row, 0], teaches[row]))
-        who = edge ^ np.uint64(out[row, 2])
-        remember(table, used, who, out[row, 4], power(out[row, 3]), now, half_life)
+        entries[second, 1] = min(entries[second, 1], slot + guard(told[0], teaches[row]))
+        who = edge ^ np.uint64(told[2])
+        remember(table, used, who, told[4], power(told[3]), now, half_life)
     return stop
 
 
@@ -336,7 +336,8 @@ class Volume:
             teach=units["teach"],
         )
         columns = tuple(getattr(flows, name) for name in Flows.__dataclass_fields__)
-        out, memory = np.empty((units.height, len(COLUMNS))), self.memory
+        out, memory = np.zeros((len(COLUMNS), units.height)), self.memory
+        out[0] = 1.0
         memory.walk(
             units.height,
             lambda start, stop, table: walk(
@@ -344,7 +345,7 @@ class Volume:
                 start, stop, out,
             ),
         )  # fmt: skip
-        return {name: out[:, index] for index, name in enumerate(COLUMNS)}
+        return dict(zip(COLUMNS, out, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

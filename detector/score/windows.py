@@ -122,7 +122,7 @@ def walk(
             passed |= _more(host, 7, first_in(marks, marked, key, hour, now))
         asked[row] = passed and closed >= KNOWN_HOURS
         if asked[row]:
-            _tell(host, above[row], told[row])
+            _tell(host, above[row], told[:, row])
     return stop
 
 
@@ -170,7 +170,7 @@ class Windows:
         hour."""
         columns, hosts, marks = units.once(columns_of), self.hosts, self.memory.counts
         asked, above = np.zeros(units.height, dtype=np.bool_), np.empty((units.height, _FEATURES))
-        told = np.zeros((units.height, 3))
+        told = np.zeros((3, units.height))
         walk_all(
             units.height,
             [(hosts, 1), (marks, _NEW_MARKS)],
@@ -186,7 +186,7 @@ class Windows:
         opinions = scores[rows], p[rows]
         look(x, columns[-1][rows], strata, teach, self.trees.kept, self.memory.calibrated, *opinions)
         scores[rows], p[rows] = opinions
-        named = {f"window_{name}": told[:, place] for place, name in enumerate(("feature", "count", "usual"))}
+        named = {f"window_{name}": told[place] for place, name in enumerate(("feature", "count", "usual"))}
         return {"p_windows": p, "windows": scores, **named}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
