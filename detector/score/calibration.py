@@ -57,13 +57,20 @@ def _add(tree: Any, index: Any, amount: Any) -> None:
 def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
     """Halve everything when its time has come. Halves of counts are exact in binary, so nothing drifts.
 
-    ``clock`` = time of the first row, of the next halving and of the last row (µs; 0 = none yet). A few rows far before
-    the rest (a sensor that dates records 1970) are no history: the clock starts again behind them.
+    ``clock`` = time of the first row, of the next halving and of the last row (µs; 0 = none yet).
     """
+    if now >= clock[1] or clock[0] == 0.0:  # all else is apart: every row of every model passes here
+        _turn(histograms, trees, totals, tails, clock, now)
+    clock[2] = max(clock[2], now)
+
+
+@kernel
+def _turn(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
+    """Begin the clock, or halve. A few rows far before the rest (a sensor that dates records 1970) are no history: the
+    clock starts again behind them. `APART_US` is longer than it ever is to the next halving, so `fade` comes here."""
     young = totals[-1] < MIN_ROWS and clock[2] > 0.0
     if clock[0] == 0.0 or (young and now - clock[2] > APART_US):
         clock[0], clock[1] = now, now + FIRST_HALVING_US
-    clock[2] = max(clock[2], now)
     while now >= clock[1]:
         histograms *= 0.5
         trees *= 0.5
