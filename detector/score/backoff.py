@@ -91,6 +91,7 @@ def walk(
     max_entries: Any,
     calibrated: Any,
     half_life: Any,
+    cells: Any,
     start: Any,
     stop: Any,
     out: Any,
@@ -104,7 +105,6 @@ def walk(
     rows, contexts, symbols, strata, bonuses, teaches, relative, times = questions
     histograms, trees, totals, tails, since, clock = calibrated
     chains = symbols.shape[1]
-    cells = np.zeros((2, 2))
     place = np.searchsorted(rows, start)
     for row in range(start, stop):
         if used[0] >= max_entries:
@@ -162,7 +162,7 @@ def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum"
         units.height,
         lambda start, stop, table: walk(
             columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
-            memory.half_life, start, stop, out,
+            memory.half_life, np.zeros((2, 2)), start, stop, out,
         ),
     )  # fmt: skip
     return out

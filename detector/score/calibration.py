@@ -75,7 +75,8 @@ def _turn(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now:
         histograms *= 0.5
         trees *= 0.5
         totals *= 0.5
-        tails[:, 1] *= 0.5
+        for stratum in range(tails.shape[0]):
+            tails[stratum, 1] *= 0.5
         clock[1] += min(clock[1] - clock[0], WINDOW_US)
 
 
@@ -83,8 +84,10 @@ def _turn(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now:
 def halve_stratum(histograms: Any, trees: Any, totals: Any, tails: Any, stratum: Any, times: Any) -> None:
     """Let one stratum forget half of what it knows, so many times."""
     left = 0.5**times
-    histograms[stratum] *= left
-    trees[stratum] *= left
+    for index in range(BINS):
+        histograms[stratum, index] *= left
+    for node in range(BINS + 1):
+        trees[stratum, node] *= left
     totals[stratum] *= left
     tails[stratum, 1] *= left
 

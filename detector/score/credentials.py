@@ -82,7 +82,7 @@ def carry(columns: Any, p: Any, table: Any, used: Any, max_entries: Any, start: 
                 if keys[slot] == np.uint64(0):
                     keys[slot] = hosts[row]
                     used[0] += 1
-                cells[slot, :] = p[row], 0.0, 0.0
+                cells[slot, 0], cells[slot, 1], cells[slot, 2] = p[row], 0.0, 0.0
                 last[slot] = times[row]
         elif held and moves[row]:
             target = np.float64(targets[row] >> np.uint64(12))

@@ -152,15 +152,16 @@ def walk(
     max_entries: Any,
     calibrated: Any,
     half_life: Any,
+    cells: Any,
     start: Any,
     stop: Any,
     out: Any,
 ) -> Any:
-    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``."""
+    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``. ``cells``,
+    shape (3, 3), is room to work in."""
     origs, roles, tokens, targets, asked, strata, times, teaches = contacts
     histograms, trees, totals, tails, since, clock = calibrated
     keys, entries, last = table
-    cells = np.zeros((3, 3))
     own, group, usual = cells[0], cells[1], cells[2]
     for row in range(start, stop):
         if used[0] >= max_entries:
@@ -235,7 +236,7 @@ class Fanout:
             units.height,
             lambda start, stop, table: walk(
                 columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated, memory.half_life,
-                start, stop, out,
+                np.zeros((3, 3)), start, stop, out,
             ),
         )  # fmt: skip
         return dict(zip(COLUMNS, out, strict=True))

@@ -67,7 +67,8 @@ def _keep(sample: Any, stratum: Any, key: Any, vector: Any) -> None:
     place = worst[stratum]
     if key < keys[stratum, place]:
         keys[stratum, place] = key
-        rows[stratum, place] = vector
+        for cell in range(vector.size):
+            rows[stratum, place, cell] = vector[cell]
         worst[stratum] = np.argmax(keys[stratum])
 
 

@@ -120,6 +120,7 @@ def walk(
     asked: Any,
     newcomers: Any,
     passed: Any,
+    told: Any,
     start: Any,
     stop: Any,
     out: Any,
@@ -134,7 +135,7 @@ def walk(
     """
     opinions, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, _, clock = calibrated
-    models, told = interest.shape[0], np.zeros(3)
+    models = interest.shape[0]
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
@@ -169,7 +170,8 @@ def walk(
         told[0] = case[1:].sum() if stranger else own
         rates[models, 1] += 1.0
         _conclude(told, stranger, rarest, rates[models], now, calibrated)
-        out[:, row] = told
+        for column in range(told.size):
+            out[column, row] = told[column]
     return stop
 
 
@@ -205,7 +207,7 @@ class Fusion:
             1,
             lambda start, stop, table: walk(
                 rows, table, cases.used, cases.max_entries, calibrated, self.rates, self._interest, self.asked,
-                self._newcomers, self._passed,
+                self._newcomers, self._passed, np.zeros(len(COLUMNS)),
                 start, stop, out,
             ),
         )  # fmt: skip

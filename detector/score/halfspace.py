@@ -73,8 +73,8 @@ def learn(trees: Any, x: Any) -> None:
         masses[node, _RUNNING] += 1
     progress[_SEEN] += 1
     if progress[_SEEN] == window:
-        masses[:, _LAST] = masses[:, _RUNNING]
-        masses[:, _RUNNING] = 0
+        for node in range(masses.shape[0]):
+            masses[node, _LAST], masses[node, _RUNNING] = masses[node, _RUNNING], 0
         progress[:] = 0
 
 

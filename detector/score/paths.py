@@ -40,11 +40,12 @@ def average_path(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @kernel
-def walk(X: Any, feature: Any, threshold: Any, child: Any, length: Any, roots: Any, depth: Any, out: Any) -> None:
-    """out <- sum of the path lengths of each row; ``child`` has the node for ``x <= threshold`` and the other one."""
-    at = np.empty(roots.size, dtype=np.int32)
+def walk(X: Any, feature: Any, threshold: Any, child: Any, length: Any, roots: Any, depth: Any, at: Any, out: Any) -> None:
+    """out <- sum of the path lengths of each row; ``child`` has the node for ``x <= threshold`` and the other one;
+    ``at`` has room for a node a tree."""
     for row in range(X.shape[0]):
-        at[:] = roots
+        for tree in range(at.size):
+            at[tree] = roots[tree]
         for _ in range(depth):
             for tree in range(at.size):
                 node = at[tree]
@@ -87,7 +88,7 @@ class Paths:
         sums = np.empty(len(X))
         walk(
             X, self._own["feature"], self._own["threshold"], self._own["child"], self._own["length"],
-            self._own["roots"], int(self._own["shape"][0]), sums,
+            self._own["roots"], int(self._own["shape"][0]), self._own["roots"].copy(), sums,
         )  # fmt: skip
         found: NDArray[np.float64] = 2.0 ** -(sums / self._own["shape"][1])
         return found

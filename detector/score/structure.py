@@ -170,17 +170,17 @@ def walk(
     outside: Any,
     start: Any,
     stop: Any,
+    b: Any,
     out: Any,
     roles: Any,
 ) -> Any:
     """Score and learn rows ``start`` to ``stop`` in order into ``out`` and ``roles``; returns the row at which the
     table is full, or ``stop``.
 
-    Longer than most functions here because it is one loop body with the per-row buffers in registers.
+    Longer than most functions here because it is one loop body; ``b`` is room for what is read for a row.
     """
     origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, times, teaches = units
     histograms, trees, totals, tails, since, clock = calibrated
-    b = np.zeros((16, 2))
     pair, orig, resp, g_f, g_fs, g_r, g_rs, q = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
     q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]
     for row in range(start, stop):
@@ -273,7 +273,7 @@ class Structure:
             count,
             lambda start, stop, table: walk(
                 columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
-                memory.half_life, self._outside, start, stop, out, roles,
+                memory.half_life, self._outside, start, stop, np.zeros((16, 2)), out, roles,
             ),
         )  # fmt: skip
         return {**dict(zip(COLUMNS, out, strict=True)), "orig_role": roles[0], "resp_role": roles[1]}

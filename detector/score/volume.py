@@ -259,15 +259,17 @@ def walk(
     max_entries: Any,
     calibrated: Any,
     half_life: Any,
+    room: Any,
     start: Any,
     stop: Any,
     out: Any,
 ) -> Any:
-    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``."""
+    """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``. ``room`` is
+    to work in (`_room`)."""
     origs, resps, services, orig_roles, resp_roles, is_flow, sents, receiveds, slots, strata, times, teaches = flows
     histograms, trees, totals, tails, since, clock = calibrated
     keys, entries, last = table
-    cells, groups, reached, told = np.zeros((3, 3)), np.zeros(3, dtype=np.uint64), np.zeros(4), np.zeros(len(COLUMNS))
+    cells, groups, reached, told = room
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
@@ -295,13 +297,18 @@ def walk(
             continue
         score = told[1]
         told[0] = p_value(trees, totals, tails, strata[row], score)
-        out[:, row] = told
+        for column in range(told.size):
+            out[column, row] = told[column]
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         slot = math.ceil(entries[second, 1]) - 1
         entries[second, 1] = min(entries[second, 1], slot + guard(told[0], teaches[row]))
         who = edge ^ np.uint64(told[2])
         remember(table, used, who, told[4], power(told[3]), now, half_life)
     return stop
+
+
+def _room() -> tuple[NDArray[Any], ...]:
+    return np.zeros((3, 3)), np.zeros(3, dtype=np.uint64), np.zeros(4), np.zeros(len(COLUMNS))
 
 
 class Volume:
@@ -342,7 +349,7 @@ class Volume:
             units.height,
             lambda start, stop, table: walk(
                 columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated, memory.half_life,
-                start, stop, out,
+                _room(), start, stop, out,
             ),
         )  # fmt: skip
         return dict(zip(COLUMNS, out, strict=True))
