@@ -101,13 +101,13 @@ class Order:
         return released
 
     def _wait(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
-        self.flows = pl.concat([self.flows, flows])
-        self.operations = pl.concat([self.operations, operations])
+        """What waits is in order at all times."""
+        self.flows = _into(self.flows, flows, _FLOW_ORDER)
+        self.operations = _into(self.operations, operations, _OPERATION_ORDER)
 
     def _release(self, cut: int) -> Released:
         self.released = cut
-        operations = in_order(self.operations.filter(pl.col("obs_ts") <= cut), _OPERATION_ORDER)
-        self.operations = self.operations.filter(pl.col("obs_ts") > cut)
+        operations, self.operations = _parted(self.operations, self.operations["obs_ts"].to_numpy() <= cut)
         return Released(self._release_flows(cut), operations)
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
@@ -129,18 +129,21 @@ class Order:
         self.watermark, self.released = state["watermark"], state["released"]
 
     def _release_flows(self, cut: int) -> pl.DataFrame:
-        flows = in_order(self.flows, _FLOW_ORDER)
+        flows = self.flows
         partner, original = partners(flows, self.window_us)
         row = np.arange(flows.height)
         half = np.where(original >= 0, original, row)
         mate = partner[half]
         last = np.maximum(half, mate)
-        go = np.where(mate >= 0, flows["obs_ts"].to_numpy()[last], flows["obs_ts"].to_numpy()) <= cut
-        self.flows = flows.filter(pl.Series(~go))
-        singles = row[go & (mate < 0)]
+        times = flows["obs_ts"].to_numpy()
+        go = np.where(mate >= 0, times[last], times) <= cut
+        gone, self.flows = _parted(flows, go)
+        single = (mate < 0)[go]
+        if single.all():
+            return _with_halves(gone, None)
         pairs = row[go & (mate >= 0) & ((original >= 0) | (mate > row))]
         joined = join_halves(flows, np.minimum(half, mate)[pairs], last[pairs], pairs)
-        return _with_halves(flows[singles], joined)
+        return _with_halves(gone.filter(pl.Series(single)), joined)
 
 
 def _order_of_arrival(parts: Sequence[Decoded], taken: Decoded) -> NDArray[np.int64]:
@@ -173,6 +176,23 @@ def _piece(frame: pl.DataFrame, pieces: NDArray[np.int64], number: int) -> pl.Da
     return frame if mine.all() else frame.filter(pl.Series(mine, dtype=pl.Boolean))
 
 
+def _into(waiting: pl.DataFrame, new: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Rows among those that wait, in order; only what does not come before all of them is touched."""
+    if new.is_empty():
+        return waiting
+    first = np.searchsorted(waiting["obs_ts"].to_numpy(), new["obs_ts"].to_numpy().min())
+    return pl.concat([waiting[:first], in_order(pl.concat([waiting[first:], new]), by)])
+
+
+def _parted(frame: pl.DataFrame, chosen: NDArray[np.bool_]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The chosen rows and the others, each in order. Most often the first ones are chosen: then nothing is copied."""
+    count = np.count_nonzero(chosen)
+    if chosen[:count].all():
+        return frame[:count], frame[count:]
+    mask = pl.Series(chosen)
+    return frame.filter(mask), frame.filter(~mask)
+
+
 def in_order(frame: pl.DataFrame, by: Sequence[str], *, nulls_last: bool = False) -> pl.DataFrame:
     """``frame.sort(by)``, for a first column of times (int, no nulls). The other columns only matter among rows of one
     instant, which are few: sorting by all of them costs several times as much."""
@@ -196,11 +216,11 @@ def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 
-def _with_halves(alone: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+def _with_halves(alone: pl.DataFrame, joined: pl.DataFrame | None) -> pl.DataFrame:
     columns = [*FLOW, *_HALVES]
     alone = alone.with_columns(
         orig_ts=pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64),
         resp_ts=pl.lit(None, pl.Int64),
         paired=pl.lit(False),
     ).select(columns)
-    return in_order(pl.concat([alone, joined.select(columns)]), _FLOW_ORDER) if joined.height else alone
+    return alone if joined is None else in_order(pl.concat([alone, joined.select(columns)]), _FLOW_ORDER)
