@@ -23,6 +23,17 @@ _PRIVATE: Final = tuple(
     )
 )  # fmt: skip
 
+_PRIVATE_BOUNDS: Final = {
+    version: sorted(
+        bound
+        for network in _PRIVATE
+        if network.version == version
+        for bound in (int(network.network_address), int(network.broadcast_address) + 1)
+    )
+    for version in (4, 6)
+}
+"""Where private networks begin and end; none lies in another."""
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -70,11 +81,12 @@ class Hosts:
 
     def _look_up(self, text: str) -> Host:
         address = ipaddress.ip_address(text)
+        number = int(address)
         starts, zones = self._v4 if address.version == 4 else self._v6
-        position = bisect.bisect_right(starts, int(address)) - 1
+        position = bisect.bisect_right(starts, number) - 1
         zone = zones[position] if position >= 0 else None
-        inside = zone is not None or _is_private(address)
-        group = address.is_multicast or text == _EVERYBODY or (inside and self._is_broadcast(address))
+        inside = zone is not None or bisect.bisect_right(_PRIVATE_BOUNDS[address.version], number) % 2 == 1
+        group = _is_multicast(address) or text == _EVERYBODY or (inside and self._is_broadcast(address))
         if zone is not None:
             return Host(text, zone.name, zone.purdue_level, True, group)
         if group or inside:
@@ -86,13 +98,14 @@ class Hosts:
         return address.version == 4 and (int(address) in self._broadcasts or int(address) & 0xFF == 0xFF)
 
 
-def _is_private(address: Address) -> bool:
-    return any(address in network for network in _PRIVATE if network.version == address.version)
+def _is_multicast(address: Address) -> bool:
+    """224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291); the property of `ipaddress` takes ten times as long."""
+    return int(address) >> 28 == 0xE if address.version == 4 else int(address) >> 120 == 0xFF
 
 
 def _subnet(address: Address) -> str:
     if isinstance(address, ipaddress.IPv4Address):
-        return str(ipaddress.IPv4Network((int(address), 24), strict=False))
+        return f"{str(address).rpartition('.')[0]}.0/24"  # `IPv4Network` takes ten times as long
     return str(ipaddress.IPv6Network((int(address), 64), strict=False))
 
 

@@ -13,7 +13,8 @@ from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.operations import facts
 from detector.assets.plant import Plant
-from detector.features.declared import Declared, Duties
+from detector.features.declared import Declared
+from detector.features.known import KnownHosts
 from detector.state.keys import coded, text_keys, whole
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
@@ -44,7 +45,6 @@ ACT_BONUS: Final = 5.0  # times the operation's weight, see assets.operations
 ACT_WEIGHT: Final = 0.2  # operations from this weight on (log-ons, admin shares) are acts, the rest is chatter
 CROSSING_BONUS: Final = 3.0  # odds x 20 for a jump over a Purdue level that no conduit permits
 
-MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
 _ANY_PORT: Final = "tcp/high"  # nobody knows what it is, so it may be a foothold
 MOST_ACTS: Final = 1 << 16  # looked up and kept, as are ways between zones; no result depends on it
 COMMON: Final = (
@@ -244,6 +244,10 @@ class Acts:
         return told
 
 
+Side = dict[str, Any]
+"""What is known of the hosts at one end, by name of the column."""
+
+
 class Enrich:
     """Adds what is known of hosts, services and operations to units.
 
@@ -252,68 +256,40 @@ class Enrich:
     """
 
     def __init__(self, plant: Plant) -> None:
-        self.hosts = Hosts(plant)
         self._permits = lru_cache(MOST_ACTS)(plant.permits)
         self._declared = Declared(plant)
-        self._place: dict[str, int] = {}  # of an address in the table of hosts
-        self._known, self._duties = self._table([])
+        self._hosts = KnownHosts(Hosts(plant), self._declared)
 
     def __call__(self, units: pl.DataFrame) -> pl.DataFrame:
-        """Units plus ``{orig,resp}_{key,zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
+        """Units plus ``{orig,resp}_{zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
         ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
         works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``,
         ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
         account's lower-case name; null without one). And what `declared.Declared` adds."""
-        orig, resp = np.split(self._places(pl.concat([units["orig_h"], units["resp_h"]])), 2)
-        here, there, acts = self._known[orig], self._known[resp], Acts(units)
+        orig, resp = np.split(self._hosts.places(pl.concat([units["orig_h"], units["resp_h"]])), 2)
+        here, there, acts = self._side(orig), self._side(resp), Acts(units)
         user_ids, vendors = self._users(units["user"])
         crossing = self._crossing(units, here, there)
         of_class = np.where(crossing, acts["crossing_class"], acts["stratum_class"])
         foothold = (of_class >= _ACT) | acts["foothold"]
+        duties = self._hosts.duties
         added = {
+            **{f"{end}_{name}": column for end, side in (("orig", here), ("resp", there))
+               for name, column in side.items()},
             "bonus": acts["bonus"] + np.where(crossing, CROSSING_BONUS, 0.0),
             "crossing": crossing,
             "user_id": user_ids,
             "stratum": pl.Series(of_class * len(PLACES) + _place(here, there, acts["industrial"]), dtype=pl.Int32),
-            "moves": foothold & there["inside"].to_numpy() & ~there["group"].to_numpy(),
-            **self._declared(units, self._duties[orig], self._duties[resp], acts["work"], vendors),
-        }
-        sides = [
-            side.rename({name: f"{end}_{name}" for name in side.columns})
-            for end, side in (("orig", here), ("resp", there))
-        ]
-        return pl.concat([units, *sides, acts.columns(), pl.DataFrame(added)], how="horizontal")
+            "moves": foothold & there["inside"] & ~there["group"],
+            **self._declared(units, duties[orig], duties[resp], acts["work"], vendors),
+        }  # fmt: skip
+        levels = [pl.col(f"{end}_level").fill_nan(None) for end in ("orig", "resp")]
+        return pl.concat([units, acts.columns(), pl.DataFrame(added).with_columns(levels)], how="horizontal")
 
-    def _places(self, addresses: pl.Series) -> NDArray[np.int64]:
-        """Rows of the table of hosts; those met for the first time are added. A full table begins anew."""
-        codes, distinct = coded(addresses)
-        met = distinct[:-1].to_list()
-        new = [address for address in met if address not in self._place]
-        if len(self._place) + len(new) > MOST_KNOWN:
-            self._place, (self._known, self._duties), new = {}, self._table([]), met
-        if new:
-            self._place.update(zip(new, range(len(self._place), len(self._place) + len(new)), strict=True))
-            table, duties = self._table(new)
-            self._known.extend(table)
-            self._duties = np.concatenate([self._duties, duties])
-        return np.array([self._place[address] for address in met], dtype=np.int64)[codes]
-
-    def _table(self, addresses: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-        """What is known of hosts, and what is declared of them (`Declared.host`)."""
-        hosts = [self.hosts[address] for address in addresses]
-        key = pl.Series([host.key for host in hosts], dtype=pl.String)
-        zone = pl.Series([host.zone for host in hosts], dtype=pl.String)
-        known = {
-            "key": key,
-            "zone": zone,
-            "level": pl.Series([host.level for host in hosts], dtype=pl.Float64),
-            "inside": pl.Series([host.inside for host in hosts], dtype=pl.Boolean),
-            "group": pl.Series([host.group for host in hosts], dtype=pl.Boolean),
-            "id": pl.Series(text_keys(key)),
-            "zone_id": pl.Series(text_keys(zone)),
-        }
-        duties = [self._declared.host(address, host.zone) for address, host in zip(addresses, hosts, strict=True)]
-        return pl.DataFrame(known), np.array(duties, dtype=np.int64).reshape(-1, len(Duties._fields))
+    def _side(self, places: NDArray[np.int64]) -> Side:
+        """What is known of the hosts at one end."""
+        known = {name: self._hosts[name][places] for name in ("level", "inside", "group", "id", "zone_id")}
+        return {"zone": self._hosts.zones[self._hosts["zone"][places]], **known}
 
     def _users(self, users: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         """Keys of the accounts (null without one), and whose vendors they are."""
@@ -323,11 +299,11 @@ class Enrich:
         ids = pl.Series(pa.array(text_keys(lower)[codes], mask=none))
         return ids, np.array([self._declared.account(name) for name in lower.to_list()])[codes]
 
-    def _crossing(self, units: pl.DataFrame, here: pl.DataFrame, there: pl.DataFrame) -> NDArray[np.bool_]:
+    def _crossing(self, units: pl.DataFrame, here: Side, there: Side) -> NDArray[np.bool_]:
         """Far jumps that no conduit permits; an operation is judged by the service that carries it."""
-        far = np.flatnonzero(np.abs(here["level"].to_numpy() - there["level"].to_numpy()) > 1)
+        far = np.flatnonzero(np.abs(here["level"] - there["level"]) > 1)
         acts = units.select("kind", "service", "resp_p")[far].iter_rows()
-        ways = zip(here[far]["zone"].to_list(), there[far]["zone"].to_list(), acts, strict=True)
+        ways = zip(here["zone"][far].to_list(), there["zone"][far].to_list(), acts, strict=True)
         crossing = np.zeros(units.height, dtype=np.bool_)
         crossing[far] = [
             not self._permits(begin, end, services.carrier(port) if kind == OPERATION_KIND else service)
@@ -336,9 +312,9 @@ class Enrich:
         return crossing
 
 
-def _place(here: pl.DataFrame, there: pl.DataFrame, industrial: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _place(here: Side, there: Side, industrial: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Index of `PLACES`."""
-    ot = (here["level"].to_numpy() <= OT_LEVEL) | (there["level"].to_numpy() <= OT_LEVEL) | industrial
-    inside = np.where(there["inside"].to_numpy(), ot, 3)
-    place: NDArray[np.int64] = np.where(here["inside"].to_numpy(), inside, 2)
+    ot = (here["level"] <= OT_LEVEL) | (there["level"] <= OT_LEVEL) | industrial
+    inside = np.where(there["inside"], ot, 3)
+    place: NDArray[np.int64] = np.where(here["inside"], inside, 2)
     return place
