@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _settings: Any = numba.config
-_SOURCES: Final = ("formats", "normalize", "score", "sources", "state")
+_SOURCES: Final = ("features", "formats", "normalize", "score", "sources", "state")
 
 
 def stamp() -> str:

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from detector.assets.plant import Plant
+from detector.features import known as known_hosts
 from detector.features import units as module
 from detector.features.units import CLASSES, COMMON, ESTABLISHED_STATES, PLACES, Enrich, flow_units, operation_units
 from detector.formats.zeek import CONN_STATES
@@ -160,7 +161,8 @@ def test_strata_crossings_and_moves(orig, resp, state, stratum, crossing, moves)
 
 def test_what_is_outside_has_one_zone():
     units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
-    assert units.select("resp_key", "resp_zone", "resp_inside").rows() == [("8.8.0.0/16", "external", False)]
+    assert units.select("resp_zone", "resp_inside").rows() == [("external", False)]
+    assert units["resp_id"][0] == text_keys(pl.Series(["8.8.0.0/16"]))[0]
     assert module.outside_key() == text_keys(units["resp_zone"])[0]
 
 
@@ -195,8 +197,8 @@ def test_accounts_are_compared_in_lower_case_and_none_is_no_account():
 
 def test_keys_are_those_of_the_names_they_stand_for():
     units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
-    for side in ("orig", "resp"):
-        assert units[f"{side}_id"][0] == text_keys(units[f"{side}_key"])[0]
+    for side, name in (("orig", "10.4.0.1"), ("resp", "8.8.0.0/16")):
+        assert units[f"{side}_id"][0] == text_keys(pl.Series([name]))[0]
         assert units[f"{side}_zone_id"][0] == text_keys(units[f"{side}_zone"])[0]
 
 
@@ -208,10 +210,10 @@ def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
     ]
     expected = [Enrich(PLANT)(batch) for batch in batches]
     for most in (1, 12, 1000):
-        monkeypatch.setattr(module, "MOST_KNOWN", most)
+        monkeypatch.setattr(known_hosts, "MOST_KNOWN", most)
         enrich = Enrich(PLANT)
         assert [enrich(batch).equals(known) for batch, known in zip(batches, expected, strict=True)] == [True] * 4
-        assert len(enrich._place) == enrich._known.height <= max(most, 10)
+        assert int(enrich._hosts._table.used[0]) == enrich._hosts._count <= max(most, 10)
 
 
 def test_an_empty_operation_is_looked_up_apart_from_none():

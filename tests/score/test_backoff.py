@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.score import backoff
+from detector.score.columns import Columns
 from detector.score.memory import Memory
 from detector.score.table import DISCOUNT, GUARD_FLOOR, GUARD_P, STRENGTH
 from detector.state.keys import text_keys
@@ -31,15 +32,24 @@ def keys(texts):
 
 
 def asked(rows, relative):
-    """Questions as the kernel takes them."""
+    """Questions as the model puts them."""
+    units = Columns(
+        pl.DataFrame(
+            {
+                "stratum": [row.stratum for row in rows],
+                "obs_ts": [row.time for row in rows],
+                "teach": [row.teach for row in rows],
+            },
+            schema={"stratum": pl.Int32, "obs_ts": pl.Int64, "teach": pl.Boolean},
+        )
+    )
+    some = [row for row in rows if row.asked]
+    chains, levels = len(rows[0].symbols), len(rows[0].contexts[0])
     return backoff.Questions(
-        contexts=keys([row.contexts for row in rows]),
-        symbols=keys([row.symbols for row in rows]),
-        asked=np.array([row.asked for row in rows]),
-        stratum=np.array([row.stratum for row in rows]),
-        bonus=np.array([row.bonus for row in rows]),
-        time=np.array([row.time for row in rows]),
-        teach=np.array([row.teach for row in rows]),
+        units.at(np.flatnonzero([row.asked for row in rows])),
+        contexts=keys([row.contexts for row in some]).reshape(-1, chains, levels),
+        symbols=keys([row.symbols for row in some]).reshape(-1, chains),
+        bonus=np.array([row.bonus for row in some], dtype=np.float64),
         relative=relative,
     )
 
@@ -50,7 +60,7 @@ def answered(model, rows, cuts=(), *, relative=False):
     parts = [
         backoff.answer(model, asked(rows[low:high], relative)) for low, high in itertools.pairwise(bounds) if high > low
     ]
-    return pl.DataFrame(np.concatenate(parts), schema=list(backoff.COLUMNS))
+    return pl.DataFrame(np.concatenate(parts, axis=1).T, schema=list(backoff.COLUMNS), orient="row")
 
 
 def by_formula(rows, relative):
@@ -263,8 +273,3 @@ def test_what_was_learned_survives_a_snapshot():
     restored.load({name: array.copy() for name, array in model.arrays().items()})
     assert answered(model, rows[600:]).equals(answered(restored, rows[600:]))
     assert_same_state(model, restored)
-
-
-def test_questions_follow_the_order_the_kernel_unpacks():
-    names = [field.name for field in dataclasses.fields(backoff.Questions)]
-    assert names == ["contexts", "symbols", "asked", "stratum", "bonus", "time", "teach", "relative"]

@@ -18,6 +18,7 @@ from detector.score.memory import Memory
 from detector.score.tally import columns_of
 from detector.score.windows import DOUBLINGS, FEATURES, KNOWN_HOURS, Windows, stretched, walk
 from detector.state.counts import Counts
+from detector.state.counts import walk as walk_all
 from tests.score.frames import STRATA, desk, enriched, life, row, same_state, scored, server
 from tests.score.reference import HOUR_US
 
@@ -78,37 +79,41 @@ def by_hand(frame):
 
 
 def by_kernel(frame):
-    """What `by_hand` tells, and the leading count behind it."""
-    asked, out = np.zeros(frame.height, dtype=np.bool_), np.empty((frame.height, 11))
-    counts, columns = Counts(1_000_000), columns_of(Columns(frame))
-    counts.walk(
+    """What `by_hand` tells of the rows that are asked, and the leading count, itself and its usual."""
+    asked, above = np.zeros(frame.height, dtype=np.bool_), np.full((frame.height, 8), np.nan)
+    told, columns = np.zeros((3, frame.height)), columns_of(Columns(frame))
+    hosts, marks = Counts(1_000_000, width=18), Counts(1_000_000)
+    walk_all(
         frame.height,
-        13,
-        lambda start, stop, table: walk(columns, table, counts.used, 1 << 40, start, stop, asked, out),
+        [(hosts, 1), (marks, 3)],
+        lambda start, stop: walk(
+            columns, hosts.table, hosts.used, 1 << 40, marks.table, marks.used, 1 << 40, start, stop, asked, above, told
+        ),
     )
-    return out, asked
+    return above, told, asked
 
 
 def test_counts_are_those_of_plain_python():
     frame = lively()
-    (out, asked), (above, wanted) = by_kernel(frame), by_hand(frame)
-    np.testing.assert_allclose(out[:, :8], above, rtol=1e-12, atol=1e-12)
+    (out, lead, asked), (above, wanted) = by_kernel(frame), by_hand(frame)
     assert asked.tolist() == wanted.tolist()
+    np.testing.assert_allclose(out[asked], above[wanted], rtol=1e-12, atol=1e-12)
     assert 300 < wanted.sum() < frame.height / 2, "enough to mean something, and quiet rows cost nothing"
-    lead = np.argmax(above / DOUBLINGS, axis=1)
-    assert out[:, 8].tolist() == lead.tolist()
+    assert lead[0, asked].tolist() == np.argmax(above / DOUBLINGS, axis=1)[wanted].tolist()
+    assert np.isnan(out[~asked]).all()
+    assert not lead[:, ~asked].any()
 
 
 def test_opinions_are_rivers():
     """River's trees in plain Python, one row after another: not a bit of difference."""
     frame, own = lively(), model()
     told_by_us = scored(own, frame)
-    above, wanted = by_kernel(frame)
+    above, _, wanted = by_kernel(frame)
     memory = Memory(STRATA, 1, 30.0, 1)
     river = HalfSpaceTrees(n_trees=25, height=6, window_size=250, seed=7)
     scores, p = np.zeros(frame.height), np.ones(frame.height)
     for place in np.flatnonzero(wanted).tolist():
-        scaled = np.clip(above[place, :8] / DOUBLINGS, 0.0, 1.0)
+        scaled = np.clip(above[place] / DOUBLINGS, 0.0, 1.0)
         vector = dict(zip(FEATURES, scaled.tolist(), strict=True))
         if not river._first_window:
             scores[place] = -12.0 * math.log(1 - river.score_one(vector))
@@ -141,7 +146,7 @@ def test_a_row_does_not_depend_on_its_batch(cuts):
     assert (result["p_windows"] < 1).sum() > 100
 
 
-@given(st.integers(1, 2499), st.sampled_from([150, 1_000_000]))
+@given(st.integers(1, 2499), st.sampled_from([60, 1_000_000]))
 @FEW
 def test_a_restored_model_goes_on(cut, max_entries):
     frame, one, other = lively(), model(max_entries), model(max_entries)
@@ -152,11 +157,18 @@ def test_a_restored_model_goes_on(cut, max_entries):
 
 
 def test_a_full_table_forgets_and_goes_on():
-    one, many, frame = model(max_entries=150), model(max_entries=150), lively()
+    one, many, frame = model(max_entries=60), model(max_entries=60), lively()
     assert scored(one, frame).equals(scored(many, frame, range(100, 2500, 100)))
     counts = one.memory.counts
-    assert counts.used[0] <= 150 + 13
+    assert counts.used[0] <= 60 + 3
     assert counts.evicted == many.memory.counts.evicted > 0
+
+
+def test_hosts_have_a_bound_of_their_own():
+    one, many, frame = model(max_entries=20), model(max_entries=20), lively()
+    assert scored(one, frame).equals(scored(many, frame, range(100, 2500, 100)))
+    assert one.hosts.used[0] <= 5
+    assert one.hosts.evicted == many.hosts.evicted > 0
 
 
 @functools.cache
