@@ -61,15 +61,15 @@ class KnownHosts:
 
     def _begin(self) -> None:
         self._table = Counts(MOST_KNOWN, width=1)
-        self._columns = {name: np.empty(_ROOM, dtype) for name, dtype in _DTYPES.items()}
+        self._columns: dict[str, NDArray[Any]] = {name: np.empty(_ROOM, dtype) for name, dtype in _DTYPES.items()}
         self.duties = np.empty((_ROOM, len(Duties._fields)), dtype=np.int64)
         self.zones = pl.Series(dtype=pl.String)
         self._zone: dict[str, int] = {}  # place of its name
         self._count = 0
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """``level`` (NaN: not declared), ``inside``, ``group``, ``id`` (key of the host's identity), ``zone`` or ``zone_id``
-        (key of its name)."""
+        """``level`` (NaN: not declared), ``inside``, ``group``, ``id`` (key of the host's identity), ``zone``, or
+        ``zone_id`` (key of its name); the first of them are filled."""
         return self._columns[name]
 
     def places(self, addresses: pl.Series) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """Units: one row a conversation or a protocol act, with the keys, the stratum and the prior bonus its score needs."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 

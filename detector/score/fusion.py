@@ -30,6 +30,7 @@ from detector.score import calibration
 from detector.score.calibration import Calibration
 from detector.score.columns import Columns
 from detector.score.model import Said
+from detector.score.table import tell
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import mix_all
@@ -70,6 +71,15 @@ def shares(rates: Any, interest: Any) -> Any:
             if rates[model, stratum] >= 1.0:
                 alive += interest[model, stratum]
     return alive
+
+
+@kernel
+def _said(opinions: Any, row: Any) -> Any:
+    """Whether any model has something to say of a row."""
+    said = False
+    for model in range(opinions.shape[0]):
+        said |= opinions[model, row] < 1.0
+    return said
 
 
 @kernel
@@ -141,10 +151,7 @@ def walk(
             return row
         now, stratum = times[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        said = False
-        for model in range(models):
-            said |= opinions[model, row] < 1.0
-        if not said:
+        if not _said(opinions, row):
             out[0, row], out[1, row], out[2, row] = 0.0, 1.0, 1.0
             continue
         pass_time(rates, passed, now)
@@ -170,8 +177,7 @@ def walk(
         told[0] = case[1:].sum() if stranger else own
         rates[models, 1] += 1.0
         _conclude(told, stranger, rarest, rates[models], now, calibrated)
-        for column in range(told.size):
-            out[column, row] = told[column]
+        tell(told, out, row)
     return stop
 
 

@@ -40,7 +40,9 @@ def average_path(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @kernel
-def walk(X: Any, feature: Any, threshold: Any, child: Any, length: Any, roots: Any, depth: Any, at: Any, out: Any) -> None:
+def walk(
+    X: Any, feature: Any, threshold: Any, child: Any, length: Any, roots: Any, depth: Any, at: Any, out: Any
+) -> None:
     """out <- sum of the path lengths of each row; ``child`` has the node for ``x <= threshold`` and the other one;
     ``at`` has room for a node a tree."""
     for row in range(X.shape[0]):

@@ -88,3 +88,10 @@ def pitman_yor(count: Any, total: Any, distinct: Any, base: Any) -> Any:
 def guard(p: Any, teaches: Any) -> Any:
     """With what weight a row is learned: what looks like an attack teaches little until it recurs."""
     return 1.0 if teaches else min(1.0, max(p / GUARD_P, GUARD_FLOOR))
+
+
+@kernel
+def tell(told: Any, out: Any, row: Any) -> None:
+    """Write what is told of a row into its columns."""
+    for column in range(told.size):
+        out[column, row] = told[column]

@@ -43,7 +43,7 @@ from detector.score.habits import (
 )
 from detector.score.memory import Memory
 from detector.score.model import Said
-from detector.score.table import HOUR_US, add, guard, key_of
+from detector.score.table import HOUR_US, add, guard, key_of, tell
 from detector.state.compiled import kernel
 from detector.state.counts import find
 
@@ -297,8 +297,7 @@ def walk(
             continue
         score = told[1]
         told[0] = p_value(trees, totals, tails, strata[row], score)
-        for column in range(told.size):
-            out[column, row] = told[column]
+        tell(told, out, row)
         calibration.learn(histograms, trees, totals, tails, since, strata[row], score)
         slot = math.ceil(entries[second, 1]) - 1
         entries[second, 1] = min(entries[second, 1], slot + guard(told[0], teaches[row]))

@@ -16,10 +16,10 @@ from detector.engine import Engine
 from detector.metrics import Metrics
 from detector.records import Arrived, Decoded, merge
 from detector.service.decoding import Decoders, rejected, source_of
-from detector.service.quotas import OVER_QUOTA, Quotas
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_merge import Arrival, Partition
+from detector.sources.quotas import OVER_QUOTA, Quotas
 from detector.sources.record_batches import Records
 from detector.sources.runs import Run
 from detector.state.snapshot import Capture

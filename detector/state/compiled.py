@@ -18,6 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _settings: Any = numba.config
+_njit: Any = numba.njit  # its types leave `_nrt` out
 _SOURCES: Final = ("features", "formats", "normalize", "score", "sources", "state")
 
 
@@ -60,5 +61,4 @@ def kernel(function: Function) -> Function:
     does at every call of a helper and every look at an array, with atomic operations: 10 to 90 ns each where the work
     itself is 3 (``_nrt``; what would allocate does not compile).
     """
-    compiled: Any = numba.njit(cache=_FOLDER is not None, nogil=True, _nrt=False)(function)
-    return cast("Function", compiled)
+    return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False)(function))

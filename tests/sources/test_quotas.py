@@ -5,9 +5,9 @@ import pytest
 
 from detector.metrics import Metrics
 from detector.service.pipeline import Pipeline
-from detector.service.quotas import BURST_SECONDS
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
+from detector.sources.quotas import BURST_SECONDS
 from tests.faults.stream import arrivals, in_partitions, trailing
 
 TIME = 1_772_409_600_000  # ms
