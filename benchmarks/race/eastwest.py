@@ -1,8 +1,8 @@
 """eastwest end to end with all its models: lines or frames in, scores, alerts and incidents out.
 
-Every pass begins from the same snapshot: an engine that was taught every edge once and has already seen some seconds of
-the stream, so that known edges are known and as many rows wait to be put in order as always do. What is timed goes on
-from there; as many rows leave the engine as enter it.
+Every pass begins from the same snapshot: an engine that was taught every edge once in the week before and knows what the
+stream has used of them lately, so that a row is what most rows are, one more of an edge in use, and as many rows wait to
+be put in order as always do. What is timed goes on from there; as many rows leave the engine as enter it.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def new_engine() -> Engine:
 def teach(folder: Folder, network: Network) -> None:
     """Write the snapshot that every pass begins from."""
     engine = new_engine()
-    for flows in (network.history(), network.flows(0, folder.shape.lead)):
+    for flows in (network.history(), network.lately()):
         for at in range(0, flows.height, BATCH):
             engine.push(Decoded(flows=flows[at : at + BATCH]))
     folder.snapshot.write_bytes(engine.snapshot())

@@ -19,7 +19,8 @@ START_US: Final = 1_760_000_000_000_000  # 2025-10-09: when the stream begins
 WEEK_US: Final = 7 * 86_400_000_000
 GAP_US: Final = 2 * 3_600_000_000  # between history and stream: models count hours, so each edge is due again
 CHUNK: Final = 100_000  # rows drawn from one seed
-LEAD_SECONDS: Final = 5  # of the stream before anything is timed: more than rows wait to be put in order
+LEAD_SECONDS: Final = 250  # of the stream before anything is timed: edges are in use, as they are at any later time
+WAITING_SECONDS: Final = 5  # of them that are taught row by row: more than rows wait to be put in order
 SERVICES: Final = (
     ("tcp", 443), ("tcp", 445), ("udp", 53), ("tcp", 80), ("tcp", 389), ("tcp", 88), ("tcp", 135), ("tcp", 3389),
     ("udp", 123), ("tcp", 1433), ("tcp", 22), ("tcp", 8080), ("udp", 161), ("tcp", 9100), ("tcp", 502), ("tcp", 102),
@@ -33,6 +34,7 @@ NAMED_SHARE: Final = 0.7  # of the edges whose lines carry a service, where Zeek
 ESCAPED_SHARE: Final = 0.005  # of the lines that carry `TAP`
 TAP: Final = 'tap "north" \\3'
 """A sensor's name that JSON and tab-separated logs have to escape."""
+_PAIR: Final = ("orig_h", "resp_h", "resp_p")
 _HOST_SKEW, _PEER_SKEW, _ROW_SKEW = 0.6, 0.9, 0.9  # exponents of Zipf's law: originators, responders, rows of edges
 
 
@@ -59,7 +61,7 @@ class Shape:
 
     @property
     def lead(self) -> int:
-        """Rows before the first one that is timed."""
+        """Rows of the stream before the first one that is timed."""
         return LEAD_SECONDS * self.per_second
 
 
@@ -100,6 +102,14 @@ class Network:
             for number in range(start // CHUNK, -(-stop // CHUNK))
         ]
         return pl.concat(parts)
+
+    def lately(self) -> pl.DataFrame:
+        """What comes before the rows that are timed, in short: the latest row of every pair, then the last seconds."""
+        begin = self.shape.lead - WAITING_SECONDS * self.shape.per_second
+        latest = self.flows(0, 1)
+        for piece in self.pieces(0, begin):
+            latest = pl.concat([latest, piece]).unique(_PAIR, keep="last", maintain_order=True)
+        return pl.concat([latest.sort("obs_ts", maintain_order=True), self.flows(begin, self.shape.lead)])
 
     def pieces(self, start: int, stop: int) -> Iterator[pl.DataFrame]:
         """The same, a chunk at a time."""

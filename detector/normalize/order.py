@@ -4,7 +4,7 @@ A row waits until the watermark (the latest observation time seen) is two `windo
 interleaving of files, topics and sensors, and within the other lies the end of its other half, should it be half of a
 NetFlow conversation. As long as no row is more than a window behind, it makes no difference when what may leave does.
 
-For rows that are further behind it would. So time goes in *ticks*, a sixteenth of a window of observation time, and
+For rows that are further behind it would. So time goes in *ticks*, a 64th of a window of observation time, and
 rows leave at the first row of a tick: what has left when a row comes, whether it is late, and which halves still wait
 for each other follow from the order in which rows came, and not from the batches they came in. What comes after its
 time has left is late: it leaves at the next tick, before what is due then.
@@ -23,7 +23,7 @@ from detector.normalize.pairing import join_halves, partners
 from detector.records import FLOW, OPERATION, Decoded, merge
 
 _NEVER: Final = int(np.iinfo(np.int64).min) // 2  # room for windows below it
-_TICKS: Final = 16  # in a window; rows wait up to a tick longer, and those of a tick leave together
+_TICKS: Final = 64  # in a window; rows wait up to a tick longer, 31 ms by default, and those of a tick leave together
 
 _HALVES: Final = {"orig_ts": pl.Int64(), "resp_ts": pl.Int64(), "paired": pl.Boolean(), "late": pl.Boolean()}
 _BUFFERED_FLOW: Final = {**FLOW, "late": pl.Boolean()}

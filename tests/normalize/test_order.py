@@ -65,7 +65,7 @@ def test_a_row_waits_for_what_may_belong_before_it():
 
 
 def test_what_comes_after_its_time_is_late_and_leaves_with_the_next_tick():
-    rows = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 10, 5, 7, 10.1, 10.6)]
+    rows = [conn("10.0.0.1:50000", "10.0.0.2:445", ts=second, length=0) for second in (0, 10, 5, 7, 10.01, 10.6)]
     *before, late, rest = released([[row] for row in rows])
     assert [part.height for part in before] == [0, 1, 0, 0, 0]
     assert late.select("ts", "late").rows() == [(5 * SECOND, True)]
