@@ -1,8 +1,8 @@
 """eastwest end to end with all its models: lines or frames in, scores, alerts and incidents out.
 
-Every pass begins from the same snapshot: an engine that was taught every edge once in the week before and knows what the
-stream has used of them lately, so that a row is what most rows are, one more of an edge in use, and as many rows wait to
-be put in order as always do. What is timed goes on from there; as many rows leave the engine as enter it.
+Every pass begins from the same snapshot: an engine that was taught every edge once in the week before and knows which
+the stream has used lately. So a row is what most rows are, one more of an edge in use, and as many rows wait to be put
+in order as always do. What is timed goes on from there; as many rows leave the engine as enter it.
 """
 
 import hashlib
