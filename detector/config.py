@@ -55,12 +55,12 @@ class Settings(BaseModel):
     max_entries: int = Field(
         default=16_000_000,
         ge=1000,
-        description="Bound of the count table (32 bytes an entry); the oldest are evicted.",
+        description="Bound of the count table (36 bytes an entry); the oldest are evicted.",
     )
     models: tuple[ModelName, ...] = Field(
         default=MODELS, description="Models that have a say beside the structure model, which always has."
     )
-    max_seen: int = Field(default=4_000_000, ge=1000, description="Bound of each duplicate table (32 bytes an entry).")
+    max_seen: int = Field(default=4_000_000, ge=1000, description="Bound of each duplicate table (36 bytes an entry).")
     timezone: str = Field(default="UTC", description="IANA zone of text times that carry none (nfdump, pmacct, Argus).")
     columns: dict[str, str] | None = Field(
         default=None, description="Our field name: column name, for CSV and Parquet with other headers."

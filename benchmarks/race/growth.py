@@ -120,7 +120,7 @@ def fill(table: Counts, entries: int) -> bool:
     more = max(limit - there, 0)
     like = draw.integers(0, there, more)
     new = draw.integers(1, 1 << 64, more, dtype=np.uint64)
-    added = {"keys": new, "cells": arrays["cells"][like], "last": arrays["last"][like]}
+    added = {"keys": new, "cells": arrays["cells"][like], "last": arrays["last"][like], "since": arrays["since"][like]}
     table.load(arrays | {name: np.concatenate([arrays[name], array]) for name, array in added.items()})
     return limit < entries
 

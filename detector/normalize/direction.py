@@ -19,7 +19,7 @@ from detector.state.counts import Counts, find
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10  # RFC 9293 3.1
 EPHEMERAL_PORTS: Final = 32_768  # from here on systems draw client ports: Linux; IANA and Windows from 49152
 CLOCK_GRAIN_US: Final = 1000  # exporters keep flow times in milliseconds
-MAX_ENDPOINTS: Final = 1 << 20  # 32 bytes each; when full it keeps what it knows and learns no more
+MAX_ENDPOINTS: Final = 1 << 20  # 36 bytes each; when full it keeps what it knows and learns no more
 _KEEP, _SWAP, _OPEN = 0, 1, 2
 
 _SWAPPED: Final = [

@@ -10,7 +10,7 @@ An intruder who wants to be forgotten so must shift the mean over all rows of a 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -84,15 +84,16 @@ class Drift:
         self._running = np.zeros((len(self.names), strata, LOOK_HOURS, 2))  # sum of p-values, rows
         self._look = np.zeros(1, dtype=np.int64)
 
-    def pieces(self, times: NDArray[np.int64]) -> Iterator[slice]:
+    def pieces(self, times: NDArray[np.int64], looking: Callable[[int], None]) -> Iterator[slice]:
         """Rows up to the next look, which happens between two pieces, and so on. What is late (µs of before the last
-        look) belongs to the running piece."""
+        look) belongs to the running piece. ``looking`` is called at each look, with when it is (µs)."""
         looks = np.maximum.accumulate(np.concatenate([self._look, times // (LOOK_HOURS * HOUR_US)]))
         bounds = [0, *np.flatnonzero(np.diff(looks)).tolist(), times.size]
         for start, stop in itertools.pairwise(dict.fromkeys(bounds)):
             if looks[start + 1] > self._look[0]:
                 self._compare()
                 self._look[0] = looks[start + 1]
+                looking(int(self._look[0]) * LOOK_HOURS * HOUR_US)
             yield slice(start, stop)
 
     def note(self, scored: Columns) -> None:

@@ -178,7 +178,7 @@ class Drip:
     """The model with its state.
 
     Args:
-        max_entries: bound of the hosts met in a day (32 bytes each) and, a quarter of it, of running days (64 bytes).
+        max_entries: bound of the hosts met in a day (36 bytes each) and, a quarter of it, of running days (68 bytes).
         half_life_days: as for other models; days are kept unfaded.
     """
 

@@ -14,7 +14,7 @@ class Memory:
 
     Args:
         strata: number of calibration strata.
-        max_entries: bound of the count table (32 bytes an entry).
+        max_entries: bound of the count table (36 bytes an entry).
         half_life_days: forgetting.
         new_entries: most table entries one row can add.
     """

@@ -112,7 +112,7 @@ class Phases:
     """What is known of how long each host is known.
 
     Args:
-        max_entries: bound of the table (32 bytes a host); the hosts seen longest ago go first.
+        max_entries: bound of the table (36 bytes a host); the hosts seen longest ago go first.
     """
 
     def __init__(self, max_entries: int) -> None:

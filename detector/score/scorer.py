@@ -1,7 +1,7 @@
 """All models over the rows, in the order they build on each other, and one p-value from them."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import methodcaller
 from typing import Any, Final
@@ -103,8 +103,19 @@ class Scorer:
     def score(self, units: pl.DataFrame) -> pl.DataFrame:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
         fusion; ``stratum`` tells newcomers apart. In pieces: drift found between two changes what follows."""
-        parts = [self._score(units[piece]) for piece in self.drift.pieces(units["obs_ts"].to_numpy())]
+        parts = [self._score(units[piece]) for piece in self.drift.pieces(units["obs_ts"].to_numpy(), self._note)]
         return pl.concat(parts) if parts else self._score(units)
+
+    def _note(self, now: int) -> None:
+        """All tables write down what they have: what is there for a day is worth more than what came in a flood."""
+        for table in self._counts():
+            table.note(now)
+
+    def _counts(self) -> Iterator[Counts]:
+        """Every table of counts, in the same order at all times."""
+        for part in self._parts().values():
+            yield from _tables_of(part)
+            yield from _tables_of(getattr(part, "memory", None))
 
     def _score(self, units: pl.DataFrame) -> pl.DataFrame:
         columns = Columns(units)
@@ -162,3 +173,7 @@ class Scorer:
     def _parts(self) -> dict[str, Any]:
         models = {model.name: model for model in self.models}
         return {"phases": self.phases, "zones": self.zones, **models, "fusion": self.fusion, "drift": self.drift}
+
+
+def _tables_of(owner: object) -> list[Counts]:
+    return [thing for thing in vars(owner).values() if isinstance(thing, Counts)] if owner is not None else []

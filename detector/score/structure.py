@@ -248,7 +248,7 @@ class Structure:
     Args:
         strata: number of calibration strata.
         outside: key of the zone whose hosts are not counted as inside.
-        max_entries: bound of the count table (32 bytes an entry).
+        max_entries: bound of the count table (36 bytes an entry).
         half_life_days: forgetting; detection practice is 30 days for IT.
     """
 

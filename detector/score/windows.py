@@ -151,8 +151,8 @@ class Windows:
 
     Args:
         strata: number of calibration strata.
-        max_entries: bound of the marks of hosts, services and accounts met (32 bytes each) and, a quarter of it, of the
-            hosts (160 bytes each). What was seen longest ago goes: marks of hours that are over, which nobody misses,
+        max_entries: bound of the marks of hosts, services and accounts met (36 bytes each) and, a quarter of it, of the
+            hosts (164 bytes each). What was seen longest ago goes: marks of hours that are over, which nobody misses,
             and hosts long silent, which are new when they come back.
         half_life_days: as for other models; the usual has its own memory, a week of active hours.
     """

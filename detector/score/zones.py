@@ -72,7 +72,7 @@ class Zones:
     """The zone of each host.
 
     Args:
-        max_entries: bound of the table (32 bytes a host); the hosts seen longest ago go first.
+        max_entries: bound of the table (36 bytes a host); the hosts seen longest ago go first.
     """
 
     def __init__(self, max_entries: int) -> None:

@@ -20,6 +20,8 @@ REST: Final = 1 << 30
 """Bytes for all but tables: interpreter, compiled kernels, forest, incidents, one portion (measured: 0.6 GB)."""
 
 _WIDTHS: Final = {2: 15, 3: 1, 13: 1}  # cells an entry: tables with ``max_entries``; a test holds it to the engine
+_HOST_WIDTHS: Final = (18, 6)  # of the tables with a quarter of that
+_HOST_SHARE: Final = 4
 _SEEN_TABLES: Final = 2  # with ``max_seen``
 _SMALLEST: Final = 1 << 12  # slots of a table, see `state.counts`
 _LOAD: Final = 0.6
@@ -30,6 +32,7 @@ def needed(settings: Settings) -> int:
     """Bytes with all tables full, one of them being evicted, and a copy of their entries for a checkpoint."""
     widths = [width for width, tables in _WIDTHS.items() for _ in range(tables)]
     tables = [(settings.max_entries, width) for width in widths] + [(settings.max_seen, 2)] * _SEEN_TABLES
+    tables += [(settings.max_entries // _HOST_SHARE, width) for width in _HOST_WIDTHS]
     slots = [_slots(entries) * _bytes(width) for entries, width in tables]
     return sum(slots) + max(slots) + sum(entries * _bytes(width) for entries, width in tables) + REST
 
@@ -75,5 +78,5 @@ def _slots(entries: int) -> int:
 
 
 def _bytes(width: int) -> int:
-    """Of an entry: key, time, and cells."""
-    return 8 * (2 + width)
+    """Of an entry: key, time, cells, and the hour since which it is there."""
+    return 8 * (2 + width) + 4

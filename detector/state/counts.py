@@ -1,8 +1,11 @@
 """One table for every count the models keep: key -> (weight, distinct, last seen), decayed lazily, bounded.
 
-Open addressing over flat arrays, linear probing, load at most 0.6. 32 bytes an entry. Kernels use `find` and `decayed`
+Open addressing over flat arrays, linear probing, load at most 0.6. 36 bytes an entry. Kernels use `find` and `decayed`
 directly; growing moves entries but changes no result, so it may happen anywhere. Evicting changes results, so it
 happens only where a kernel stops for it (`walk`), at the same row for every batch size.
+
+An entry is *known* once it was seen a day after it was first there (`Counts.note`). Entries that are not go first, so
+that a flood of made-up addresses pushes out itself and not what was learned in months.
 
 A key's high bits say where the search for it begins, so the table is in key order but for the entries of a run that
 pushed each other aside. Writing it in key order, reading that again and growing go through memory from front to back,
@@ -21,6 +24,9 @@ _MAX_LOAD: Final = 0.6
 _EVICT_SHARE: Final = 0.25
 _CHUNK: Final = 1 << 13  # rows walked between two looks at the table's room
 _HALF: Final = np.uint64(32)  # bits of a key
+_HOUR_US: Final = 3_600_000_000
+_KNOWN_US: Final = 24 * _HOUR_US  # a flood lasts hours; who comes back the next day is somebody
+_KNOWN_RANK: Final = 1 << 60  # above any time in µs
 
 Table = tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]
 """Keys, cells and last, as kernels take them."""
@@ -50,16 +56,21 @@ def decayed(value: Any, last: Any, now: Any, half_life: Any) -> Any:
 
 
 @kernel
-def _rehash(old_keys: Any, old_cells: Any, old_last: Any, keys: Any, cells: Any, last: Any, cutoff: Any) -> Any:
+def _rehash(old: Any, ranks: Any, new: Any, cutoff: Any) -> Any:
+    """Enter all entries but those of a rank below the cutoff; how many there are. Tables are keys, cells, last and
+    since."""
+    old_keys, old_cells, old_last, old_since = old
+    keys, cells, last, since = new
     moved = 0
     for index in range(old_keys.size):
-        if old_keys[index] == np.uint64(0) or old_last[index] < cutoff:
+        if old_keys[index] == np.uint64(0) or ranks[index] < cutoff:
             continue
         slot = find(keys, old_keys[index])
         keys[slot] = old_keys[index]
         for cell in range(cells.shape[1]):  # several times as fast as a row at once
             cells[slot, cell] = old_cells[index, cell]
         last[slot] = old_last[index]
+        since[slot] = old_since[index]
         moved += 1
     return moved
 
@@ -86,8 +97,10 @@ def _full(keys: Any, slots: Any) -> None:
 
 
 @kernel
-def _gather(keys: Any, cells: Any, last: Any, slots: Any, out_keys: Any, out_cells: Any, out_last: Any) -> None:
+def _gather(table: Any, slots: Any, out: Any) -> None:
     """The entries of `_full` slots in key order: by insertion, since no entry is far from its place."""
+    keys, cells, last, since = table
+    out_keys, out_cells, out_last, out_since = out
     for entry in range(out_keys.size):
         slot, place = slots[entry], entry
         while place > 0 and out_keys[place - 1] > keys[slot]:
@@ -95,7 +108,7 @@ def _gather(keys: Any, cells: Any, last: Any, slots: Any, out_keys: Any, out_cel
             place -= 1
         out_keys[place], slots[place] = keys[slot], slot
     for entry in range(out_keys.size):
-        out_last[entry] = last[slots[entry]]
+        out_last[entry], out_since[entry] = last[slots[entry]], since[slots[entry]]
         for cell in range(cells.shape[1]):
             out_cells[entry, cell] = cells[slots[entry], cell]
 
@@ -105,10 +118,12 @@ class Counts:
 
     Args:
         width: cells an entry; weight and distinct in most tables.
-        max_entries: entries kept; beyond it the quarter seen longest ago is evicted and counted in ``evicted``.
+        max_entries: entries kept; beyond it a quarter is evicted and counted in ``evicted``: what is not known, seen
+            longest ago first, then what is.
 
     Attributes:
-        keys: uint64, 0 = empty.  cells: float64 ``(capacity, width)``.  last: int64 µs.
+        keys: uint64, 0 = empty.  cells: float64 ``(capacity, width)``.  last: int64 µs.  since: int32, the hour since
+            1970 in which `note` met the entry first; 0 = not yet.
         used: int64 ``(1,)``, entries in use (an array, so that kernels can write it).
     """
 
@@ -123,6 +138,7 @@ class Counts:
         self.keys = np.zeros(capacity, dtype=np.uint64)
         self.cells = np.zeros((capacity, self._width), dtype=np.float64)
         self.last = np.zeros(capacity, dtype=np.int64)
+        self.since = np.zeros(capacity, dtype=np.int32)
 
     def reserve(self, extra: int) -> None:
         """Make room for ``extra`` more entries without changing any content."""
@@ -131,7 +147,7 @@ class Counts:
         while needed > capacity * _MAX_LOAD:
             capacity *= 2
         if capacity != self.keys.size:
-            self._move(capacity, np.iinfo(np.int64).min)
+            self._move(capacity, self.last, np.iinfo(np.int64).min)
 
     def walk(self, rows: int, new_entries: int, kernel: Callable[[int, int, Table], int]) -> None:
         """`walk` over this table alone."""
@@ -147,30 +163,49 @@ class Counts:
         """Whether something must go before a kernel walks on."""
         return int(self.used[0]) >= self.max_entries
 
+    def note(self, now: int) -> None:
+        """Write down since when entries are there that were not yet. To be called every few hours, at the same row
+        whatever the batch.
+
+        Args:
+            now: µs since the epoch.
+        """
+        self.since[(self.keys != 0) & (self.since == 0)] = max(now // _HOUR_US, 1)
+
     def evict(self) -> None:
-        """Drop the quarter of the entries that was seen longest ago (ties with the cut are kept)."""
-        seen: NDArray[np.int64] = self.last[self.keys != 0]
-        cutoff = int(np.partition(seen, int(seen.size * _EVICT_SHARE))[int(seen.size * _EVICT_SHARE)])
-        if cutoff <= int(seen.min()):
-            cutoff = int(seen.min()) + 1
+        """Drop the quarter of the entries that is worth least (ties with the cut are kept)."""
+        known = (self.since > 0) & (self.last - self.since.astype(np.int64) * _HOUR_US >= _KNOWN_US)
+        ranks = self.last + known * _KNOWN_RANK
+        held: NDArray[np.int64] = ranks[self.keys != 0]
+        cutoff = int(np.partition(held, int(held.size * _EVICT_SHARE))[int(held.size * _EVICT_SHARE)])
+        if cutoff <= int(held.min()):
+            cutoff = int(held.min()) + 1
         before = int(self.used[0])
-        self._move(self.keys.size, cutoff)
+        self._move(self.keys.size, ranks, cutoff)
         self.evicted += before - int(self.used[0])
 
-    def _move(self, capacity: int, cutoff: int) -> None:
-        old = self.keys, self.cells, self.last
+    def _whole(self) -> tuple[NDArray[Any], ...]:
+        return self.keys, self.cells, self.last, self.since
+
+    def _move(self, capacity: int, ranks: NDArray[np.int64], cutoff: int) -> None:
+        old = self._whole()
         self._allocate(capacity)
-        self.used[0] = _rehash(*old, self.keys, self.cells, self.last, cutoff)
+        self.used[0] = _rehash(old, ranks, self._whole(), cutoff)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Content in key order: the same whatever the capacity or the history of insertions. Read-only: it is a copy
         that nobody changes."""
         used = np.count_nonzero(self.keys)  # counted anew: a wrong ``used`` would have kernels write past the end
         slots = np.empty(used + 1, dtype=np.int64)
-        keys, cells, last = np.empty(used, np.uint64), np.empty((used, self._width)), np.empty(used, np.int64)
+        arrays: dict[str, NDArray[Any]] = {
+            "keys": np.empty(used, np.uint64),
+            "cells": np.empty((used, self._width)),
+            "last": np.empty(used, np.int64),
+            "since": np.empty(used, np.int32),
+        }
         _full(self.keys, slots)
-        _gather(self.keys, self.cells, self.last, slots, keys, cells, last)
-        arrays = {"keys": keys, "cells": cells, "last": last, "evicted": np.array([self.evicted], dtype=np.int64)}
+        _gather(self._whole(), slots, tuple(arrays.values()))
+        arrays["evicted"] = np.array([self.evicted], dtype=np.int64)
         for array in arrays.values():
             array.flags.writeable = False
         return arrays
@@ -180,8 +215,8 @@ class Counts:
         self.used[0] = 0
         self.reserve(int(arrays["keys"].size))
         self._allocate(self.keys.size)
-        low = np.iinfo(np.int64).min
-        self.used[0] = _rehash(arrays["keys"], arrays["cells"], arrays["last"], self.keys, self.cells, self.last, low)
+        old = arrays["keys"], arrays["cells"], arrays["last"], arrays["since"]
+        self.used[0] = _rehash(old, arrays["last"], self._whole(), np.iinfo(np.int64).min)
         self.evicted = int(arrays["evicted"][0])
 
 

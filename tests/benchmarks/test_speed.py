@@ -263,7 +263,15 @@ def test_what_is_held_is_counted_once():
 def test_a_filled_table_keeps_what_it_has():
     table = Counts(100_000)
     keys = np.arange(1, 101, dtype=np.uint64)
-    table.load({"keys": keys, "cells": np.ones((100, 2)), "last": np.arange(100), "evicted": np.zeros(1, np.int64)})
+    table.load(
+        {
+            "keys": keys,
+            "cells": np.ones((100, 2)),
+            "last": np.arange(100),
+            "since": np.zeros(100, np.int32),
+            "evicted": np.zeros(1, np.int64),
+        }
+    )
     assert not growth.fill(table, 5_000)
     assert int(table.used[0]) == 5_000
     assert all(table.keys[find(table.keys, key)] == key for key in keys)

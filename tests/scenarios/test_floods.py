@@ -49,7 +49,6 @@ def test_a_flood_beyond_the_bound_is_counted_and_hides_nothing_that_comes_later(
     assert tables["crossing"].evicted > 10_000
 
 
-@pytest.mark.xfail(strict=True, reason="a table at its bound drops who was quiet for longest, however well known")
 def test_a_flood_beyond_the_bound_makes_nobody_forgotten():
     _, _, forgotten = flooded(4000, 4000)
     assert forgotten == 0

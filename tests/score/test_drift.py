@@ -33,7 +33,7 @@ def watched(strata=3):
 
 
 def fed(one, frame):
-    for piece in one.pieces(frame["obs_ts"].to_numpy()):
+    for piece in one.pieces(frame["obs_ts"].to_numpy(), print):
         one.note(Columns(frame[piece]))
     return one
 
@@ -49,12 +49,12 @@ def same(left, right):
 def test_pieces_end_where_a_look_is_due():
     hours = [0, 1, 5.99, 6, 2, 7, 25, 24, 30]
     times = np.array([START + round(hour * HOUR_US) for hour in hours])
-    pieces = list(watched().pieces(times))
+    pieces = list(watched().pieces(times, print))
     assert [(piece.start, piece.stop) for piece in pieces] == [(0, 3), (3, 6), (6, 8), (8, 9)], "late rows cut nothing"
 
 
 def test_no_rows_are_no_pieces():
-    assert list(watched().pieces(np.array([], dtype=np.int64))) == []
+    assert list(watched().pieces(np.array([], dtype=np.int64), print)) == []
 
 
 def test_means_are_of_hours_and_small_hours_wait_for_more():
@@ -146,7 +146,7 @@ def life(halvings, *, shift, days=42, new=28, per_day=5000):
     known, out = Calibration(1), np.empty(times.size)
     one = Drift({"x": known}, 1)
     with patch.object(drift, "HALVINGS", halvings):
-        for piece in one.pieces(times):
+        for piece in one.pieces(times, print):
             judge(scores[piece], times[piece], tuple(known.arrays().values()), out[piece])
             rows = {"p_x": out[piece], "stratum": np.zeros(piece.stop - piece.start, dtype=np.int64)}
             one.note(Columns(pl.DataFrame({**rows, "obs_ts": times[piece]})))

@@ -23,20 +23,21 @@ def wish(limit, **engine):
 
 def test_the_tables_are_those_of_the_engine():
     engine = Engine(Settings(max_entries=1_234_567, max_seen=7_654_321))
-    bounds = (1_234_567, 7_654_321)
+    bounds = (1_234_567, 7_654_321, 1_234_567 // 4)
     found = Counter(
         (each.max_entries, each.cells.shape[1])
         for each in gc.get_objects()
         if isinstance(each, Counts) and each.max_entries in bounds
     )
     assert engine
-    assert found == {(bounds[0], width): n for width, n in memory._WIDTHS.items()} | {(bounds[1], 2): 2}
+    wanted = {(bounds[0], width): n for width, n in memory._WIDTHS.items()} | {(bounds[1], 2): 2}
+    assert found == wanted | {(bounds[2], width): 1 for width in memory._HOST_WIDTHS}
 
 
 def test_a_full_table_takes_what_is_said():
     table = Counts(100_000)
     table.reserve(100_000)
-    held = table.keys.nbytes + table.cells.nbytes + table.last.nbytes
+    held = table.keys.nbytes + table.cells.nbytes + table.last.nbytes + table.since.nbytes
     assert held == memory._slots(100_000) * memory._bytes(2)
     arrays = table.arrays()
     assert sum(array.itemsize * max(1, np.prod(array.shape[1:])) for array in arrays.values()) - 8 == memory._bytes(2)

@@ -83,8 +83,9 @@ def test_content_is_in_key_order_even_where_entries_went_round_the_end(keys):
     for full, gather in ((module._full, module._gather), (module._full.py_func, module._gather.py_func)):
         slots = np.empty(len(keys) + 1, np.int64)
         out = np.empty(len(keys), np.uint64), np.empty((len(keys), 2)), np.empty(len(keys), np.int64)
+        out = (*out, np.empty(len(keys), np.int32))
         full(table.keys, slots)
-        gather(table.keys, table.cells, table.last, slots, *out)
+        gather((table.keys, table.cells, table.last, table.since), slots, out)
         assert list(zip(out[0].tolist(), out[1][:, 0].tolist(), out[2].tolist(), strict=True)) == expected
         assert (out[1][:, 1] == 1).all()
     held = table.arrays()
@@ -155,8 +156,34 @@ def test_kernels_are_the_python_they_were_written_in(entries, cutoff):
         put(table, *entry)
     results = []
     for rehash in (module._rehash, module._rehash.py_func):
-        new = np.zeros(512, np.uint64), np.zeros((512, 2)), np.zeros(512, np.int64)
-        moved = rehash(table.keys, table.cells, table.last, *new, cutoff)
+        new = np.zeros(512, np.uint64), np.zeros((512, 2)), np.zeros(512, np.int64), np.zeros(512, np.int32)
+        moved = rehash((table.keys, table.cells, table.last, table.since), table.last, new, cutoff)
         results.append((moved, [array.tolist() for array in new]))
     assert results[0] == results[1]
     assert all(find(table.keys, key) == find.py_func(table.keys, key) for key in table.keys[table.keys != 0])
+
+
+def test_what_is_known_for_a_day_goes_last():
+    """A flood goes before it, however long ago the known was seen; among its like the oldest goes first."""
+    hour, day = 3_600_000_000, 24 * 3_600_000_000
+    table = Counts(8)
+    for key in (1, 2, 3):
+        put(table, key, 1.0, hour)
+    table.note(hour)
+    put(table, 1, 1.0, 2 * day)
+    put(table, 2, 1.0, 3 * day)
+    for key in (4, 5, 6, 7, 8):
+        put(table, key, 1.0, 4 * day + key)
+    table.note(4 * day)
+    restored = Counts(8)
+    restored.load(table.arrays())
+    for one in (table, restored):
+        one.evict()
+        assert sorted(one.arrays()["keys"].tolist()) == [1, 2, 5, 6, 7, 8]
+        one.evict()
+        one.evict()
+        one.evict()
+        assert sorted(one.arrays()["keys"].tolist()) == [1, 2, 8]
+        one.evict()
+        one.evict()
+        assert one.arrays()["keys"].tolist() == [2]
