@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -34,8 +34,31 @@ def rounded_p(p: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Asset:
+    """What is declared or known of a host, so that who reads of it knows whom to call and how much it matters."""
+
+    name: str | None = None
+    role: str | None = None  # domain controller, engineering workstation, PLC, ...
+    purdue_level: float | None = None  # 0 to 5; 3.5 = industrial DMZ
+    importance: str = "normal"  # low, normal, high, critical
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody decided about acts like this one; it relabels, it deletes nothing."""
+
+    id: str
+    action: Literal["suppress", "learn"]
+    by: str
+    why: str
+    until: str | None  # ISO 8601 UTC
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
-    """One strange act. Field order is the order written."""
+    """One strange act and its repeats. Field order is the order written; what has a default here is filled in when the
+    alert is told."""
 
     alert_id: str
     ts: str
@@ -54,6 +77,23 @@ class Alert:
     src_zone: str
     dst_zone: str
     user: str | None
+    title: str = ""  # one line
+    summary: str = ""  # a few sentences: what, how strange, what would have made it none
+    counterfactual: str = ""  # would not alert if ...
+    count: int = 1  # findings in it
+    last_ts: str = ""  # of the last of them
+    src_port: int | None = None
+    dst_port: int | None = None
+    transport: str | None = None  # tcp, udp, icmp
+    community_id: str | None = None
+    src_asset: Asset = Asset()
+    dst_asset: Asset = Asset()
+    bits: dict[str, float] = field(default_factory=dict)  # of surprise, by model, largest first
+    tactics: tuple[str, ...] = ()  # ATT&CK ids
+    next_steps: tuple[str, ...] = ()  # what to check
+    related: tuple[str, ...] = ()  # ids of other alerts
+    status: str = "open"  # open, suppressed, learned
+    decision: Decision | None = None  # why it is not open
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +130,9 @@ class Incident:
     path: tuple[Step, ...]
     techniques: tuple[str, ...]
     summary: str
+    title: str = ""
+    tactics: tuple[str, ...] = ()  # ATT&CK ids
+    next_steps: tuple[str, ...] = ()  # what to check
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +154,29 @@ def told_json(told: Told) -> bytes:
     if told.record is not None:
         return _escape(orjson.dumps({**asdict(told.record), "revision": told.revision}))
     return orjson.dumps({"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision})
+
+
+def told_of(kind: str, line: bytes) -> Told:
+    """What `told_json` wrote as a line.
+
+    Args:
+        kind: ``alert`` or ``incident``.
+        line: of the outbox.
+    """
+    plain = orjson.loads(line)
+    revision, into = plain.pop("revision"), plain.pop("merged_into", None)
+    if kind == "alert":
+        record: Alert | Incident = alert_of(plain)
+    elif "path" in plain:
+        record = incident_of(plain)
+    else:
+        return Told("incident", plain["incident_id"], revision, None, into)
+    return Told("alert" if kind == "alert" else "incident", id_of(record), revision, record)
+
+
+def id_of(record: Alert | Incident) -> str:
+    """The id that stays the same in all revisions."""
+    return record.alert_id if isinstance(record, Alert) else record.incident_id
 
 
 def to_json(record: "DataclassInstance") -> bytes:
@@ -150,13 +216,30 @@ def severity(p: float, consequence: int) -> str:
 
 def alert_of(plain: dict[str, Any]) -> Alert:
     """The alert that `as_dict` made plain."""
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    fields = _tuples(plain)
+    for end in ("src_asset", "dst_asset"):
+        fields[end] = Asset(**plain[end])
+    if plain["decision"] is not None:
+        fields["decision"] = Decision(**plain["decision"])
     return Alert(**fields)
+
+
+def incident_of(plain: dict[str, Any]) -> Incident:
+    """The incident that `as_dict` made plain."""
+    return Incident(**{**_tuples(plain), "path": tuple(Step(**_tuples(step)) for step in plain["path"])})
+
+
+def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def as_dict(record: Alert | Incident) -> dict[str, Any]:
     """Plain types, for tables, templates and snapshots."""
-    if isinstance(record, Alert):  # nothing in it can change: `asdict` would copy each of thousands to its last text
-        return {name: getattr(record, name) for name in Alert.__slots__}
-    plain: dict[str, Any] = asdict(record)
+    plain: dict[str, Any]
+    if isinstance(record, Alert):  # most of it cannot change: `asdict` would copy each of thousands to its last text
+        plain = {name: getattr(record, name) for name in Alert.__slots__}
+        plain["src_asset"], plain["dst_asset"] = asdict(record.src_asset), asdict(record.dst_asset)
+        plain["decision"] = None if record.decision is None else asdict(record.decision)
+    else:
+        plain = asdict(record)
     return plain

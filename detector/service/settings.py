@@ -12,8 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from detector.config import Settings
 from detector.service.settings_kafka import MIB, Kafka, Rows, Section, says, split, topic_name
-
-_SINK: Final = r"^[a-z][a-z0-9_-]{0,31}$"
+from detector.service.settings_sinks import AnySink, FileSink, KafkaSink
 
 
 class Bucket(Section):
@@ -121,50 +120,6 @@ class DeadLetters(Section):
         if (self.topic is None) == (self.file is None):
             raise ValueError("wants either a topic or a file")
         return self
-
-
-class Sink(Section):
-    """A place that alerts go to."""
-
-    name: str | None = Field(
-        default=None,
-        pattern=_SINK,
-        description="Its name in metrics and logs; its type when there is none.",
-        json_schema_extra=says("up to 32 of a-z, 0-9, hyphen, underscore"),
-    )
-
-    @property
-    def label(self) -> str:
-        """Its name in metrics and logs."""
-        return self.name or str(getattr(self, "type"))  # noqa: B009 - each kind of sink has its own
-
-
-class FileSink(Sink):
-    """Alerts as JSON lines in a file."""
-
-    type: Literal["file"] = Field(description="A file of JSON lines.")
-    path: Path = Field(description="The file; appended to.")
-
-
-class ConsoleSink(Sink):
-    """Alerts as JSON lines on standard output."""
-
-    type: Literal["console"] = Field(description="Standard output.")
-
-
-class KafkaSink(Sink):
-    """Alerts as records of a topic of the same brokers."""
-
-    type: Literal["kafka"] = Field(description="A topic of the same brokers.")
-    topic: str = Field(description="The topic.", json_schema_extra=says("a topic name"))
-
-    @field_validator("topic")
-    @classmethod
-    def _named(cls, name: str) -> str:
-        return topic_name(name)
-
-
-AnySink = Annotated[FileSink | ConsoleSink | KafkaSink, Field(discriminator="type")]
 
 
 class Alerts(Section):

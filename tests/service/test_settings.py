@@ -10,7 +10,8 @@ import pytest
 from detector.config import Settings
 from detector.errors import ConfigError
 from detector.service.loading import json_schema, keys, load_service_settings, origins
-from detector.service.settings import Bucket, FileSink, KafkaSink, ServiceSettings
+from detector.service.settings import Bucket, ServiceSettings
+from detector.service.settings_sinks import FileSink, KafkaSink
 from detector.sinks.outbox import LIMIT_BYTES, SEGMENT_BYTES
 from detector.state.checkpoints import KEEP
 from detector.state.stores import Access
