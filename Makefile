@@ -12,7 +12,7 @@ BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
 LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
-           --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+           --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
