@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.alerts.model import to_json
+from detector.alerts.model import to_json, told_json, told_of
 from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.judge import _MAX_FINDINGS, KNOWN_DAYS, YOUNG_DAYS, Judge
@@ -321,6 +321,7 @@ def test_what_was_told_last_of_each_is_how_it_stands(acts):
     assert {key: event.record for key, event in last.items() if event.record is not None} == standing
     merged = [event for event in last.values() if event.record is None]
     assert all(("incident", event.merged_into) in last for event in merged)
+    assert all(event.ts is not None and event == told_of(event.kind, told_json(event)) for event in merged)
     one.finish()
     assert not one.told()
 

@@ -146,14 +146,16 @@ class Told:
     record: Alert | Incident | None
     merged_into: str | None = None
     made_by: tuple[str, int] | None = None
+    ts: str | None = None  # ISO 8601 UTC; of an incident that is no more
 
 
 def told_json(told: Told) -> bytes:
     """What is told as one line without the newline: the record and its ``revision``; of an incident that is no more its
-    id and ``merged_into``."""
+    id, ``merged_into`` and the minute it was found out."""
     if told.record is not None:
         return _escape(orjson.dumps({**asdict(told.record), "revision": told.revision}))
-    return orjson.dumps({"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision})
+    gone = {"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision, "ts": told.ts}
+    return orjson.dumps(gone)
 
 
 def told_of(kind: str, line: bytes) -> Told:
@@ -170,7 +172,7 @@ def told_of(kind: str, line: bytes) -> Told:
     elif "path" in plain:
         record = incident_of(plain)
     else:
-        return Told("incident", plain["incident_id"], revision, None, into)
+        return Told("incident", plain["incident_id"], revision, None, into, ts=plain["ts"])
     return Told("alert" if kind == "alert" else "incident", id_of(record), revision, record)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-from detector.alerts.model import Alert, Incident, Told, to_json
+from detector.alerts.model import Alert, Incident, Told, iso, to_json
 from detector.correlate.chains import HOUR_US, Chains, Places
 from detector.correlate.incidents import chained, incident
 
@@ -138,7 +138,7 @@ class Telling:
             last = self._incidents.pop(name)
             root = self._chains.hops.get(name)  # an incident has the name of its first hop
             into = self._chains.ids.get(root.incident) if root is not None else None
-            self._events.append(Told("incident", last.id, last.revision + 1, None, into))
+            self._events.append(Told("incident", last.id, last.revision + 1, None, into, ts=iso(self._now)))
         for name in [name for name in self._waiting if name not in self._chains.incidents]:
             del self._waiting[name]
 
