@@ -10,6 +10,7 @@ from detector.service.kafka_options import connection_options
 from detector.service.settings import DeadLetters, ServiceSettings
 from detector.sinks.delivery import Delivery, retire, stop_all
 from detector.sinks.kinds import sink_of
+from detector.sinks.messages import rendering
 from detector.sinks.outbox import Outbox
 
 _DEAD_LETTERS: Final = "dead-letters"
@@ -36,9 +37,13 @@ class Deliveries:
         kafka = connection_options(settings.kafka)
         self._all = [
             Delivery(
-                sink.label, sink_of(sink.type, sink.model_dump(exclude={"type", "name"}), kafka), alerts, self._problem
+                wish.label,
+                sink_of(wish.type, wish.model_dump(exclude={"type", "name", "format"}), kafka),
+                alerts,
+                self._problem,
+                render=rendering(wish.format),
             )
-            for sink in settings.alerts.sinks
+            for wish in settings.alerts.sinks
         ]
         self._retire(alerts)
         if settings.dead_letters is not None:

@@ -10,6 +10,10 @@ from detector.service.settings_kafka import Section, says, topic_name
 _SINK: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 
 
+AnyFormat = Literal["native"]
+"""All of `renderings.kinds.RENDERINGS`."""
+
+
 class Sink(Section):
     """A place that alerts go to."""
 
@@ -27,22 +31,25 @@ class Sink(Section):
 
 
 class FileSink(Sink):
-    """Alerts as JSON lines in a file."""
+    """Alerts as lines of a file."""
 
-    type: Literal["file"] = Field(description="A file of JSON lines.")
+    type: Literal["file"] = Field(description="A file of lines.")
+    format: AnyFormat = Field(default="native", description="How an alert is written.")
     path: Path = Field(description="The file; appended to.")
 
 
 class ConsoleSink(Sink):
-    """Alerts as JSON lines on standard output."""
+    """Alerts as lines on standard output."""
 
     type: Literal["console"] = Field(description="Standard output.")
+    format: AnyFormat = Field(default="native", description="How an alert is written.")
 
 
 class KafkaSink(Sink):
     """Alerts as records of a topic of the same brokers."""
 
     type: Literal["kafka"] = Field(description="A topic of the same brokers.")
+    format: AnyFormat = Field(default="native", description="How an alert is written.")
     topic: str = Field(description="The topic.", json_schema_extra=says("a topic name"))
 
     @field_validator("topic")

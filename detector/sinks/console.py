@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from detector.sinks.delivery import Retry
-from detector.sinks.segments import Record
+from detector.sinks.messages import Message
 
 _PIECE: Final = 4096  # PIPE_BUF of Linux, pipe(7): what a pipe that is ready takes without waiting
 _SECONDS: Final = 10.0  # that a reader may take for what is sent at once
@@ -28,7 +28,7 @@ class ConsoleSink:
         self._seconds = seconds
         self._part = 0  # bytes that are written of the line that is next
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Message]) -> None:
         """See `Sink`."""
         deadline = time.monotonic() + self._seconds
         for index, record in enumerate(records):

@@ -1,8 +1,8 @@
 """From the outbox to whoever wants to know, each at its own pace.
 
 A sink is one class with `Sink.send` and `Sink.close`; `detector.sinks.kinds` knows them by name. A `Delivery` is the
-thread that feeds one: it reads the outbox from its cursor on, sends, and only then moves the cursor. So nothing is
-lost, and after a crash what was sent last may come again, the same bytes.
+thread that feeds one: it reads the outbox from its cursor on, renders, sends, and only then moves the cursor. So
+nothing is lost, and after a crash what was sent last may come again, the same bytes.
 """
 
 import random
@@ -19,11 +19,13 @@ import orjson
 from detector.errors import StorageFailed
 from detector.sinks.cursors import Cursor, cursors
 from detector.sinks.lines import Lines
+from detector.sinks.messages import Message, Render, as_stored
 from detector.sinks.outbox import Outbox
 from detector.sinks.segments import Record
 from detector.state.stores import make_folder, storage
 
 BATCH: Final = 500  # records in one call of `send`; of 1 kB each, half of what SIEMs take at once
+BATCH_BYTES: Final = 8 << 20  # of their payloads, a record at least
 FIRST_SECONDS: Final = 0.5  # longest pause after the first failure; it doubles with each further one
 MOST_SECONDS: Final = 60.0  # longest pause of our own
 MOST_AFTER_SECONDS: Final = 3600.0  # that the other side may ask for
@@ -62,11 +64,11 @@ class Sink(Protocol):
     """The other side. One thread calls it. Every call ends within a bounded time; `Delivery` does the waiting between
     tries."""
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Message]) -> None:
         """Hand over records in their order; returns when the other side has all of them.
 
-        A payload is one JSON object without a line feed. The first records may be some that the other side has
-        already: after a crash, and after `Retry`.
+        A payload is one record in the sink's format, without a line feed. The first records may be some that the other
+        side has already: after a crash, and after `Retry`.
 
         Raises:
             Retry: not now.
@@ -98,7 +100,9 @@ class Delivery:
         sink: where records go.
         outbox: where they come from. It stays open until `stop` has returned.
         on_problem: told the name and the reason, in this thread, whenever a try fails or a record is refused.
+        render: how a record of the outbox becomes what is sent. One that it cannot render is refused.
         batch: most records to send at once.
+        batch_bytes: most bytes of payloads to send at once, a record at least.
         now: seconds since the epoch, to be shown.
         spread: a random number from 0 to 1, so that several do not come again all at the same time.
 
@@ -106,20 +110,23 @@ class Delivery:
         StorageFailed: the cursor cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who starts one names what is not usual
         self,
         name: str,
         sink: Sink,
         outbox: Outbox,
         on_problem: Callable[[str, str], None],
         *,
+        render: Render = as_stored,
         batch: int = BATCH,
+        batch_bytes: int = BATCH_BYTES,
         now: Callable[[], float] = time.time,
         spread: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
         self._sink, self._outbox, self._on_problem = sink, outbox, on_problem
-        self._batch, self._now, self._spread = batch, now, spread
+        self._render, self._batch, self._batch_bytes = render, batch, batch_bytes
+        self._now, self._spread = now, spread
         self._cursor = Cursor(outbox.folder, name, outbox.first)
         self._sent = self._cursor.done  # ahead of the cursor while that cannot be written
         self._aside = Aside(outbox.folder / "refused" / f"{name}.ndjson")
@@ -205,7 +212,7 @@ class Delivery:
             self._note()
             return None
         try:
-            self._sink.send(records)
+            records = records[: self._send(records)]
         except Retry as problem:
             self._took(records[: problem.taken])
             raise
@@ -215,6 +222,29 @@ class Delivery:
         else:
             self._took(records)
         return 0.0
+
+    def _send(self, records: Sequence[Record]) -> int:
+        """Render and send the first of them, as many as are sent at once; how many that are.
+
+        Raises:
+            Retry: see `Sink.send`.
+            Refused: the same, or the first cannot be rendered.
+        """
+        messages: list[Message] = []
+        size = 0
+        for record in records:
+            try:
+                messages.append(self._render(record))
+            except Exception as problem:
+                if messages:
+                    break  # those before it go first
+                raise Refused(0, f"cannot be rendered: {type(problem).__name__}: {problem}") from problem
+            size += len(messages[-1].payload)
+            if len(messages) > 1 and size > self._batch_bytes:
+                del messages[-1]
+                break
+        self._sink.send(messages)
+        return len(messages)
 
     def _took(self, records: Sequence[Record]) -> None:
         if records:

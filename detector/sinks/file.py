@@ -6,7 +6,7 @@ from pathlib import Path
 from detector.errors import StorageFailed
 from detector.sinks.delivery import Retry
 from detector.sinks.lines import Lines
-from detector.sinks.segments import Record
+from detector.sinks.messages import Message
 
 
 class FileSink:
@@ -19,7 +19,7 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         self._lines = Lines(path)
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Message]) -> None:
         """See `Sink`."""
         try:
             self._lines.append(record.payload for record in records)

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from detector.sinks.delivery import Refused, Retry
-from detector.sinks.segments import BODY_LIMIT, Record
+from detector.sinks.messages import Message
+from detector.sinks.segments import BODY_LIMIT
 
-_KEYS: Final = {"alert": "alert_id", "incident": "incident_id"}
 _CONTENT: Final = ("content-type", b"application/json")
 _OVERHEAD: Final = 64 << 10  # key, headers and framing of a record
 _ANSWER_SECONDS: Final = 10.0  # that a call waits for the brokers
@@ -47,7 +45,7 @@ class KafkaSink:
         self._producer: Any = None
         self._handed: dict[int, _Handed] = {}  # by number
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Message]) -> None:
         """See `Sink`."""
         deadline = time.monotonic() + self._seconds
         first = records[0].sequence
@@ -63,7 +61,7 @@ class KafkaSink:
         self._handed.clear()
         self._give_up()
 
-    def _take(self, records: Sequence[Record], taken: int, end: int, deadline: float) -> int:
+    def _take(self, records: Sequence[Message], taken: int, end: int, deadline: float) -> int:
         """Send some; the index of the first that the producer says is too large, or the end."""
         from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError  # noqa: PLC0415
 
@@ -84,7 +82,7 @@ class KafkaSink:
             raise
         return taken
 
-    def _hand_over(self, records: Sequence[Record]) -> None:
+    def _hand_over(self, records: Sequence[Message]) -> None:
         """Give the producer what it does not have yet."""
         if self._producer is None:
             self._producer = _producer(self._connection, self._seconds)
@@ -127,11 +125,9 @@ def _end(producer: Any) -> None:
         producer.close(timeout=_CLOSE_SECONDS)
 
 
-def key_of(record: Record) -> bytes | None:
+def key_of(record: Message) -> bytes | None:
     """The id of an alert or incident; None for what has none, which goes to any partition."""
-    name = _KEYS.get(record.kind)
-    found = None if name is None else orjson.loads(record.payload).get(name)
-    return None if found is None else str(found).encode()
+    return None if record.told is None else record.told.id.encode()
 
 
 def _producer(connection: Mapping[str, Any], seconds: float) -> Any:

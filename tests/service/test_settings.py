@@ -4,14 +4,16 @@ import traceback
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from detector.config import Settings
 from detector.errors import ConfigError
+from detector.renderings.kinds import RENDERINGS
 from detector.service.loading import json_schema, keys, load_service_settings, origins
 from detector.service.settings import Bucket, ServiceSettings
-from detector.service.settings_sinks import FileSink, KafkaSink
+from detector.service.settings_sinks import AnyFormat, FileSink, KafkaSink
 from detector.sinks.outbox import LIMIT_BYTES, SEGMENT_BYTES
 from detector.state.checkpoints import KEEP
 from detector.state.stores import Access
@@ -209,6 +211,10 @@ def test_defaults_are_those_of_the_parts(written):
     settings = load_service_settings(written())
     assert (settings.outbox.segment_bytes, settings.outbox.limit_bytes) == (SEGMENT_BYTES, LIMIT_BYTES)
     assert settings.state.keep == KEEP
+
+
+def test_a_sink_may_have_any_format_that_there_is():
+    assert set(get_args(AnyFormat)) == set(RENDERINGS)
 
 
 def test_sinks_are_told_apart_by_type(written):

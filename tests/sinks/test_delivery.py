@@ -6,6 +6,7 @@ import time
 import pytest
 
 from detector.errors import StorageFailed
+from detector.renderings.kinds import RENDERINGS
 from detector.sinks import delivery as module
 from detector.sinks.cursors import Cursor, cursors
 from detector.sinks.delivery import (
@@ -20,8 +21,10 @@ from detector.sinks.delivery import (
     retire,
     stop_all,
 )
+from detector.sinks.messages import Message, as_stored, rendering
 from detector.sinks.outbox import Outbox
 from detector.sinks.segments import Record
+from tests.sinks.conftest import alert_line, payload, told_alert
 
 
 class Other:
@@ -94,7 +97,7 @@ def test_all_records_arrive_in_order_and_the_cursor_follows(deliver, fill, outbo
     delivery = deliver(sink, batch=10)
     assert [delivery.step() for _ in range(4)] == [0, 0, 0, None]
     assert sink.calls == [10, 10, 5]
-    assert sink.got == outbox.read(0, 100)
+    assert sink.got == [as_stored(record) for record in outbox.read(0, 100)]
     assert cursors(outbox.folder) == {"siem": 25}
     assert (delivery.progress.waiting, delivery.progress.delivered, delivery.progress.last_success) == (0, 25, 1000)
     fill(1)
@@ -268,6 +271,57 @@ def test_cursors_of_sinks_that_are_no_more_are_forgotten(deliver, outbox, fill):
     deliver(Other(), "new").step()
     assert retire(outbox, ["new"]) == {"old": 2}
     assert cursors(outbox.folder) == {"new": 3}
+
+
+# --- renderings ---
+
+
+def test_what_is_sent_is_rendered_and_what_is_kept_is_not(deliver, fill, outbox):
+    fill(3)
+    sink = Other()
+    delivery = deliver(sink, render=lambda record: Message(record.sequence, record.kind, b"<%d>" % record.sequence))
+    delivery.step()
+    assert [record.payload for record in sink.got] == [b"<0>", b"<1>", b"<2>"]
+    assert outbox.read(0, 1)[0].payload == payload(0)
+
+
+def test_a_record_that_cannot_be_rendered_is_set_aside_and_holds_up_nothing(deliver, fill, outbox, problems):
+    def render(record):
+        if record.sequence in {0, 3}:
+            raise KeyError("severity")
+        return as_stored(record)
+
+    fill(5)
+    sink = Other()
+    delivery = deliver(sink, render=render)
+    assert [delivery.step() for _ in range(5)] == [0, 0, 0, 0, None]
+    assert sink.numbers == [1, 2, 4]
+    aside = (outbox.folder / "refused" / "siem.ndjson").read_text().splitlines()
+    assert [json.loads(line)["sequence"] for line in aside] == [0, 3]
+    assert problems[0] == ("siem", "refused record 0: cannot be rendered: KeyError: 'severity'")
+    assert (delivery.progress.delivered, delivery.progress.refused, delivery.progress.retries) == (3, 2, 0)
+
+
+def test_no_more_bytes_go_out_at_once_than_are_wanted_but_one_record_always_does(deliver, fill):
+    fill(5)
+    sink = Other()
+    delivery = deliver(sink, batch_bytes=2 * len(payload(0)))
+    assert [delivery.step() for _ in range(4)] == [0, 0, 0, None]
+    assert (sink.calls, sink.numbers) == ([2, 2, 1], [0, 1, 2, 3, 4])
+    fill(2)
+    sink.calls.clear()
+    small = deliver(sink, "small", batch_bytes=1)
+    assert [small.step() for _ in range(7)] == [0] * 7
+    assert sink.calls == [1] * 7
+
+
+@pytest.mark.parametrize("name", RENDERINGS)
+def test_each_rendering_makes_a_line_that_tells_what_it_is_about(name):
+    told = told_alert(7)
+    made = rendering(name)(Record(3, "alert", alert_line(7)))
+    assert (made.sequence, made.kind, made.told) == (3, "alert", told)
+    assert made.payload == RENDERINGS[name](told)
+    assert b"\n" not in made.payload
 
 
 # --- threads ---

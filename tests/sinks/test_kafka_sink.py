@@ -17,10 +17,10 @@ from detector.sinks import kafka as module
 from detector.sinks.delivery import Delivery, Refused, Retry
 from detector.sinks.kafka import KafkaSink, key_of
 from detector.sinks.kinds import sink_of
-from detector.sinks.segments import Record
+from detector.sinks.messages import Message, rendering
 from tests.kafka.broker import free_ports
 from tests.kafka.fixtures import abandoned_sockets
-from tests.sinks.conftest import payload
+from tests.sinks.conftest import alert_line, message, payload
 
 real = pytest.mark.kafka
 broker_away = [
@@ -40,8 +40,8 @@ def without_sockets():
         yield
 
 
-def alerts(first: int, end: int) -> list[Record]:
-    return [Record(number, "alert", payload(number)) for number in range(first, end)]
+def alerts(first: int, end: int) -> list[Message]:
+    return [message(number) for number in range(first, end)]
 
 
 def arrived(bootstrap, topic, partitions=1):
@@ -83,10 +83,8 @@ def sink(kafka, request):
 
 
 def test_the_key_is_the_id_of_what_is_told():
-    alert = b'{"alert_id":"a","incident_id":"i"}'
-    assert key_of(Record(0, "alert", alert)) == b"a"
-    assert key_of(Record(0, "incident", alert)) == b"i"
-    assert key_of(Record(0, "dead_letter", b'{"reason":"x"}')) is None
+    assert key_of(message(0, "a")) == b"a"
+    assert key_of(Message(0, "dead_letter", b'{"reason":"x"}')) is None
 
 
 def test_kafka_is_loaded_by_its_sink_alone():
@@ -150,7 +148,7 @@ class Producer:
 
 def same(*names):
     """Records whose alerts have these ids."""
-    return [Record(number, "alert", b'{"n":%d,"alert_id":"%s"}' % (number, name)) for number, name in enumerate(names)]
+    return [message(number, name.decode(), content=b'{"n":%d}' % number) for number, name in enumerate(names)]
 
 
 @pytest.fixture
@@ -208,19 +206,23 @@ def test_a_record_is_refused_only_when_it_was_alone(scripted):
 
 
 @real
-def test_records_arrive_once_in_order_with_their_key(kafka, outbox, fill):
+def test_records_arrive_once_in_order_with_their_key(kafka, outbox):
     topic = kafka.topic()
-    fill(300)
+    for number in range(300):
+        outbox.append("alert", alert_line(number))
     outbox.append("incident", b'{"incident_id":"chain","merged_into":null,"revision":3}')
-    outbox.append("dead_letter", b'{"reason":"not JSON"}')
     outbox.sync()
     problems = []
     sink = sink_of("kafka", {"topic": topic}, connection(kafka.bootstrap))
-    delivery = Delivery("kafka", sink, outbox, lambda *problem: problems.append(problem), batch=64)
+    native = rendering("native")
+    delivery = Delivery("kafka", sink, outbox, lambda *problem: problems.append(problem), batch=64, render=native)
     delivery.start()
     assert delivery.stop(30)
+    letters = sink_of("kafka", {"topic": topic}, connection(kafka.bootstrap))
+    letters.send([Message(0, "dead_letter", b'{"reason":"not JSON"}')])
+    letters.close()
     found = arrived(kafka.bootstrap, topic)
-    assert [record.value for record in found] == [record.payload for record in outbox.read(0, 1000)]
+    assert [record.value for record in found[:301]] == [record.payload for record in outbox.read(0, 1000)]
     assert [record.key for record in found[:300]] == [b"id-%d" % number for number in range(300)]
     assert [record.key for record in found[300:]] == [b"chain", None]
     headers = [dict(record.headers) for record in found]
@@ -232,10 +234,7 @@ def test_records_arrive_once_in_order_with_their_key(kafka, outbox, fill):
 @real
 def test_revisions_of_an_alert_stay_in_order_over_partitions(kafka, sink):
     topic = kafka.topic(partitions=3)
-    records = [
-        Record(number, "alert", b'{"alert_id":"id-%d","revision":%d}' % (number % 20, number // 20))
-        for number in range(200)
-    ]
+    records = [message(number, f"id-{number % 20}", number // 20) for number in range(200)]
     target = sink(topic)
     target.send(records[:110])
     target.send(records[110:])
@@ -253,7 +252,7 @@ def test_what_is_too_large_for_the_topic_is_refused_alone(kafka, sink, partition
     topic = kafka.topic(partitions, max_message_bytes=2000)
     records = alerts(0, 40)
     for number in (0, 17, 39):
-        records[number] = Record(number, "alert", b'{"alert_id":"id-%d","fill":"%s"}' % (number, b"x" * 5000))
+        records[number] = message(number, content=b"x" * 5000)
     target, refused, begin = sink(topic), [], 0
     while begin < len(records):
         try:
