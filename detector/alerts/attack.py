@@ -111,6 +111,35 @@ TECHNIQUES: Final = {
 }
 
 
+TACTICS: Final = {
+    "TA0001": "Initial Access",
+    "TA0002": "Execution",
+    "TA0003": "Persistence",
+    "TA0004": "Privilege Escalation",
+    "TA0005": "Defense Evasion",
+    "TA0006": "Credential Access",
+    "TA0007": "Discovery",
+    "TA0008": "Lateral Movement",
+    "TA0009": "Collection",
+    "TA0010": "Exfiltration",
+    "TA0011": "Command and Control",
+    "TA0040": "Impact",
+    "TA0100": "Collection",
+    "TA0101": "Command and Control",
+    "TA0102": "Discovery",
+    "TA0103": "Evasion",
+    "TA0104": "Execution",
+    "TA0105": "Impact",
+    "TA0106": "Impair Process Control",
+    "TA0107": "Inhibit Response Function",
+    "TA0108": "Initial Access",
+    "TA0109": "Lateral Movement",
+    "TA0110": "Persistence",
+    "TA0111": "Privilege Escalation",
+}
+"""Names as of Enterprise before release 19, which split TA0005, and of ICS."""
+
+
 def named(technique: str) -> str:
     """``T1021.002 SMB/Windows Admin Shares``; the bare id when it is not in the table."""
     known = TECHNIQUES.get(technique)

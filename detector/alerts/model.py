@@ -153,7 +153,7 @@ def told_json(told: Told) -> bytes:
     """What is told as one line without the newline: the record and its ``revision``; of an incident that is no more its
     id, ``merged_into`` and the minute it was found out."""
     if told.record is not None:
-        return _escape(orjson.dumps({**asdict(told.record), "revision": told.revision}))
+        return escaped(orjson.dumps({**asdict(told.record), "revision": told.revision}))
     gone = {"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision, "ts": told.ts}
     return orjson.dumps(gone)
 
@@ -184,17 +184,18 @@ def id_of(record: Alert | Incident) -> str:
 def to_json(record: "DataclassInstance") -> bytes:
     """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators
     are escaped."""
-    return _escape(orjson.dumps(asdict(record)))
+    return escaped(orjson.dumps(asdict(record)))
 
 
-def _escape(line: bytes) -> bytes:
+def escaped(line: bytes) -> bytes:
+    """JSON that says the same, in which control, bidi and line separator characters are escaped."""
     text = line.decode("utf-8")
     if text.isascii():
         return line if b"\x7f" not in line else line.replace(b"\x7f", b"\\u007f")
-    return "".join(f"\\u{ord(char):04x}" if _hostile(char) else char for char in text).encode("utf-8")
+    return "".join(f"\\u{ord(char):04x}" if hostile(char) else char for char in text).encode("utf-8")
 
 
-def _hostile(char: str) -> bool:
+def hostile(char: str) -> bool:
     """C1 controls, line and paragraph separators, and the bidirectional controls of CVE-2021-42574."""
     code = ord(char)
     return (

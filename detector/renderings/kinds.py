@@ -4,10 +4,16 @@ from collections.abc import Callable
 from typing import Final
 
 from detector.alerts.model import Told
-from detector.renderings import native
+from detector.renderings import cef, cim, ecs, leef, native, ocsf, udm
 
 Rendering = Callable[[Told], bytes]
 
 RENDERINGS: Final[dict[str, Rendering]] = {
     "native": native.render,
+    "ecs": ecs.render,
+    "ocsf": ocsf.render,
+    "cef": cef.render,
+    "leef": leef.render,
+    "cim": cim.render,
+    "udm": udm.render,
 }

@@ -10,7 +10,7 @@ from detector.service.settings_kafka import Section, says, topic_name
 _SINK: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 
 
-AnyFormat = Literal["native"]
+AnyFormat = Literal["native", "ecs", "ocsf", "cef", "leef", "cim", "udm"]
 """All of `renderings.kinds.RENDERINGS`."""
 
 
