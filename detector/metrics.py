@@ -28,7 +28,7 @@ _MOST_VALUES: Final = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "re
 
 _REASONS: Final = (
     ("batch", re.compile("^record batch")),
-    ("too_long", re.compile("longer than|lines$")),
+    ("too_long", re.compile("longer than|larger than|lines$")),
     ("not_json", re.compile("not JSON")),
     ("not_text", re.compile("not UTF-8")),
     (
@@ -74,6 +74,12 @@ NAMES: Final = tuple(
         ("normalized_rows_total", "counter", (), "Records that a process with stages [normalize] passed on"),
         ("turns_failed_total", "counter", (), "Transactions that failed and were begun again, of such a process"),
         ("rebalances_total", "counter", (), "Times that partitions were taken from such a process"),
+        (
+            "normalizers_silent_seconds",
+            "gauge",
+            (),
+            "Longest time that no process has said anything of a raw partition",
+        ),
         ("gaps_total", "counter", (), "Times that records were gone from the brokers before they were read"),
         ("gap_rows_total", "counter", (), "Records that were gone"),
         ("stalls_total", "counter", (), "Partitions that gave nothing though they had more"),

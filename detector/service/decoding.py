@@ -19,12 +19,14 @@ from detector.sinks.dead_letters import dead_letter
 from detector.sources.files import BLOCK_LINES
 from detector.sources.kafka_merge import Damaged, Partition
 from detector.sources.record_batches import Records
+from detector.sources.runs import Run
 
 LINES_MAX: Final = 10_000
 """Lines of one record; a million short ones fit into the largest record that Kafka takes by default. Shippers batch
 some hundreds."""
 
 _TOO_LONG: Final = f"the record has more than {LINES_MAX} lines"
+TOO_LARGE: Final = "the rows of the record are larger than their topic takes"
 _DAMAGED: Final = "record batches cannot be read"
 _KAFKA: Final = "kafka"  # the log of what is no row of any log
 _SPACE: Final = 0x20  # the first character that is printed
@@ -92,6 +94,15 @@ def rejected(partition: Partition, damaged: Damaged) -> Decoded:
     detail = f"offsets {damaged.first} to {damaged.next - 1} in {batches}"
     reject = Reject(source_of(partition), damaged.first, _DAMAGED, detail=detail)
     return Decoded(rejects=[replace(reject, letter=dead_letter(reject))])
+
+
+def too_large(run: Run, record: bytes) -> Decoded:
+    """A run of one record whose rows cannot be passed on: they are one reject. What is only counted stays."""
+    known, source = run.decoded, source_of(run.partition)
+    rows = known.rows - known.filtered.total()
+    reject = Reject(source, int(run.offsets[0]), TOO_LARGE, detail=f"{rows} rows")
+    letter = dead_letter(reject, record, rows)
+    return Decoded(rejects=[replace(reject, letter=letter)], filtered=known.filtered, notes=known.notes)
 
 
 def _write_letters(parts: Sequence[Decoded], contents: Sequence[Records]) -> None:

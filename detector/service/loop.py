@@ -8,6 +8,7 @@ moment makes nothing lost and nothing twice (`docs/reliability.md`).
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Final
@@ -41,6 +42,7 @@ _SHOW_SECONDS: Final = 1.0  # between two looks at lag and sizes
 _RETRY_SECONDS: Final = 1.0  # between two tries of a full disk
 _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses would come and go
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
+_NAMED: Final = 10  # partitions in a line of the log
 _SCOPE: Final = "service"
 _Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
@@ -109,7 +111,7 @@ class Loop:
         self._writing: _Writing | None = None
         self._written_at = self._shown_at = time.monotonic()
         self._rows_written = 0
-        self._paused = False
+        self._paused = self._alone = False
         self._drift: tuple[int, int, int] | None = None  # the last that was counted
         self._letters_floors: deque[int] = deque(maxlen=settings.state.keep)
         self._origin: Origin | None = None
@@ -329,6 +331,7 @@ class Loop:
         self._show_state()
         for partition, lag in source.lag().items():
             metrics.partition(*partition, lag.rows, lag.seconds or 0.0)
+        self._show_silence(source.silent())
         metrics.set("paused", int(self._paused))
         metrics.set("outbox_bytes", self._alerts.fill * self._alerts.limit_bytes)
         metrics.set("outbox_fill_ratio", self._alerts.fill)
@@ -336,6 +339,20 @@ class Loop:
             metrics.raised("replay_skipped", outbox.folder.name, outbox.counts.repeated)
             metrics.raised("replay_mismatch", outbox.folder.name, outbox.counts.mismatched)
         deliveries.show(full=self._paused)
+
+    def _show_silence(self, silent: Mapping[Partition, float]) -> None:
+        """Who normalizes says something of each of his partitions twice a second, if only that it has nothing."""
+        self._metrics.set("normalizers_silent_seconds", max(silent.values(), default=0.0))
+        alone = sorted(at for at, seconds in silent.items() if seconds > self._settings.kafka.stall_seconds)
+        if alone:
+            self._health.lost("assigned", f"nobody normalizes {len(alone)} partitions, {source_of(alone[0])} for one")
+        elif self._alone:
+            self._health.done("assigned")
+        if bool(alone) != self._alone:
+            self._alone = bool(alone)
+            tell = self._log.error if alone else self._log.info
+            tell("nobody normalizes" if alone else "all is normalized again",
+                 partitions=[*map(source_of, alone[:_NAMED])], count=len(alone))  # fmt: skip
 
     def _show_state(self) -> None:
         scorer = self._pipeline.engine.scorer

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillBusy
 from contextlib import ExitStack, suppress
-from itertools import pairwise
+from dataclasses import replace
+from itertools import chain, pairwise
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from detector.errors import StorageFailed
 from detector.metrics import Metrics
 from detector.records import merge
 from detector.service import logs
-from detector.service.decoding import Decoders, source_of
+from detector.service.decoding import TOO_LARGE, Decoders, source_of, too_large
 from detector.service.faults import point
 from detector.service.health import Health, HealthServer
 from detector.service.kafka_options import connection_options, source_settings
@@ -30,7 +31,7 @@ from detector.service.notes import Notes
 from detector.service.portions import portions
 from detector.service.settings import ServiceSettings
 from detector.service.warm import warm_decoders
-from detector.sinks.kafka_turns import Row, Turns
+from detector.sinks.kafka_turns import Row, TooLarge, Turns
 from detector.sources.kafka_events import Gap, Stalled, Tombstones, Truncated, Unreadable
 from detector.sources.kafka_group import Committed, Member, NotYet, ShareSource
 from detector.sources.kafka_merge import Arrival, Partition
@@ -170,10 +171,10 @@ class Normalizer:
         for some in portions(arrivals):
             with self._metrics.stage("decode"):
                 runs = [run for arrival in some for run in self._runs(arrival)]
-            if not self._send(runs, stop):
+            if not self._send(runs, some, stop):
                 return
         if time.monotonic() - self._spoke >= _MARK_SECONDS and (marks := [*self._marks()]):
-            self._send(marks, stop)
+            self._send(marks, [], stop)
 
     def _runs(self, arrival: Arrival) -> Iterator[Run]:
         at, records = arrival.partition, arrival.records
@@ -215,14 +216,16 @@ class Normalizer:
         known, seen = self._clock
         return known + int(1000 * (moment - seen))
 
-    def _send(self, runs: list[Run], stop: threading.Event) -> bool:
-        """One turn; False if it failed and all begins again where the last one ended."""
-        rows = [Row(*self._source.rows_of(run.partition), encode(run)) for run in runs]
+    def _send(self, runs: list[Run], arrivals: list[Arrival], stop: threading.Event) -> bool:
+        """One turn; False if it failed and all begins again where the last one ended.
+
+        Args:
+            arrivals: what the runs were made of.
+        """
         point("decoded")
         try:
             with self._metrics.stage("outbox"):
-                offsets = {(*at,): self._standing(at) for at in {run.partition: None for run in runs}}
-                told = self._await(self._worker.submit(self._turns.take, rows, offsets, self._member.metadata()), stop)
+                told = self._told(runs, arrivals, stop)
         except StorageFailed as problem:
             self._metrics.count("turns_failed")
             self._log.warning("a turn failed; reading begins again where the last one ended", problem=str(problem))
@@ -234,6 +237,33 @@ class Normalizer:
             self._clock = told, time.monotonic()
         self._metrics.count("normalized_rows", sum(map(len, runs)))
         return True
+
+    def _told(self, runs: list[Run], arrivals: list[Arrival], stop: threading.Event) -> int:
+        """`Turns.take`, in smaller pieces of what is too large for its topic."""
+        offsets = {(*at,): self._standing(at) for at in {run.partition: None for run in runs}}
+        while True:
+            rows = [Row(*self._source.rows_of(run.partition), encode(run)) for run in runs]
+            try:
+                turn = self._worker.submit(self._turns.take, rows, offsets, self._member.metadata())
+                return self._await(turn, stop)
+            except TooLarge as problem:
+                pieces = [self._smaller(run, arrivals) if place in problem.places else [run]
+                          for place, run in enumerate(runs)]  # fmt: skip
+                runs = [*chain(*pieces)]
+
+    def _smaller(self, run: Run, arrivals: list[Arrival]) -> list[Run]:
+        """The halves of a run; one record alone becomes a dead letter.
+
+        Raises:
+            StorageFailed: the topic does not even take that.
+        """
+        if len(run) > 1:
+            return [run.part(0, len(run) // 2), run.part(len(run) // 2, len(run))]
+        if not len(run) or [reject.reason for reject in run.decoded.rejects] == [TOO_LARGE]:
+            raise StorageFailed(f"the topic of rows of {source_of(run.partition)} takes no dead letter")
+        self._log.error("a record becomes more than the topic of rows takes, and a dead letter",
+                        partition=source_of(run.partition), offset=run.first)  # fmt: skip
+        return [replace(run, decoded=too_large(run, _value(arrivals, run)))]
 
     def _await(self, turn: "Future[int]", stop: threading.Event) -> int:
         """Its result. The loop goes round meanwhile, for all that others see; a turn that hangs holds up no end."""
@@ -286,6 +316,17 @@ class Normalizer:
         self._shown_at = now
         for partition, lag in self._source.lag().items():
             self._metrics.partition(*partition, lag.rows, lag.seconds or 0.0)
+
+
+def _value(arrivals: list[Arrival], run: Run) -> bytes:
+    """The raw record of a run of one."""
+    offset = run.offsets[0]
+    for arrival in arrivals:
+        offsets = arrival.records.offsets
+        if arrival.partition == run.partition and offset in offsets:
+            value: bytes = arrival.records.value(int(offsets.searchsorted(offset)))
+            return value
+    raise LookupError(f"{source_of(run.partition)} offset {offset} is in no arrival")
 
 
 def _parts(records: Records) -> Iterator[Records]:

@@ -16,7 +16,8 @@ _TIMEOUT_MS: Final = 10_000
 
 _ANSWER_MS: Final = 10_000
 _DELIVERY_MS: Final = 20_000
-_LARGEST: Final = 8 << 20  # bytes of a record; what is too large is for the topic to say
+_LARGEST: Final = 8 << 20  # bytes of a record before compression; behind it, what is too large is for the topic to say
+_AROUND: Final = 1 << 10  # bytes that kafka-python counts on top of a record
 _LINGER_MS: Final = 0
 _CLOSE_SECONDS: Final = 5.0
 
@@ -27,6 +28,18 @@ class Row(NamedTuple):
     topic: str
     partition: int
     value: bytes
+
+
+class TooLarge(StorageFailed):
+    """Records that their topics do not take. Nothing of the turn came to be; without them it may be taken again.
+
+    Args:
+        places: which of the turn's; perhaps not all of them.
+    """
+
+    def __init__(self, places: Sequence[int]) -> None:
+        super().__init__(f"Kafka: {len(places)} records of a turn are larger than their topics take")
+        self.places = places
 
 
 class Turns:
@@ -50,6 +63,7 @@ class Turns:
             member: who we are to the group.
 
         Raises:
+            TooLarge: of some records.
             StorageFailed: it did not come to be, or we are no member any more: what came since the last turn is to be
                 read again.
         """
@@ -57,15 +71,24 @@ class Turns:
         from kafka.errors import KafkaError  # noqa: PLC0415
         from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
+        if beyond := [place for place, row in enumerate(rows) if len(row.value) > _LARGEST]:
+            raise TooLarge(beyond)
+        sent: list[Any] = []
         try:
             producer = self._ready()
             producer.begin_transaction()
-            sent = [producer.send(row.topic, row.value, partition=row.partition) for row in rows]
+            for row in rows:
+                sent.append(producer.send(row.topic, row.value, partition=row.partition))  # noqa: PERF401 - may raise
             wish = {TopicPartition(*at): OffsetAndMetadata(offset, note, -1) for at, (offset, note) in offsets.items()}
             producer.send_offsets_to_transaction(wish, member)
+            # Before the commit: kafka-python does not tell it of a record that it never sent.
+            times = [future.get(_DELIVERY_MS / 1000).timestamp for future in sent]
             producer.commit_transaction()
-            return min((future.get(0).timestamp for future in sent), default=-1)
+            return min(times, default=-1)
         except KafkaError as problem:
+            if refused := [place for place, future in enumerate(sent) if _is_too_large(future)]:
+                self.close()  # kafka-python 3.0 would go on with a sequence number that brokers do not expect
+                raise TooLarge(refused) from problem
             self._undo()
             raise StorageFailed(f"Kafka: {problem}") from problem
 
@@ -82,7 +105,7 @@ class Turns:
             self._producer = KafkaProducer(
                 **self._connection, transactional_id=self._name, transaction_timeout_ms=_TIMEOUT_MS, acks="all",
                 compression_type="lz4", linger_ms=_LINGER_MS, delivery_timeout_ms=_DELIVERY_MS,
-                request_timeout_ms=_ANSWER_MS, max_block_ms=_ANSWER_MS, max_request_size=_LARGEST,
+                request_timeout_ms=_ANSWER_MS, max_block_ms=_ANSWER_MS, max_request_size=_LARGEST + _AROUND,
                 allow_auto_create_topics=False, metrics_enabled=False,
             )  # fmt: skip
             self._producer.init_transactions()
@@ -97,6 +120,12 @@ class Turns:
                 self._producer.abort_transaction()
         except KafkaError:
             self.close()
+
+
+def _is_too_large(future: Any) -> bool:
+    from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError  # noqa: PLC0415
+
+    return isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError))
 
 
 def _end(producer: Any) -> None:

@@ -203,6 +203,11 @@ class KafkaSource:
             lags[partition] = Lag(rows, behind if rows else 0.0)
         return lags
 
+    def silent(self) -> dict[Partition, float]:
+        """For how many seconds another process that should have has said nothing of a partition. Brokers speak for
+        themselves."""
+        return {}
+
     def pause(self) -> None:
         """Hand over and fetch nothing more; `poll` is to be called on."""
         self._paused = True

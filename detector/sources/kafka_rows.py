@@ -132,6 +132,10 @@ class RowsSource(StagedSource):
         """The next offset of each raw partition, and where to read on in each partition of rows."""
         return super().positions() | self._lanes.raw_positions()
 
+    def silent(self) -> dict[Partition, float]:
+        """See `KafkaSource`."""
+        return self._lanes.silent()
+
     def commit(self, positions: Mapping[Partition, int]) -> bool:
         """See `KafkaSource`."""
         return super().commit({at: offset for at, offset in positions.items() if self._is_rows(at)})
@@ -164,6 +168,7 @@ class _Lanes(Merge):
         self._prefix, self._tell = prefix, tell
         self._next: dict[Partition, int] = {}  # of rows
         self.expected: dict[Partition, int] = {}  # next raw offset
+        self._empty: dict[Partition, float] = {}  # raw: when a broker last said that there are no more rows
 
     def _raw(self, rows: Partition) -> Partition:
         return Partition(rows.topic.removeprefix(self._prefix), rows.partition)
@@ -211,6 +216,12 @@ class _Lanes(Merge):
         """See `Merge`. That there are no more rows does not tell that there will be none of earlier records."""
         if more:
             self.excuse(partition, now)
+        else:
+            self._empty[self._raw(partition)] = now
+
+    def silent(self) -> dict[Partition, float]:
+        """For how many seconds nobody has said anything of each raw partition, as far as brokers answered."""
+        return {raw: max(self._empty.get(raw, lane.heard) - lane.heard, 0.0) for raw, lane in self._lanes.items()}
 
     def give_up(self, partition: Partition, damaged: Damaged) -> None:
         """See `Merge`. What was in it is missed when the next run comes."""

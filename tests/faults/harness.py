@@ -80,6 +80,9 @@ class Rows:
     def lag(self) -> dict[Partition, Lag]:
         return {at: Lag(end - self._positions[at], 0.0) for at, end in self._ends.items()}
 
+    def silent(self) -> dict[Partition, float]:
+        return {}
+
     def cluster_id(self) -> str:
         return CLUSTER
 

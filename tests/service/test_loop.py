@@ -1,11 +1,13 @@
 """The turns of the service: what happens while reading is counted and told, and a full outbox holds reading."""
 
+import logging
 from unittest.mock import patch
 
 import pytest
 
 from detector.errors import StorageFailed
 from detector.service import loop
+from detector.service.health import Health
 from detector.service.portions import PORTION, portions
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_events import Gap, OutOfOrder, Stalled, Truncated, Unreadable
@@ -66,6 +68,33 @@ def test_a_full_outbox_pauses_reading_until_there_is_room(trial):
     ):
         assert not trial.run()
     assert calls == ["pause", "resume"]
+
+
+def test_raw_partitions_that_nobody_normalizes_are_loud(trial, caplog):
+    """For longer than a stall they make the service not ready; it is again when somebody does."""
+    caplog.set_level(logging.INFO)
+    seconds, seen, healths = iter([0.0, 29.0, 31.0, 75.0, 2.0]), [], []
+
+    def silent(_):
+        shown = trial.metrics.registry.get_sample_value("eastwest_normalizers_silent_seconds")
+        seen.append((shown, healths[0].ready()[1]["missing"]))
+        return {AT: next(seconds, 0.0), Partition("conn", 1): 0.0}
+
+    def watched(*about):
+        healths.append(Health(*about))
+        return healths[0]
+
+    with (
+        patch.object(loop, "Health", watched),
+        patch.object(loop, "_SHOW_SECONDS", 0.0),
+        patch.object(Rows, "silent", silent),
+        patch.object(Rows, "poll", _one_by_one(Rows.poll)),
+    ):
+        assert not trial.run()
+    missing = {"assigned": "nobody normalizes 1 partitions, conn:0 for one"}
+    assert seen[1:6] == [(0.0, {}), (29.0, {}), (31.0, missing), (75.0, missing), (2.0, {})]
+    told = [record.getMessage() for record in caplog.records if "normalize" in record.getMessage()]
+    assert told == ["nobody normalizes", "all is normalized again"]
 
 
 def _one_by_one(real):

@@ -1,16 +1,22 @@
 """A process that normalizes: what it says of what it reads, and where it begins again when a turn fails."""
 
 import threading
+from hashlib import sha256
+from unittest.mock import Mock
 
 import numpy as np
+import orjson
 import pytest
 
 from detector.errors import StorageFailed
 from detector.metrics import Metrics
+from detector.records import merge
 from detector.service import normalizing
+from detector.service.decoding import TOO_LARGE
 from detector.service.health import Health
 from detector.service.normalizing import Normalizer
 from detector.service.settings import ServiceSettings
+from detector.sinks.kafka_turns import TooLarge
 from detector.sources.kafka_events import Gap
 from detector.sources.kafka_group import Committed
 from detector.sources.kafka_merge import Arrival, Damaged, Partition
@@ -20,6 +26,7 @@ from tests.service.test_stages import HEADER, row
 
 AT = Partition("ntlm", 0)
 TIME = 1_700_000_000_000
+LIMIT = 150_000  # bytes of a record of the topic of rows
 
 
 class Source:
@@ -215,6 +222,43 @@ def test_gaps_cuts_and_damage_are_passed_on(made):
     assert ends(group.rows) == [(0, 4, 4, False), (8, 10, 2, False), (6, 6, 0, True), (6, 7, 1, False)]
     assert [run.damaged is not None for run in group.rows] == [False, True, False, False]
     assert subject.counted("gap_rows") == 4
+
+
+def test_what_is_too_large_is_told_in_pieces_and_one_record_alone_is_a_dead_letter(made, monkeypatch):
+    """Nothing else changes: each other row is there, and what was counted is counted once."""
+    _, source, group, once = made
+    turns, take = [], group.take
+
+    def bounded(rows, offsets, member):
+        places = [place for place, each in enumerate(rows) if len(each.value) > LIMIT]
+        turns.append(len(rows))
+        if places:
+            raise TooLarge(places[:1])
+        return take(rows, offsets, member)
+
+    monkeypatch.setattr(group, "take", bounded)
+    large = b"\n".join(row(number) for number in range(1000, 2000))
+    source.values = [*HEADER, row(0), large, row(1), b"{", row(2)]
+    once()
+    assert turns[0] == 1  # all of it was one run
+    whole = merge([run.decoded for run in group.rows])
+    assert whole.operations["user"].to_list() == ["u0", "u1", "u2"]
+    assert whole.filtered.total() == len(HEADER)
+    assert [(each.position, each.reason == TOO_LARGE) for each in whole.rejects] == [(8, True), (10, False)]
+    letter = orjson.loads(whole.rejects[0].letter)
+    assert (letter["offset"], letter["lines"], letter["size"]) == (8, 1000, len(large))
+    assert letter["sha256"] == sha256(large).hexdigest()
+    assert [run.first for run in group.rows][1:] == [run.next_offset for run in group.rows][:-1]
+    assert group.committed_.offset == 12
+
+
+def test_a_topic_that_does_not_even_take_dead_letters_fails_the_turn(made, monkeypatch):
+    subject, source, group, once = made
+    source.values = [row(0)]
+    monkeypatch.setattr(group, "take", Mock(side_effect=TooLarge([0])))
+    once()
+    assert subject.counted("turns_failed") == 1
+    assert group.rows == []
 
 
 def test_much_becomes_several_runs(made, monkeypatch):

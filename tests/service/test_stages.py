@@ -4,13 +4,14 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from secrets import token_hex
 
 import orjson
 import pytest
 
 from detector.metrics import Metrics, read_exposition
 from detector.records import merge
-from detector.service.decoding import Decoders
+from detector.service.decoding import TOO_LARGE, Decoders
 from detector.service.health import Health
 from detector.service.kafka_options import source_settings
 from detector.service.normalizing import Normalizer
@@ -72,10 +73,10 @@ class Told:
         assert len(self.places) >= count
         return self
 
-    def read_for(self, source, seconds) -> None:
-        """What comes within so long."""
+    def read_for(self, source, seconds, until=lambda: False) -> None:
+        """What comes within so long, or until something is so."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not until():
             self._take(source, None)
 
     def _take(self, source, decoders) -> None:
@@ -197,6 +198,47 @@ def test_the_sequence_is_that_of_one_process_while_members_come_and_go(kafka, st
     assert len(alone.rows()[(topics[1], 0)][1]) == 140  # all rows of the table were read as such
     assert members.counted["eastwest_normalized_rows_total"] == count(700)
     assert members.counted["eastwest_turns_failed_total"] == 0
+
+
+def test_a_record_too_large_for_the_topic_of_rows_is_a_dead_letter(kafka, tmp_path):
+    """The brokers say what is too large; all around it is told as ever."""
+    topic = kafka.topic()
+    settings = settings_of(kafka, [topic], tmp_path)
+    with kafka.admin() as admin:
+        limit = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "60000"}
+        admin.create_topics({f"rows.{topic}": {"num_partitions": 1, "configs": limit}}, wait_for_metadata=True)
+    large = b"\n".join(line(8).replace(b'"C8', b'"' + token_hex(16).encode()) for _ in range(3000))
+    with kafka.producer() as producer:
+        for number in range(8, 208):
+            producer.send(topic, large if number in (60, 61) else line(number))
+    with Members(settings) as members:
+        members.join("a")
+        source = reader(settings)
+        told = Told().read(source, 200)
+        source.close()
+    assert told.events == []
+    [(flows, _, rejects, _, _)] = told.rows().values()
+    bad = {52: TOO_LARGE, 53: TOO_LARGE}
+    assert [(place, reason) for place, reason, _ in rejects if reason == TOO_LARGE] == [*bad.items()]
+    usual = [number for number in range(8, 208) if number not in (60, 61) and number % 50 != 7]
+    assert [flow["uid"] for flow in flows] == [f"C{number}" for number in usual]
+    assert members.counted["eastwest_turns_failed_total"] == 0
+    assert members.counted["eastwest_normalized_rows_total"] == 200
+
+
+def test_silence_of_those_that_normalize_is_seen(kafka, staged):
+    _, settings = staged
+    source = reader(settings)
+    told = Told()
+    told.read_for(source, 1.5)
+    assert min(source.silent().values()) > 1.0
+    with Members(settings) as members:
+        members.join("a")
+        told.read_for(source, SECONDS / 2, until=lambda: max(source.silent().values()) < 1.0)
+        assert max(source.silent().values()) < 1.0
+    told.read_for(source, 2.5)
+    assert min(source.silent().values()) > 1.0
+    source.close()
 
 
 def test_a_pattern_finds_raw_topics_and_no_rows(kafka, staged, tmp_path):

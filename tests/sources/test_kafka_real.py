@@ -185,11 +185,11 @@ def test_tombstones_and_compaction(kafka, source):
     with kafka.producer() as producer:
         time.sleep(0.2)
         producer.send(topic, b"next", key=b"n").get(10)  # begins a new segment: the one before may be compacted
-    left, end = 41, time.monotonic() + 15
-    while left == 41 and time.monotonic() < end:
+    left, end = 41, time.monotonic() + 60
+    while left > 5 and time.monotonic() < end:
         time.sleep(0.5)
         left = len(rows_from(source(topic)))
-    assert left < 41
+    assert left == 5  # the last of each key; it gets there in steps
     after = source(topic)
     assert drained(after, left) == reference(kafka.bootstrap, topic, 1, left)
     assert not any(isinstance(event, Gap) for event in after.events())

@@ -145,6 +145,23 @@ def test_positions_are_before_what_is_not_handed_over():
     assert again.told == []
 
 
+def test_silence_is_that_of_who_normalizes_not_of_the_brokers():
+    """It counts from the last word to the last answer that there are no more rows."""
+    feed = Feed()
+    rows = [rows_of(raw) for raw in (A, B)]
+    assert feed.lanes.silent() == {A: 0.0, B: 0.0}
+    for each in rows:
+        feed.lanes.answered(each, 40.0, 40.0, more=False)
+    assert feed.lanes.silent() == {A: 40.0, B: 40.0}
+    feed.give(A, run(A, 0, 0, frontier=TIME))  # at 1.0
+    assert feed.lanes.silent() == {A: 39.0, B: 40.0}
+    feed.lanes.answered(rows[0], 50.0, 50.0, more=True)  # what they said is still to be fetched
+    feed.lanes.answered(rows[1], 50.0, 50.0, more=False)
+    assert feed.lanes.silent() == {A: 0.0, B: 50.0}
+    feed.lanes.away(7.0)  # nobody asked
+    assert feed.lanes.silent() == {A: 0.0, B: 43.0}
+
+
 @given(st.data())
 def test_the_sequence_is_that_of_the_raw_topics(data):
     """Whatever runs the records come in, in whatever order partitions give them, and whenever somebody looks."""
