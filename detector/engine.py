@@ -76,10 +76,10 @@ class Engine:
         self._settled: list[pl.DataFrame] = []
         self.fingerprint = snapshot.fingerprint(
             settings.model_dump(exclude={"batch_rows"}, exclude_defaults=True),
-            (plant or Plant()).model_dump(mode="json", exclude_defaults=True),
+            (plant or Plant()).model_dump(mode="json", exclude_defaults=True, exclude={"assets"}),
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
-        self.judge = Judge(settings)
+        self.judge = Judge(settings, plant)
         self._nothing = self._score(self.order.flush())  # no units, all columns
 
     def push(self, decoded: Decoded) -> pl.DataFrame:

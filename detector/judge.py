@@ -1,25 +1,30 @@
 """From scored rows to what people see: findings, alerts within the budget, chains and incidents."""
 
+import itertools
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from detector.alerts.explain import alert, continued, joined, rated
-from detector.alerts.model import Alert, Incident, Told, alert_of, as_dict
+from detector.alerts.explain import alert, continued, joined, rated, repeated
+from detector.alerts.model import IMPORTANCES, Alert, Incident, Told, alert_of, as_dict
+from detector.alerts.runbook import SWEEPS
+from detector.assets import services
 from detector.assets.operations import facts
+from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.correlate.chains import HOP_WINDOW_US, KEEP_US, Background, Chains
+from detector.correlate.chains import DAY_US, HOP_WINDOW_US, KEEP_US, Background, Chains
+from detector.correlate.context import Context
 from detector.correlate.entities import Entities
-from detector.correlate.incidents import chained, incidents
+from detector.correlate.incidents import incidents
 from detector.correlate.telling import MINUTE_US, Telling
 from detector.features.units import KINDS, PLACES
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
 
-_REPEAT_US: Final = 86_400_000_000  # the same act between the same hosts is one alert a day
+_REPEAT_US: Final = DAY_US  # the same act between the same hosts is one alert a day
 YOUNG_DAYS: Final = 2.0
 """A network known for less than two days shows daily habits for the first time: hops count as less strange."""
 _NEVER: Final = -(1 << 62)  # before any row
@@ -27,6 +32,8 @@ _INSTANT: Final = 1e-11  # days; a microsecond
 _MAX_REPEATS: Final = 100_000
 _MAX_CASES: Final = 10_000
 _MAX_FINDINGS: Final = 16  # of one case that are kept: the strongest, and the one that made it an alert
+MAX_RELATED: Final = 8  # alerts of one's hosts that an alert names, the latest first
+_MOST_LOOKED_AT: Final = 256  # alerts that are looked at for that
 KNOWN_DAYS: Final = 1.0  # of history before a first-ever act on a controller speaks for itself
 
 FIRST_ACTS_PER_DAY: Final = 0.5
@@ -41,10 +48,12 @@ class Case:
     began: int
     findings: list[Alert] = field(default_factory=list)  # in order of arrival
     alert: int | None = None  # its place among the alerts
+    count: int = 0  # findings so far, kept or not
 
     def add(self, found: Alert, opened: str | None) -> None:
         """Keep a finding; beyond `_MAX_FINDINGS` the weakest goes, the last of equals. Never the one whose id the
         alert has (``opened``): its time and its evidence are the alert's."""
+        self.count += 1
         self.findings.append(found)
         if len(self.findings) > _MAX_FINDINGS:
             order = [(one.alert_id != opened, one.p_value, place) for place, one in enumerate(self.findings)]
@@ -58,19 +67,21 @@ class Judge:
 
     Args:
         settings: see `config.Settings`.
+        plant: what is declared of the network.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, plant: Plant | None = None) -> None:
         self.budget = Budget(settings.alerts_per_day)
         self.chains = Chains(settings.false_incidents_per_day)
         self.entities = Entities()
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self.keep_all = True  # a service forgets alerts when no chain can change them any more
         self._dropped = 0  # alerts before the first that is kept
-        self._telling = Telling(self.chains)
+        self._context = Context(plant or Plant())
+        self._telling = Telling(self.chains, self._context.told)
         self._latest = _NEVER  # observation time that rows have come to
         self._cases: dict[tuple[str, str], Case] = {}
-        self._alerted: dict[tuple[str, ...], int] = {}
+        self._alerted: dict[tuple[str, ...], tuple[int, int]] = {}  # act -> when it was told, place of the alert
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
@@ -116,7 +127,7 @@ class Judge:
         if self.keep_all:
             return
         while self.alerts and self.alerts[0][1] < now - KEEP_US - HOP_WINDOW_US:
-            self._telling.forget(self._dropped, self.alerts[0][0])
+            self._telling.forget(self._dropped, *self.alerts[0])
             del self.alerts[0]
             self._dropped += 1
 
@@ -127,7 +138,7 @@ class Judge:
     def final_alerts(self) -> list[Alert]:
         """All alerts in order, with the incidents they became part of."""
         places = self.chains.places({(found.src, found.dst) for found, _ in self.alerts})
-        return [chained(found, places.incident(found.src, found.dst, ts)) for found, ts in self.alerts]
+        return [self._context.told(found, places.incident(found.src, found.dst, ts)) for found, ts in self.alerts]
 
     def state(self) -> dict[str, Any]:
         """For a snapshot, JSON types only."""
@@ -136,9 +147,9 @@ class Judge:
             "dropped": self._dropped,
             "latest": self._latest,
             "telling": self._telling.state(),
-            "alerted": [[*key, time] for key, time in self._alerted.items()],
+            "alerted": [[*key, *told] for key, told in self._alerted.items()],
             "cases": [
-                [*pair, case.began, [as_dict(found) for found in case.findings], case.alert]
+                [*pair, case.began, [as_dict(found) for found in case.findings], case.alert, case.count]
                 for pair, case in self._cases.items()
             ],
             "budget": self.budget.state(),
@@ -150,10 +161,10 @@ class Judge:
         """Replace everything by what `state` returned."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
         self._dropped, self._latest = state["dropped"], state["latest"]
-        self._alerted = {tuple(key): time for *key, time in state["alerted"]}
+        self._alerted = {tuple(key): (time, place) for *key, time, place in state["alerted"]}
         self._cases = {
-            (src, dst): Case(began, [alert_of(found) for found in findings], place)
-            for src, dst, began, findings, place in state["cases"]
+            (src, dst): Case(began, [alert_of(found) for found in findings], place, count)
+            for src, dst, began, findings, place, count in state["cases"]
         }
         self.budget.load(state["budget"])
         self.chains.load_state(state["chains"])
@@ -164,6 +175,9 @@ class Judge:
         """Takes one finding; returns its p-value in the light of the chain it continues."""
         rate = row["rows_per_day"]
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
+        row["transport"] = row["proto"] or services.transport(row["service"])
+        ends = self._context.asset(row["orig_h"]), self._context.asset(row["resp_h"])
+        row["importance"] = max((end.importance for end in ends), key=list(IMPORTANCES).index)
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
         expected = row["p_value"] * rate  # such findings a day when nothing is wrong
@@ -188,18 +202,21 @@ class Judge:
         """Adds the finding to its case; opens the case's alert, or adds to it."""
         rate, now = row["rows_per_day"], row["obs_ts"]
         case = self._case(found, row["ts"])
-        opens = case.alert is None and not self._repeats(found, now)
+        before = self._told_before(found, now) if case.alert is None else None
+        if before is not None:
+            self._repeat(before, found)
+        opens = case.alert is None and before is None
         opens = opens and self.budget.alerts(expected, rate, now, certain=certain)
         if opens:
             case.alert = self._dropped + len(self.alerts)
-            self.alerts.append((found, row["ts"]))
+            self.alerts.append((replace(found, count=case.count, related=self._related(found, now)), row["ts"]))
         if case.alert is None or case.alert < self._dropped:
             case.add(found, None)
             return
         opened, ts = self._alert_at(case.alert)
         case.add(found, opened.alert_id)
-        self.alerts[case.alert - self._dropped] = joined(opened, case.findings), ts
-        self._remember(found, now)
+        self.alerts[case.alert - self._dropped] = joined(opened, case.findings, opened.count + 1), ts
+        self._remember(found, now, case.alert)
         if opens:
             self._telling.opened(case.alert, *self._alert_at(case.alert), (row["source"], row["position"]))
         else:
@@ -217,22 +234,37 @@ class Judge:
         self._cases[pair] = Case(ts)
         return self._cases[pair]
 
-    def _repeats(self, found: Alert, now: int) -> bool:
-        """Whether the same act was in an alert within a day, before or (rows may be late) after."""
-        told = self._alerted.get(_act_key(found))
-        return told is not None and abs(now - told) < _REPEAT_US
+    def _told_before(self, found: Alert, now: int) -> int | None:
+        """Place of the alert that the same act was in within a day, before or (rows may be late) after."""
+        time, place = self._alerted.get(_act_key(found), (_NEVER, -1))
+        return place if abs(now - time) < _REPEAT_US else None
 
-    def _remember(self, found: Alert, now: int) -> None:
+    def _repeat(self, place: int, found: Alert) -> None:
+        """The act counts in the alert it was told in, while that is kept."""
+        if place >= self._dropped:
+            told, ts = self._alert_at(place)
+            self.alerts[place - self._dropped] = repeated(told, found), ts
+            self._telling.changed(place)
+
+    def _related(self, found: Alert, now: int) -> tuple[str, ...]:
+        """Ids of the alerts of the last day that share a host with a new one, the latest first. Later ones name it in
+        their turn, so that it need not be told again for them."""
+        hosts = {found.src, found.dst}
+        latest = self.alerts[: -_MOST_LOOKED_AT - 1 : -1]
+        near = (
+            other.alert_id
+            for other, ts in latest
+            if ts >= now - DAY_US and not hosts.isdisjoint((other.src, other.dst))
+        )
+        return tuple(itertools.islice(near, MAX_RELATED))
+
+    def _remember(self, found: Alert, now: int, place: int) -> None:
         """The act is in an alert. What was told longest ago is first in the dictionary, and goes after a day."""
         key = _act_key(found)
         self._alerted.pop(key, None)
-        self._alerted[key] = now
-        while len(self._alerted) > _MAX_REPEATS or abs(now - next(iter(self._alerted.values()))) >= _REPEAT_US:
+        self._alerted[key] = now, place
+        while len(self._alerted) > _MAX_REPEATS or abs(now - next(iter(self._alerted.values()))[0]) >= _REPEAT_US:
             del self._alerted[next(iter(self._alerted))]
-
-
-SWEEPS: Final = frozenset({"T1046", "T0846", "T1018"})
-"""Techniques that are one act however many targets they have."""
 
 
 def _act_key(found: Alert) -> tuple[str, ...]:

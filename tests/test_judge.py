@@ -186,12 +186,16 @@ def test_a_case_tells_its_worst_act_however_much_came_before():
 
 
 def test_a_case_keeps_its_strongest_findings_and_the_one_that_opened_its_alert():
-    """In order of arrival, of equals the first; the alert has the evidence of the time it names."""
+    """In order of arrival, of equals the first; the alert has the evidence of the time it names. Of what it no longer
+    keeps it has the evidence all the same, last, and the count."""
     strengths = [STRANGE, *[STRANGE / 2] * 4, *[STRANGE / 4] * _MAX_FINDINGS]
     one = judge()
     judged(one, [act(1 + n / 100, desk(0), server(0), p, uid=f"C{n}") for n, p in enumerate(strengths)])
     [found] = one.final_alerts()
-    assert found.evidence == ("C0", *(f"C{n}" for n in range(5, 4 + _MAX_FINDINGS)))
+    kept = ("C0", *(f"C{n}" for n in range(5, 4 + _MAX_FINDINGS)))
+    assert found.evidence[: len(kept)] == kept
+    assert set(found.evidence[len(kept) :]) <= {"C1", "C2", "C3", "C4"}
+    assert found.count == len(strengths)
 
 
 def test_what_opens_an_alert_is_in_it_however_strong_the_findings_before():

@@ -3,6 +3,7 @@
 Shipped as a table because plants are air-gapped; tactic names change between releases, so nothing keys on them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,6 +139,11 @@ TACTICS: Final = {
     "TA0111": "Privilege Escalation",
 }
 """Names as of Enterprise before release 19, which split TA0005, and of ICS."""
+
+
+def tactics(techniques: Iterable[str]) -> tuple[str, ...]:
+    """Ids of the tactics that techniques serve here, in their order, each once."""
+    return tuple(dict.fromkeys(TECHNIQUES[technique].tactic for technique in techniques if technique in TECHNIQUES))
 
 
 def named(technique: str) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from detector.alerts.attack import named
-from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, content_id, iso, rounded_p, severity
+from detector.alerts.attack import named, tactics
+from detector.alerts.community_id import community_id
+from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, Asset, content_id, iso, rounded_p, severity
 from detector.alerts.opinions import opinions
+from detector.alerts.surprise import HABIT, SHORT, bits, counterfactual
 
 Row = dict[str, Any]
 _BITS: Final = 1 / math.log(2)
@@ -15,6 +17,9 @@ _TEXT_LIMIT: Final = 200  # characters of a log string quoted in a reason
 _SWEEP_TARGETS: Final = 10  # distinct ones of one source in ten minutes before it is called a sweep
 _SWEEP_NATS: Final = math.log(100)  # of surprise; what comes in one of a hundred windows is a habit
 _MOST_ROWS: Final = 1e15  # no history has so many: a rarer p-value is a tail's guess, and its digits say nothing
+MAX_EVIDENCE: Final = 32  # pointers in one alert
+_MAX_ALSO: Final = 8  # other acts of the hour that are named
+_ICMP: Final = frozenset({"icmp", "ipv6-icmp"})
 _CONTROL_LEVEL: Final = 2.0  # Purdue levels up to supervisory control: who looks there looks for controllers
 
 
@@ -22,12 +27,13 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
     """An alert from one scored unit.
 
     Args:
-        row: the unit's columns (`features.units`, `score.structure.COLUMNS`).
+        row: the unit's columns (`features.units`, `score.structure.COLUMNS`); ``evidence``, ``transport`` and the
+            greater ``importance`` of its two hosts.
         kind: connection, attempt or operation.
         place: what the row was compared with, e.g. ``inside IT``.
         act: plain words for its operation, if any.
     """
-    p = row["p_value"]
+    p, found = row["p_value"], techniques(row, kind)
     return Alert(
         alert_id=content_id(
             kind,
@@ -43,19 +49,50 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         src=row["orig_h"],
         dst=row["resp_h"],
         service=row["service"],
-        operation=row["operation"],
+        operation=_short(row["operation"]),
         kind=kind,
         score=round(-math.log10(p), SCORE_DIGITS),
         p_value=rounded_p(p),
-        severity=severity(p, row["consequence"]),
-        techniques=techniques(row, kind),
+        severity=severity(p, row["consequence"], row["importance"]),
+        techniques=found,
         reasons=tuple(_reasons(row, kind, place, act)),
         incident_id=None,
         evidence=(row["evidence"],),
         src_zone=row["orig_zone"],
         dst_zone=row["resp_zone"],
-        user=row["user"],
+        user=_short(row["user"]),
+        title=_title(row, kind, act),
+        counterfactual=counterfactual(row, _what(row, kind, act)),
+        last_ts=iso(row["ts"]),
+        bits=bits(row),
+        tactics=tactics(found),
+        **_conversation(row),
     )
+
+
+def _conversation(row: Row) -> dict[str, Any]:
+    """Ports, transport and Community ID. Of ICMP, which has no ports, Zeek writes types in their place."""
+    transport, ports = row["transport"], (row["orig_p"], row["resp_p"])
+    known = transport is not None and None not in ports and (transport not in _ICMP or row["log"].startswith("zeek"))
+    shown = (None, None) if transport in _ICMP else ports
+    return {
+        "transport": transport,
+        "src_port": shown[0],
+        "dst_port": shown[1],
+        "community_id": community_id(transport, row["orig_h"], ports[0], row["resp_h"], ports[1]) if known else None,
+    }
+
+
+def _title(row: Row, kind: str, act: str | None) -> str:
+    """One line: what, from where to where, and what is strange where it is not the act itself."""
+    source, target, what = row["orig_h"], row["resp_h"], _what(row, kind, act)
+    if _sweep(row) and kind != "operation":
+        targets = f"{_count(row['fanout_targets'])} targets within ten minutes"
+        return f"Sweep by {source}: {what} on {targets}, among them {target}"
+    strangest = next(iter(bits(row)), "structure")
+    seen = _seen(row) if row["p_structure"] < 1.0 and strangest in HABIT else ""
+    title = f"{seen} {what} from {source} to {target}".strip()
+    return f"{title[:1].upper()}{title[1:]}" + (f" {SHORT[strangest]}" if strangest in SHORT else "")
 
 
 def continued(found: Alert, p: float, root: str) -> Alert:
@@ -69,22 +106,72 @@ def rated(found: Alert, p: float) -> Alert:
     return replace(found, p_value=rounded_p(p), score=round(-math.log10(p), SCORE_DIGITS))
 
 
-def joined(opened: Alert, findings: Sequence[Alert]) -> Alert:
-    """One alert for all that was found of a case: it keeps the id and the time it was opened with, and takes the
-    numbers of its strongest finding and the techniques, accounts and evidence of all."""
+def joined(opened: Alert, findings: Sequence[Alert], count: int) -> Alert:
+    """One alert for all that was found of a case: it keeps the id, the time and what was decided when it was opened,
+    and takes the numbers of its strongest finding and the techniques, accounts and evidence of all.
+
+    Args:
+        count: findings in it; more than are kept.
+    """
     strongest = min(findings, key=lambda found: found.p_value)
-    others = dict.fromkeys(_act(found) for found in findings if _act(found) != _act(strongest))
-    also = (f"within the hour also: {', '.join(others)}",) if others else ()
+    others = list(dict.fromkeys(_act(found) for found in findings if _act(found) != _act(strongest)))
+    more = f" and {len(others) - _MAX_ALSO} more" if len(others) > _MAX_ALSO else ""
+    also = (f"within the hour also: {', '.join(others[:_MAX_ALSO])}{more}",) if others else ()
+    found_of = tuple(dict.fromkeys(technique for found in findings for technique in found.techniques))
+    evidence = dict.fromkeys(pointer for found in (*findings, opened) for pointer in found.evidence)
+    ending = " and what else they did within the hour were one, too." if others else "."
     return replace(
         strongest,
         alert_id=opened.alert_id,
         ts=opened.ts,
-        severity=max((found.severity for found in findings), key=SEVERITIES.index),
-        techniques=tuple(dict.fromkeys(technique for found in findings for technique in found.techniques)),
+        severity=max((found.severity for found in (opened, *findings)), key=SEVERITIES.index),
+        techniques=found_of,
         reasons=(*strongest.reasons, *also),
-        evidence=tuple(dict.fromkeys(pointer for found in findings for pointer in found.evidence)),
+        evidence=tuple(evidence)[:MAX_EVIDENCE],
         user=next((found.user for found in (strongest, *findings) if found.user), None),
+        counterfactual=strongest.counterfactual.removesuffix(".") + ending,
+        count=count,
+        last_ts=max(opened.last_ts, *(found.last_ts for found in findings)),
+        tactics=tactics(found_of),
+        related=opened.related,
+        status=opened.status,
+        decision=opened.decision,
     )
+
+
+def repeated(told: Alert, found: Alert) -> Alert:
+    """The alert when the same act was found again: no new alert, but it counts."""
+    return replace(
+        told,
+        severity=max(told.severity, found.severity, key=SEVERITIES.index),
+        evidence=tuple(dict.fromkeys((*told.evidence, *found.evidence)))[:MAX_EVIDENCE],
+        count=told.count + 1,
+        last_ts=max(told.last_ts, found.last_ts),
+    )
+
+
+def summary(told: Alert) -> str:
+    """A few sentences: what and between whom, how strange, how often, and what would have made it none."""
+    strangest = next(iter(told.bits), None)
+    alone = f"; {strangest} alone says {told.bits[strangest]:g} bits" if strangest else ""
+    often = f" {told.count} findings from {_clock(told.ts)} to {_clock(told.last_ts)}." if told.count > 1 else ""
+    return (
+        f"{told.title}. Source: {_who(told.src_asset, told.src_zone)}. Target: {_who(told.dst_asset, told.dst_zone)}. "
+        f"1 in {_one_in(told.p_value)} rows is as strange{alone}.{often} {told.counterfactual}"
+    )
+
+
+def _who(asset: Asset, zone: str) -> str:
+    """What is known of a host, in words."""
+    level = None if asset.purdue_level is None else f"Purdue level {asset.purdue_level:g}"
+    importance = None if asset.importance == "normal" else f"{asset.importance} importance"
+    owner = None if asset.owner is None else f"owner {asset.owner}"
+    known = (asset.name, asset.role, f"zone {zone}", level, importance, owner)
+    return ", ".join(_quoted(word) for word in known if word)
+
+
+def _clock(ts: str) -> str:
+    return f"{ts[:10]} {ts[11:16]}"
 
 
 def _act(found: Alert) -> str:
@@ -163,6 +250,10 @@ def _what(row: Row, kind: str, act: str | None) -> str:
         shown = f"{row['service']} {_quoted(row['operation'])}"
         return f"{shown} ({act})" if act else shown
     return f"{'failed attempt at' if kind == 'attempt' else 'use of'} {row['service']}"
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else _quoted(text)
 
 
 def _quoted(text: str) -> str:

@@ -57,8 +57,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One strange act and its repeats. Field order is the order written; what has a default here is filled in when the
-    alert is told."""
+    """One strange act and its repeats. Field order is the order written. ``summary``, the assets, ``next_steps`` and
+    the incident are filled in when it is told (`correlate.context`)."""
 
     alert_id: str
     ts: str
@@ -208,13 +208,21 @@ def hostile(char: str) -> bool:
 SEVERITIES: Final = ("low", "medium", "high", "critical")
 
 
-def severity(p: float, consequence: int) -> str:
-    """From strangeness and OT consequence class (0 read .. 4 program).
+IMPORTANCES: Final = {"low": -1.0, "normal": 0.0, "high": 0.5, "critical": 1.0}
+"""Levels of severity that the importance of a host adds."""
+_STRANGE: Final = (1e-3, 1e-4, 1e-5, 1e-6)  # p-values; each counts half a level
+_CONSEQUENCES: Final = (0.0, 1.0, 1.5, 2.0, 2.0)  # levels: read, write, operate, mode, program
 
-    Each of: p below 1e-4, below 1e-6, a write or more, a mode change or program download; counts one level.
+
+def severity(p: float, consequence: int, importance: str = "normal") -> str:
+    """From strangeness, OT consequence class (0 read .. 4 program) and the importance of the more important host.
+
+    Risk is their product (NIST SP 800-30: likelihood times impact); levels are logarithms, so they add up. What is
+    stranger, does more, or concerns a more important host is never less severe.
     """
-    level = (p <= 1e-4) + (p <= 1e-6) + (consequence >= 1) + (consequence >= 3)
-    return SEVERITIES[min(level, 3)]
+    strange = sum(p <= bound for bound in _STRANGE) / 2
+    level = int(max(strange + _CONSEQUENCES[consequence] + IMPORTANCES[importance], 0.0))
+    return SEVERITIES[min(level, len(SEVERITIES) - 1)]
 
 
 def alert_of(plain: dict[str, Any]) -> Alert:
@@ -222,6 +230,7 @@ def alert_of(plain: dict[str, Any]) -> Alert:
     fields = _tuples(plain)
     for end in ("src_asset", "dst_asset"):
         fields[end] = Asset(**plain[end])
+    fields["bits"] = dict(sorted(plain["bits"].items(), key=lambda said: (-said[1], said[0])))  # snapshots sort by name
     if plain["decision"] is not None:
         fields["decision"] = Decision(**plain["decision"])
     return Alert(**fields)

@@ -5,14 +5,17 @@ lists them, because a misspelt key is one too.
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError
 
 from detector.errors import ConfigError
 
+_TEXT: Final = 100  # characters of a name, role or owner
+Importance = Literal["low", "normal", "high", "critical"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -78,6 +81,19 @@ class MaintenanceWindow(Window):
     station: str | None = None
 
 
+class DeclaredAsset(_Section):
+    """A host, or several that are alike: who reads an alert learns what it is and whom to call."""
+
+    hosts: tuple[IPvAnyNetwork, ...] = ()
+    name: str | None = Field(default=None, max_length=_TEXT)
+    role: str | None = Field(default=None, max_length=_TEXT)
+    importance: Importance | None = None
+    owner: str | None = Field(default=None, max_length=_TEXT)
+
+
+_UNKNOWN: Final = DeclaredAsset()
+
+
 class Plant(_Section):
     """The whole file."""
 
@@ -87,6 +103,14 @@ class Plant(_Section):
     vendors: tuple[Vendor, ...] = ()
     maintenance_windows: tuple[MaintenanceWindow, ...] = ()
     known_servers: dict[str, tuple[IPvAnyAddress, ...]] = {}
+    assets: tuple[DeclaredAsset, ...] = ()
+
+    def asset(self, address: str) -> DeclaredAsset:
+        """What is declared of a host: the first entry of the most specific network it is in."""
+        place = ip_address(address)
+        found = [(-network.prefixlen, order) for order, asset in enumerate(self.assets)
+                 for network in asset.hosts if network.version == place.version and place in network]  # fmt: skip
+        return self.assets[min(found)[1]] if found else _UNKNOWN
 
     def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
         """Whether a declared conduit allows ``service`` this way. Inside one zone everything is permitted."""

@@ -95,6 +95,11 @@ def token(proto: str, port: int | None) -> str:
     return f"{proto}/{port}" if 0 < port < RESERVED_PORTS else f"{proto}/high"
 
 
+def transport(protocol: str) -> str | None:
+    """What a protocol of operations runs over, where the logs we read have it over nothing else."""
+    return _TRANSPORTS.get(protocol)
+
+
 def carrier(port: int | None) -> str:
     """The service an operation on this port came over; operations do not say which transport they used."""
     return token("udp" if port in _UDP and port not in _TCP else "tcp", port)
@@ -106,3 +111,7 @@ _PROTOCOLS: Final = {
     "rdp": "ip/27",  # the Reliable Data Protocol of 1984 (RFC 908) is not remote desktop
 }
 SERVICE_PORTS: Final = {proto: frozenset(table) for proto, table in _TABLES.items()}
+_TRANSPORTS: Final = dict.fromkeys(
+    ("dce_rpc", "ftp", "http", "modbus", "mqtt", "mysql", "ntlm", "opcua", "rdp", "rfb", "s7comm", "smb", "ssh"), "tcp"
+) | dict.fromkeys(("bacnet", "radius", "snmp"), "udp")
+"""Zeek's analyzers of these are bound to one transport, as are those of ICSNPP."""

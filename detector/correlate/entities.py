@@ -42,6 +42,8 @@ CRITICAL_SERVERS: Final = frozenset(
 and the way into OT."""
 CONTROLLER_LEVEL: Final = 1.0  # Purdue: basic control and below
 OFFICE_LEVEL: Final = 4.0
+_NAMES: Final = {1: "normal", 2: "normal", 3: "high", 4: "critical"}
+_NUMBERS: Final = {"low": 1, "normal": 1, "high": 3, "critical": 4}
 IMPORTANT: Final = 3  # and more: servers many depend on, the plant, the control plane
 MANY_CLIENTS, SOME_CLIENTS = 50.0, 10.0  # pairs of client and service; a desk has a few
 
@@ -144,11 +146,12 @@ class Entities:
         for incident in incidents:
             for host in incident.hosts:
                 chained[host].append(incident.incident_id)
-        known, servers = Hosts(plant), _servers(plant)
+        known, purposes = Hosts(plant), servers(plant)
         ranked = [
-            _ranked(host, entity, now, told[host], chained[host], known[host], servers[host])
+            _ranked(host, entity, now, told[host], chained[host], known[host],
+                    _importance(plant.asset(host).importance, purposes[host], known[host].level, entity.clients))
             for host, entity in self._hosts.items()
-        ]
+        ]  # fmt: skip
         return sorted(ranked, key=lambda one: (-one.score, one.host))
 
     def state(self) -> dict[str, Any]:
@@ -187,9 +190,15 @@ class Entities:
 
 
 def _ranked(
-    host: str, entity: Entity, now: int, alerts: int, incident_ids: Sequence[str], place: Host, purposes: Sequence[str]
+    host: str,
+    entity: Entity,
+    now: int,
+    alerts: int,
+    incident_ids: Sequence[str],
+    place: Host,
+    important: tuple[int, str],
 ) -> RankedHost:
-    importance, why = importance_of(purposes, place.level, entity.clients)
+    importance, why = important
     evidence = evidence_of(entity.pieces, now)
     return RankedHost(
         host=host,
@@ -235,13 +244,25 @@ def _reasons(pieces: Iterable[Piece]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(piece.reason for piece in strongest))[:TOP_REASONS]
 
 
-def _servers(plant: Plant) -> dict[str, list[str]]:
+def servers(plant: Plant) -> dict[str, list[str]]:
     """Address -> purposes it is declared for."""
-    servers: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = defaultdict(list)
     for purpose, addresses in plant.known_servers.items():
         for address in addresses:
-            servers[str(address)].append(purpose)
-    return servers
+            found[str(address)].append(purpose)
+    return found
+
+
+def declared_importance(purposes: Sequence[str], level: float | None) -> str:
+    """Of a host whose importance nobody declared: by what it is declared for and its Purdue level."""
+    return _NAMES[importance_of(purposes, level, 0.0)[0]]
+
+
+def _importance(declared: str | None, purposes: Sequence[str], level: float | None, clients: float) -> tuple[int, str]:
+    """What is declared of the host itself goes before all else."""
+    if declared is not None:
+        return _NUMBERS[declared], f"declared as {declared}"
+    return importance_of(purposes, level, clients)
 
 
 def importance_of(purposes: Sequence[str], level: float | None, clients: float) -> tuple[int, str]:

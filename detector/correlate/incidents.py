@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import Final
 
-from detector.alerts.attack import TECHNIQUES, named
+from detector.alerts.attack import TECHNIQUES, named, tactics
 from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, Incident, Step, iso, rounded_p
-from detector.correlate.chains import Chains, Hop
+from detector.alerts.runbook import RUNBOOK
+from detector.correlate.chains import HOUR_US, Chains, Hop
 
+_SHOWN: Final = 8  # moves and zones in a summary
 CHANCE_A_DAY: Final = (0.05, 0.001)
 """One chance chain in three weeks is high, one in three years critical."""
 
@@ -60,7 +62,17 @@ def _incident(name: str, hops: list[Hop]) -> Incident:
         path=steps,
         techniques=techniques,
         summary=_summary(steps, techniques),
+        title=_title(hops),
+        tactics=tactics(techniques),
+        next_steps=RUNBOOK["incident"],
     )
+
+
+def _title(hops: list[Hop]) -> str:
+    """One line: how many moves, from where to where, in what time."""
+    hours = (hops[-1].ts - hops[0].ts) / HOUR_US
+    took = f"{hours / 24:.0f} days" if hours > 2 * 24 else f"{hours:.1f} hours"
+    return f"{len(hops)} unlikely moves from {hops[0].src} to {hops[-1].dst} in {took}"
 
 
 def _step(hop: Hop) -> Step:
@@ -86,10 +98,12 @@ def _step(hop: Hop) -> Step:
 
 def _summary(steps: tuple[Step, ...], techniques: tuple[str, ...]) -> str:
     zones = list(dict.fromkeys(zone for step in steps for zone in (step.src_zone, step.dst_zone)))
-    moves = "; ".join(f"{step.src} -> {step.dst} ({step.service})" for step in steps[:8])
-    more = f" and {len(steps) - 8} more" if len(steps) > 8 else ""
+    moves = "; ".join(f"{step.src} -> {step.dst} ({step.service})" for step in steps[:_SHOWN])
+    more = f" and {len(steps) - _SHOWN} more" if len(steps) > _SHOWN else ""
+    others = ", ..." if len(zones) > _SHOWN else ""
     named_techniques = ", ".join(named(technique) for technique in techniques if technique in TECHNIQUES)
     return (
         f"{len(steps)} unlikely moves in time order through {len(zones)} zone{'s' if len(zones) > 1 else ''} "
-        f"({', '.join(zones)}): {moves}{more}." + (f" ATT&CK: {named_techniques}." if named_techniques else "")
+        f"({', '.join(zones[:_SHOWN])}{others}): {moves}{more}."
+        + (f" ATT&CK: {named_techniques}." if named_techniques else "")
     )

@@ -1,8 +1,10 @@
 """What people are told, and when: an alert and an incident at once when it opens, and again when it changed.
 
 Changes are told when a minute of observation time begins, so what is told is a function of the rows and not of the
-batches they came in. An incident that grows is told again when it grew by a quarter, got more severe or an hour passed:
-thousands of hops must not make thousands of copies. The last that was told of each equals how it stands at the end.
+batches they came in. What grows is told again when it grew by a quarter (an incident in hops, an alert in findings),
+when something else about it changed that decides what people do (severity, incident, techniques), or when an hour
+passed: thousands of hops or repeats must not make thousands of copies. The last that was told of each equals how it
+stands at the end.
 """
 
 import hashlib
@@ -11,11 +13,11 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from detector.alerts.model import Alert, Incident, Told, iso, to_json
-from detector.correlate.chains import HOUR_US, Chains, Places
-from detector.correlate.incidents import chained, incident
+from detector.correlate.chains import HOUR_US, Chains
+from detector.correlate.incidents import incident
 
 MINUTE_US: Final = 60_000_000
-_GROWN: Final = 1.25  # as many hops as when it was last told
+_GROWN: Final = 1.25  # as many hops or findings as when it was last told
 _NEVER: Final = -(1 << 62)
 
 
@@ -31,17 +33,29 @@ class _Last:
     told: int  # minute, µs
 
 
+@dataclass(slots=True)
+class _LastAlert:
+    """What was last told of an alert."""
+
+    revision: int
+    digest: str
+    count: int
+    weight: str  # digest of what decides what people do
+    told: int  # minute, µs
+
+
 class Telling:
     """Keeps what was told, and tells what changed.
 
     Args:
         chains: whose incidents are told.
+        whole: makes of an alert and the id of its incident what people get.
     """
 
-    def __init__(self, chains: Chains) -> None:
-        self._chains = chains
+    def __init__(self, chains: Chains, whole: Callable[[Alert, str | None], Alert]) -> None:
+        self._chains, self._whole = chains, whole
         self._now = _NEVER  # the minute that rows have come to, µs
-        self._alerts: dict[int, tuple[int, str]] = {}  # place -> revision, digest
+        self._alerts: dict[int, _LastAlert] = {}  # by place
         self._pairs: dict[tuple[str, str], list[int]] = {}  # places of what was told of two hosts
         self._changed: dict[int, None] = {}  # places
         self._incidents: dict[int, _Last] = {}  # by name
@@ -56,7 +70,8 @@ class Telling:
     def opened(self, place: int, found: Alert, ts: int, record: tuple[str, int]) -> None:
         """Tell a new alert, and which record (source and position) made it one."""
         self._pairs.setdefault((found.src, found.dst), []).append(place)
-        self._tell_alert(place, found, self._chains.places({(found.src, found.dst)}), ts, record)
+        incident_id = self._chains.places({(found.src, found.dst)}).incident(found.src, found.dst, ts)
+        self._tell_alert(place, found, incident_id, record)
 
     def changed(self, place: int) -> None:
         """An alert changed."""
@@ -83,35 +98,46 @@ class Telling:
             if everything or self._worth(name):
                 del self._waiting[name]
                 self._tell_incident(name)
-        self._tell_alerts(alert_at)
+        self._tell_alerts(alert_at, everything=everything)
 
-    def forget(self, place: int, found: Alert) -> None:
+    def forget(self, place: int, found: Alert, ts: int) -> None:
         """An alert is as it will stay."""
+        if place in self._changed:
+            del self._changed[place]
+            incident_id = self._chains.places({(found.src, found.dst)}).incident(found.src, found.dst, ts)
+            self._tell_alert(place, found, incident_id)
         self._alerts.pop(place, None)
-        self._changed.pop(place, None)
         places = self._pairs[found.src, found.dst]
         places.remove(place)
         if not places:
             del self._pairs[found.src, found.dst]
 
-    def _tell_alerts(self, alert_at: Callable[[int], tuple[Alert, int]]) -> None:
+    def _tell_alerts(self, alert_at: Callable[[int], tuple[Alert, int]], *, everything: bool) -> None:
         if not self._changed:
             return
         changed = [(place, *alert_at(place)) for place in sorted(self._changed)]
-        self._changed = {}
         places = self._chains.places({(found.src, found.dst) for _, found, _ in changed})
         for place, found, ts in changed:
-            self._tell_alert(place, found, places, ts)
+            incident_id = places.incident(found.src, found.dst, ts)
+            if everything or self._worth_telling(place, found, incident_id):
+                del self._changed[place]
+                self._tell_alert(place, found, incident_id)
+
+    def _worth_telling(self, place: int, found: Alert, incident_id: str | None) -> bool:
+        """Whether an alert that changed is told now, or waits for more."""
+        last = self._alerts[place]
+        grown = found.count >= _GROWN * last.count or self._now - last.told >= HOUR_US
+        return grown or _weight(found, incident_id) != last.weight
 
     def _tell_alert(
-        self, place: int, found: Alert, id_of: Places, ts: int, made_by: tuple[str, int] | None = None
+        self, place: int, found: Alert, incident_id: str | None, made_by: tuple[str, int] | None = None
     ) -> None:
-        record = chained(found, id_of.incident(found.src, found.dst, ts))
-        revision, before = self._alerts.get(place, (-1, ""))
-        digest = _digest(record)
-        if digest != before:
-            self._alerts[place] = revision + 1, digest
-            self._events.append(Told("alert", record.alert_id, revision + 1, record, made_by=made_by))
+        last, record = self._alerts.get(place), self._whole(found, incident_id)
+        revision, digest = 0 if last is None else last.revision + 1, _digest(record)
+        if last is None or digest != last.digest:
+            weight = _weight(found, incident_id)
+            self._alerts[place] = _LastAlert(revision, digest, record.count, weight, self._now)
+            self._events.append(Told("alert", record.alert_id, revision, record, made_by=made_by))
 
     def _worth(self, name: int) -> bool:
         """Whether an incident that changed is told now, or waits for more."""
@@ -146,7 +172,7 @@ class Telling:
         """For a snapshot, JSON types only. What was told must have been taken."""
         return {
             "now": self._now,
-            "alerts": [[place, *last] for place, last in self._alerts.items()],
+            "alerts": [[place, *astuple(last)] for place, last in self._alerts.items()],
             "pairs": [[*pair, places] for pair, places in self._pairs.items()],
             "changed": list(self._changed),
             "incidents": [[name, *astuple(last)] for name, last in self._incidents.items()],
@@ -156,12 +182,17 @@ class Telling:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Replace everything by what `state` returned."""
         self._now = state["now"]
-        self._alerts = {place: (revision, digest) for place, revision, digest in state["alerts"]}
+        self._alerts = {place: _LastAlert(*last) for place, *last in state["alerts"]}
         self._pairs = {(src, dst): places for src, dst, places in state["pairs"]}
         self._changed = dict.fromkeys(state["changed"])
         self._incidents = {name: _Last(*last) for name, *last in state["incidents"]}
         self._waiting = dict.fromkeys(state["waiting"])
         self._events = []
+
+
+def _weight(found: Alert, incident_id: str | None) -> str:
+    """Digest of what about an alert decides what people do."""
+    return hashlib.sha256("|".join((str(incident_id), found.severity, *found.techniques)).encode()).hexdigest()
 
 
 def _digest(record: Alert | Incident) -> str:

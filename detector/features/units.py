@@ -52,10 +52,11 @@ COMMON: Final = (
 
 
 def flow_units(flows: pl.DataFrame) -> pl.DataFrame:
-    """Oriented flows as units: `COMMON` plus ``service``, ``kind``, ``operation``, ``object``, ``user``, ``outcome``,
-    ``orig_bytes``, ``resp_bytes``, ``duration`` (seconds), ``guessed``."""
+    """Oriented flows as units: `COMMON` plus ``proto``, ``service``, ``kind``, ``operation``, ``object``, ``user``,
+    ``outcome``, ``orig_bytes``, ``resp_bytes``, ``duration`` (seconds), ``guessed``."""
     return flows.select(
         *COMMON,
+        proto="proto",
         service=_services(flows),
         kind=pl.Series(np.where(_answered(flows), FLOW_KIND, ATTEMPT_KIND), dtype=pl.Int32),
         operation=pl.lit(None, pl.String),
@@ -87,6 +88,7 @@ def operation_units(operations: pl.DataFrame) -> pl.DataFrame:
     """Operations as units, same columns as `flow_units`."""
     return operations.select(
         *COMMON,
+        proto=pl.lit(None, pl.String),
         service="protocol",
         kind=pl.lit(OPERATION_KIND),
         operation="operation",

@@ -14,7 +14,7 @@ ROW = {
     "technique": "T1021.002", "consequence": 0, "p_value": 1e-5,
     "p_structure": 1e-4, "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
     "seen": 0.0, "orig_rows": 1234.4, "orig_pairs": 12.2, "role_sources": 3.0,
-    "resp_rows": 99_000.0, "resp_pairs": 41.0,
+    "resp_rows": 99_000.0, "resp_pairs": 41.0, "transport": "tcp", "importance": "normal", "log": "zeek.conn",
 }  # fmt: skip
 
 

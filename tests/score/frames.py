@@ -26,6 +26,7 @@ PLANT = Plant.model_validate(
     }
 )
 _UNITS = {name: FLOW.get(name, pl.Boolean()) for name in COMMON} | {
+    "proto": pl.String(),
     "service": pl.String(),
     "kind": pl.Int32(),
     "operation": pl.String(),
