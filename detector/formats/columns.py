@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from detector.errors import UnreadableInput
+from detector.formats import flow_tables
 from detector.formats.batch import Batch, Context, LogType, Row
 from detector.formats.netflow import Layout, flows
 from detector.records import FLOW, Decoded
@@ -47,6 +48,8 @@ LAYOUT: Final = Layout(
 _READ: Final = frozenset(
     chain.from_iterable(value for name in LAYOUT.__slots__ if isinstance(value := getattr(LAYOUT, name), tuple))
 )
+_READ_ROWS: Final = 1 << 17
+"""Rows of a Parquet file that are read at once: its row groups mostly have as many, and are read whole anyway."""
 _ENDS: Final = (LAYOUT.start, LAYOUT.orig_h, LAYOUT.resp_h)
 
 
@@ -109,17 +112,33 @@ def _plain(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _batches(table: pl.LazyFrame, source: str, context: Context, batch_rows: int) -> Iterator[Decoded]:
-    position = 0
+    position, some = 0, max(batch_rows, _READ_ROWS // batch_rows * batch_rows)
     while True:
         try:
-            frame = table.slice(position, batch_rows).collect()
+            frame = table.slice(position, some).collect()
         except (pl.exceptions.PolarsError, OSError) as problem:
             raise UnreadableInput(f"{source}: damaged after row {position}: {problem}") from None
         if frame.is_empty():
             return
-        positions = list(range(position, position + frame.height))
-        yield convert(Batch(NAME, source, positions, frame.to_dicts()), context)
-        position += frame.height
+        for part in frame.iter_slices(batch_rows):
+            yield decode(part, source, position, context)
+            position += part.height
+
+
+def decode(table: pl.DataFrame, source: str, first: int, context: Context) -> Decoded:
+    """Rows of a table, the first at position ``first``: the usual ones all at once, the others one by one."""
+    try:
+        flows = flow_tables.read(table, LAYOUT)
+    except flow_tables.UnusualTable:
+        flows = pl.DataFrame(schema={**FLOW, "usual": pl.Boolean()}).clear(table.height)
+    places = {"log": pl.lit(NAME), "source": pl.lit(source), "position": pl.int_range(first, first + table.height)}
+    usual = flows.with_columns(**places).filter("usual").select(list(FLOW))
+    if usual.height == table.height:
+        return Decoded(flows=usual)
+    unusual = flows["usual"].not_().fill_null(True).arg_true()
+    rows = convert(Batch(NAME, source, (unusual + first).to_list(), table[unusual].to_dicts()), context)
+    rows.flows = pl.concat([usual, rows.flows]).sort("position")
+    return rows
 
 
 LOG_TYPE: Final = LogType(NAME, convert)

@@ -25,7 +25,7 @@ _UNSET_TEXT: Final = ("0000-", "1969-12-31", "1969/12/31", "1970-01-01", "1970/0
 _TO_SECOND: Final = len("2025-10-09 08:53:20")
 _SECOND: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
 _FRACTION: Final = re.compile(r"\.[0-9]{1,6}")
-_SPAN_MAX: Final = 1e9  # s; a longer duration is rubbish
+SPAN_MAX: Final = 1e9  # s; a longer duration is rubbish
 NS_FROM: Final = 10**17  # numbers from here on are nanoseconds, see `fields.micros`
 _NS_TO: Final = 253_402_300_800 * 10**9  # year 10000
 
@@ -80,7 +80,7 @@ def seconds_of(value: Any) -> float | None:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         raise BadValue("not a duration", shown(str(value))) from None
-    return seconds if 0 <= seconds <= _SPAN_MAX else None
+    return seconds if 0 <= seconds <= SPAN_MAX else None
 
 
 def settled(
@@ -97,7 +97,7 @@ def settled(
         starts: flow start, µs.
         ends: flow end, µs.
         received: receive or export time, µs.
-        told: duration as the record tells it, s; 0 to `_SPAN_MAX`.
+        told: duration as the record tells it, s; 0 to `SPAN_MAX`.
     """
     notes: Counter[tuple[str, str]] = Counter()
     columns: dict[str, Column] = {"ts": [], "obs_ts": [], "duration": []}
