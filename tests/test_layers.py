@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = [REPOSITORY / "requirements" / name for name in ("runtime.lock", "dev.lock")]
-PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)")
+PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z0-9, ]+\])?==(?P<version>[^\s;]+)")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -119,7 +119,7 @@ def wanted(*parts: list[str]) -> list[Requirement]:
             LOCKS[1],
             wanted(
                 PYPROJECT["project"]["dependencies"],
-                PYPROJECT["project"]["optional-dependencies"]["notebooks"],
+                *PYPROJECT["project"]["optional-dependencies"].values(),
                 *PYPROJECT["dependency-groups"].values(),
             ),
         ),

@@ -4,8 +4,10 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -14,7 +16,11 @@ from detector.errors import ConfigError
 from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import ServiceSettings
+from detector.service.settings_sinks import SecOpsSink, WebSink
 from detector.state.checkpoints import read_key
+
+_HERE: Final = {"127.0.0.1", "::1", "localhost"}
+_OF_SEVERAL_LINES: Final = (".key_file", ".credentials_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ def check(settings: ServiceSettings) -> Iterator[Finding]:
     yield from _plant(settings.plant)
     yield from _files(settings)
     yield from _security(settings)
+    yield from _sinks(settings)
     yield from _places(settings)
     yield from _memory(settings)
 
@@ -62,19 +69,32 @@ def _files(settings: ServiceSettings) -> Iterator[Finding]:
         (security.sasl, "kafka.security.sasl"),
         (settings.state, "state"),
         (settings.state.s3, "state.s3"),
+        *((sink, f"alerts.sinks[{number}]") for number, sink in enumerate(settings.alerts.sinks)),
     ):
-        for key, path in _named(section):
+        for key, path in _named(section, "_file"):
             yield from _file(f"{name}.{key}", path, secret=key not in {"ca_file", "cert_file"})
-    if security.sasl is not None and security.sasl.password_env is not None:
-        try:
-            SecretVariable(security.sasl.password_env)()
-        except ConfigError as problem:
-            yield Finding("kafka.security.sasl.password_env", str(problem), fatal=True)
+        for key, variable in _named(section, "_env"):
+            try:
+                SecretVariable(variable)()
+            except ConfigError as problem:
+                yield Finding(f"{name}.{key}", str(problem), fatal=True)
 
 
-def _named(section: BaseModel | None) -> Iterator[tuple[str, Path]]:
+def _named(section: BaseModel | None, end: str) -> Iterator[tuple[str, Any]]:
     values: dict[str, Any] = {} if section is None else dict(section)
-    yield from ((key, value) for key, value in values.items() if key.endswith("_file") and value is not None)
+    yield from ((key, value) for key, value in values.items() if key.endswith(end) and value is not None)
+
+
+def _sinks(settings: ServiceSettings) -> Iterator[Finding]:
+    """Whether what a sink needs is installed, and what others could read on its way."""
+    for number, sink in enumerate(settings.alerts.sinks):
+        name = f"alerts.sinks[{number}]"
+        if isinstance(sink, SecOpsSink) and find_spec("cryptography") is None:
+            yield Finding(f"{name}.type", "needs more: pip install eastwest[secops]", fatal=True)
+        if isinstance(sink, WebSink):
+            parts = urlsplit(sink.url)
+            if parts.scheme == "http" and parts.hostname not in _HERE:
+                yield Finding(f"{name}.url", "alerts and secrets go over the network unencrypted", fatal=False)
 
 
 def _file(key: str, path: Path, *, secret: bool) -> Iterator[Finding]:
@@ -90,7 +110,7 @@ def _file(key: str, path: Path, *, secret: bool) -> Iterator[Finding]:
     try:
         if key == "state.hmac_key_file":
             read_key(path)
-        elif secret and key != "kafka.security.key_file":
+        elif secret and not key.endswith(_OF_SEVERAL_LINES):
             SecretFile(path)()
     except ConfigError as problem:
         yield Finding(key, str(problem), fatal=True)
@@ -102,7 +122,7 @@ def _security(settings: ServiceSettings) -> Iterator[Finding]:
         open_secret = sasl.mechanism in {"PLAIN", "OAUTHBEARER"}
         what = "the secret and all records go" if open_secret else "all records go"
         yield Finding("kafka.security.protocol", f"SASL without TLS: {what} over the network unencrypted", fatal=False)
-    if settings.http.host not in {"127.0.0.1", "::1", "localhost"}:
+    if settings.http.host not in _HERE:
         yield Finding("http.host", "metrics are shown to whoever reaches this address; there is no log-on", fatal=False)
 
 

@@ -8,6 +8,7 @@ from detector.metrics import Metrics
 from detector.service import logs
 from detector.service.kafka_options import connection_options
 from detector.service.settings import DeadLetters, ServiceSettings
+from detector.service.sink_options import options_of
 from detector.sinks.delivery import Delivery, retire, stop_all
 from detector.sinks.kinds import sink_of
 from detector.sinks.messages import rendering
@@ -38,7 +39,7 @@ class Deliveries:
         self._all = [
             Delivery(
                 wish.label,
-                sink_of(wish.type, wish.model_dump(exclude={"type", "name", "format"}), kafka),
+                sink_of(wish.type, options_of(wish), kafka),
                 alerts,
                 self._problem,
                 render=rendering(wish.format),

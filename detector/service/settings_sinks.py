@@ -1,17 +1,21 @@
 """Settings of the places that alerts go to: one class a kind, told apart by ``type``."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from detector.service.settings_kafka import Section, says, topic_name
 
 _SINK: Final = r"^[a-z][a-z0-9_-]{0,31}$"
-
-
 AnyFormat = Literal["native", "ecs", "ocsf", "cef", "leef", "cim", "udm"]
 """All of `renderings.kinds.RENDERINGS`."""
+
+JsonFormat = Literal["native", "ecs", "ocsf", "cim", "udm"]
+"""Those that are a JSON object."""
+
+_VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Sink(Section):
@@ -58,4 +62,165 @@ class KafkaSink(Sink):
         return topic_name(name)
 
 
-AnySink = Annotated[FileSink | ConsoleSink | KafkaSink, Field(discriminator="type")]
+class WebSink(Sink):
+    """A place that is reached by HTTP."""
+
+    url: str = Field(description="Its address.", json_schema_extra=says("`https://host:port/path`, or `http://`"))
+    ca_file: Path | None = Field(default=None, description="Authorities (PEM) to trust in place of the system's.")
+    cert_file: Path | None = Field(default=None, description="Our certificate (PEM), for mutual TLS.")
+    key_file: Path | None = Field(default=None, description="Its private key, when not in the same file.")
+    timeout_seconds: float = Field(default=30.0, ge=1, le=300, description="Longest wait for an answer.")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.fragment:
+            raise ValueError("is no such URL; names and passwords do not belong into one")
+        return url
+
+    @model_validator(mode="after")
+    def _key(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file wants cert_file too")
+        return self
+
+
+def _file(what: str) -> Path | None:
+    value: Path | None = Field(default=None, description=f"File that holds the {what}.")
+    return value
+
+
+def _variable(what: str) -> str | None:
+    value: str | None = Field(
+        default=None,
+        pattern=_VARIABLE,
+        description=f"In place of the file: environment variable that holds the {what}.",
+        json_schema_extra=says("name of a variable"),
+    )
+    return value
+
+
+def _at_most_one(section: Section, name: str, *, wanted: bool = False) -> None:
+    """Of a secret's file and variable.
+
+    Raises:
+        ValueError: both are set, or none where one is wanted.
+    """
+    found = sum(getattr(section, f"{name}_{place}") is not None for place in ("file", "env"))
+    if found > 1 or (wanted and not found):
+        raise ValueError(f"wants {'one' if wanted else 'one at most'} of {name}_file and {name}_env")
+
+
+class SplunkSink(WebSink):
+    """Events of Splunk's HTTP Event Collector."""
+
+    type: Literal["splunk"] = Field(description="Splunk's HTTP Event Collector.")
+    format: JsonFormat = Field(default="cim", description="How an alert is written.")
+    token_file: Path | None = _file("collector's token")
+    token_env: str | None = _variable("collector's token")
+    index: str | None = Field(default=None, min_length=1, description="Index in place of the token's own.")
+    host: str | None = Field(default=None, min_length=1, description="Host that events are said to come from.")
+    acknowledge: bool = Field(default=False, description="Whether to wait until events are indexed.")
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        _at_most_one(self, "token", wanted=True)
+        return self
+
+
+class ElasticSink(WebSink):
+    """Documents of Elasticsearch or OpenSearch."""
+
+    type: Literal["elastic"] = Field(description="Elasticsearch or OpenSearch.")
+    format: JsonFormat = Field(default="ecs", description="How an alert is written.")
+    index: str = Field(
+        default="logs-eastwest.alerts-default", min_length=1, description="Name of the data stream or index."
+    )
+    updates: Literal["append", "replace"] = Field(
+        default="append",
+        description="Whether each revision is a document, or replaces the one before; a data stream takes append only.",
+    )
+    api_key_file: Path | None = _file("API key (encoded)")
+    api_key_env: str | None = _variable("API key (encoded)")
+    username: str | None = Field(default=None, min_length=1, description="Account, when there is no API key.")
+    password_file: Path | None = _file("password")
+    password_env: str | None = _variable("password")
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        _at_most_one(self, "api_key")
+        _at_most_one(self, "password", wanted=self.username is not None)
+        key, password = (self.api_key_file or self.api_key_env), (self.password_file or self.password_env)
+        if (key and (self.username or password)) or (password and not self.username):
+            raise ValueError("wants an API key, or username and password, or neither")
+        return self
+
+
+class SentinelSink(WebSink):
+    """Rows of a table of Microsoft Sentinel."""
+
+    type: Literal["sentinel"] = Field(description="Microsoft Sentinel, by its Logs Ingestion API.")
+    format: JsonFormat = Field(default="native", description="How an alert is written.")
+    rule: str = Field(
+        pattern=r"^dcr-[0-9a-f]{32}$",
+        description="Immutable id of the data collection rule.",
+        json_schema_extra=says("`dcr-` and 32 hexadecimal digits"),
+    )
+    stream: str = Field(
+        pattern=r"^Custom-[A-Za-z0-9_]{1,100}$",
+        description="Stream of the rule.",
+        json_schema_extra=says("`Custom-` and a table's name"),
+    )
+    tenant: str = Field(min_length=1, description="Directory (tenant) id.")
+    client_id: str = Field(min_length=1, description="Application (client) id.")
+    client_secret_file: Path | None = _file("application's secret")
+    client_secret_env: str | None = _variable("application's secret")
+    authority: str = Field(
+        default="https://login.microsoftonline.com",
+        pattern=r"^https?://[^@]+$",
+        description="Where tokens are given out; other clouds have others.",
+        json_schema_extra=says("`https://host`"),
+    )
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        _at_most_one(self, "client_secret", wanted=True)
+        return self
+
+
+class SecOpsSink(WebSink):
+    """Events of Google Security Operations."""
+
+    type: Literal["secops"] = Field(description="Google Security Operations.")
+    format: Literal["udm"] = Field(default="udm", description="How an alert is written.")
+    credentials_file: Path = Field(description="File that holds the service account's key (JSON).")
+    token_url: str = Field(
+        default="https://oauth2.googleapis.com/token",
+        pattern=r"^https?://[^@]+$",
+        description="Where tokens are given out.",
+        json_schema_extra=says("`https://host/path`"),
+    )
+
+
+class WebhookSink(WebSink):
+    """Signed POSTs, one an alert."""
+
+    type: Literal["webhook"] = Field(description="Any address that takes POSTs.")
+    format: AnyFormat = Field(default="native", description="How an alert is written.")
+    secret_file: Path | None = _file("key of signatures")
+    secret_env: str | None = _variable("key of signatures")
+    bearer_file: Path | None = _file("token for `Authorization: Bearer`")
+    bearer_env: str | None = _variable("token for `Authorization: Bearer`")
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        _at_most_one(self, "secret")
+        _at_most_one(self, "bearer")
+        return self
+
+
+AnySink = Annotated[
+    FileSink | ConsoleSink | KafkaSink | SplunkSink | ElasticSink | SentinelSink | SecOpsSink | WebhookSink,
+    Field(discriminator="type"),
+]

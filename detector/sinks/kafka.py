@@ -9,7 +9,6 @@ from detector.sinks.delivery import Refused, Retry
 from detector.sinks.messages import Message
 from detector.sinks.segments import BODY_LIMIT
 
-_CONTENT: Final = ("content-type", b"application/json")
 _OVERHEAD: Final = 64 << 10  # key, headers and framing of a record
 _ANSWER_SECONDS: Final = 10.0  # that a call waits for the brokers
 _CLOSE_SECONDS: Final = 5.0
@@ -28,7 +27,7 @@ class _Handed(NamedTuple):
 
 class KafkaSink:
     """A topic, which must be there. The key is the id of the alert or incident: a compacted topic keeps the last
-    revision of each. Headers tell the kind and the type of the content.
+    revision of each. Headers tell the kind, the type of the content, and the schema it follows.
 
     Records go through an idempotent producer and count when all replicas in sync have them. They come once and in
     order within a partition, unless this process ends or the producer fails for good, as it does when a record is too
@@ -88,8 +87,8 @@ class KafkaSink:
             self._producer = _producer(self._connection, self._seconds)
         for record in records:
             if record.sequence not in self._handed:
-                key, headers = key_of(record), [_CONTENT, ("kind", record.kind.encode())]
-                future = self._producer.send(self._topic, record.payload, key, headers)
+                key = key_of(record)
+                future = self._producer.send(self._topic, record.payload, key, _headers(record))
                 self._handed[record.sequence] = _Handed(key, future)
 
     def _await(self, future: Any, deadline: float) -> None:
@@ -128,6 +127,11 @@ def _end(producer: Any) -> None:
 def key_of(record: Message) -> bytes | None:
     """The id of an alert or incident; None for what has none, which goes to any partition."""
     return None if record.told is None else record.told.id.encode()
+
+
+def _headers(record: Message) -> list[tuple[str, bytes]]:
+    told = {"content-type": record.content.type, "schema-version": record.content.schema, "kind": record.kind}
+    return [(name, value.encode()) for name, value in told.items()]
 
 
 def _producer(connection: Mapping[str, Any], seconds: float) -> Any:

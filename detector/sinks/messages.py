@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from detector.alerts.model import Told, told_of
-from detector.renderings.kinds import RENDERINGS
+from detector.renderings.kinds import CONTENTS, RENDERINGS, Content
 from detector.sinks.segments import Record
 
 
@@ -15,6 +15,7 @@ class Message(NamedTuple):
     kind: str  # alert, incident, dead_letter
     payload: bytes  # in the sink's format; without a line feed
     told: Told | None = None  # what it is about; None of a dead letter
+    content: Content = CONTENTS["native"]
 
 
 Render = Callable[[Record], Message]
@@ -29,9 +30,10 @@ def as_stored(record: Record) -> Message:
 def rendering(name: str) -> Render:
     """How alerts and incidents become messages in one of the formats of `RENDERINGS`."""
     render = RENDERINGS[name]
+    content = CONTENTS[name]
 
     def message(record: Record) -> Message:
         told = told_of(record.kind, record.payload)
-        return Message(record.sequence, record.kind, render(told), told)
+        return Message(record.sequence, record.kind, render(told), told, content)
 
     return message

@@ -55,6 +55,26 @@ def test_a_secret_that_everybody_can_read(found, tmp_path):
     assert told == {"state.hmac_key_file": ("word: everybody on this machine can read it", False)}
 
 
+def test_files_variables_and_addresses_of_sinks(found, tmp_path):
+    (tmp_path / "account").write_text('{\n"private_key":"x"\n}')
+    (tmp_path / "two").write_text("a\nb")
+    for name in ("account", "two"):
+        (tmp_path / name).chmod(0o600)
+    sinks = [
+        {"type": "splunk", "url": "http://splunk.example:8088", "token_env": "NO_SUCH_VARIABLE"},
+        {"type": "webhook", "url": "http://localhost:1", "secret_file": str(tmp_path / "two"), "ca_file": "missing"},
+        {"type": "secops", "url": "https://eu-chronicle.googleapis.com/v1/projects/p/locations/eu/instances/i",
+         "credentials_file": str(tmp_path / "account")},
+    ]  # fmt: skip
+    told = found({**QUIET, "alerts.sinks": sinks})
+    assert {key: fatal for key, (_, fatal) in told.items() if key.startswith("alerts")} == {
+        "alerts.sinks[0].token_env": True,
+        "alerts.sinks[0].url": False,
+        "alerts.sinks[1].secret_file": True,
+        "alerts.sinks[1].ca_file": True,
+    }
+
+
 def test_files_that_are_missing_or_no_good(found, tmp_path):
     for name in ("empty", "short"):
         (tmp_path / name).touch(0o600)

@@ -18,6 +18,8 @@ from detector.sinks.outbox import LIMIT_BYTES, SEGMENT_BYTES
 from detector.state.checkpoints import KEEP
 from detector.state.stores import Access
 
+SPLUNK = {"type": "splunk", "url": "https://splunk.example:8088", "token_env": "TOKEN"}
+ELASTIC = {"type": "elastic", "url": "https://elastic.example:9200"}
 LOADED = {"EASTWEST_HTTP__PORT": "9999", "EASTWEST_ALERTS_PER_DAY": "7", "EASTWEST_KAFKA__TOPICS": "a, b"}
 
 
@@ -131,8 +133,22 @@ def test_an_empty_section_is_its_defaults(written):
         ({"outbox.limit_bytes": 20 << 20}, "outbox", "must hold two segments"),
         ({"dead_letters": {"topic": "a", "file": "b"}}, "dead_letters", "either a topic or a file"),
         ({"dead_letters": {"topic": "zeek"}}, "", "we would read our own words"),
-        ({"alerts.sinks": [{"type": "fil"}]}, "alerts.sinks[0]", "type must be one of 'file', 'console', 'kafka'"),
+        (
+            {"alerts.sinks": [{"type": "fil"}]},
+            "alerts.sinks[0]",
+            "type must be one of 'file', 'console', 'kafka', 'splunk', ",
+        ),
         ({"alerts.sinks": [{"type": "console"}, {"type": "file"}]}, "alerts.sinks[1].path", "is missing"),
+        ({"alerts.sinks": [{"type": "console", "format": "ecx"}]}, "alerts.sinks[0].format", "allowed: native, ecs"),
+        ({"alerts.sinks": [SPLUNK | {"format": "cef"}]}, "alerts.sinks[0].format", "allowed: native, ecs, ocsf, cim"),
+        ({"alerts.sinks": [SPLUNK | {"url": "https://a:b@x"}]}, "alerts.sinks[0].url", "is no such URL"),
+        ({"alerts.sinks": [SPLUNK | {"url": "siem:8088"}]}, "alerts.sinks[0].url", "is no such URL"),
+        ({"alerts.sinks": [SPLUNK | {"token_env": None}]}, "alerts.sinks[0]", "one of token_file and token_env"),
+        ({"alerts.sinks": [SPLUNK | {"token_file": "x"}]}, "alerts.sinks[0]", "one of token_file and token_env"),
+        ({"alerts.sinks": [SPLUNK | {"key_file": "x"}]}, "alerts.sinks[0]", "key_file wants cert_file too"),
+        ({"alerts.sinks": [SPLUNK | {"token": "s3cr3t"}]}, "alerts.sinks[0].token", "did you mean token_"),
+        ({"alerts.sinks": [ELASTIC | {"username": "a"}]}, "alerts.sinks[0]", "one of password_file and password_env"),
+        ({"alerts.sinks": [ELASTIC | {"password_env": "A"}]}, "alerts.sinks[0]", "username and password, or neither"),
         ({"alerts.sinks": [{"type": "console"}, {"type": "console"}]}, "alerts.sinks", "two sinks are called console"),
         ({"engine": {"alerts_per_day": 0}}, "engine.alerts_per_day", "greater than 0; allowed: a number, above 0"),
         ({"http": 5}, "http", "valid dictionary"),

@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
+from detector.alerts.model import Told, told_json
 from detector.sinks import kafka as module
 from detector.sinks.delivery import Delivery, Refused, Retry
 from detector.sinks.kafka import KafkaSink, key_of
@@ -210,7 +211,7 @@ def test_records_arrive_once_in_order_with_their_key(kafka, outbox):
     topic = kafka.topic()
     for number in range(300):
         outbox.append("alert", alert_line(number))
-    outbox.append("incident", b'{"incident_id":"chain","merged_into":null,"revision":3}')
+    outbox.append("incident", told_json(Told("incident", "chain", 3, None, ts="2026-03-02T07:00:00.000000Z")))
     outbox.sync()
     problems = []
     sink = sink_of("kafka", {"topic": topic}, connection(kafka.bootstrap))
