@@ -25,6 +25,7 @@ from detector.backtest.run import Result, backtest
 from detector.config import Settings, load_settings
 from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.service.commands import config_app, status_command
+from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
@@ -37,6 +38,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config_app, name="config")
+app.add_typer(sinks_app, name="sinks")
+app.add_typer(spool_app, name="spool")
 app.command("status")(status_command)
 out = Console()
 err = Console(stderr=True)

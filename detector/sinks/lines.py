@@ -1,9 +1,10 @@
 """A file of lines that others may read, rotate and remove while it is written."""
 
 import errno
+import fcntl
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
@@ -37,13 +38,14 @@ class Lines:
         content = b"".join(line + b"\n" for line in lines)
         with storage(f"cannot write {self._path}"):
             self._follow()
-            before = os.fstat(self._file).st_size
-            try:
-                write_all(self._file, content)
-                os.fsync(self._file)
-            except OSError:
-                self._take_back(before)
-                raise
+            with _alone(self._file):
+                before = os.fstat(self._file).st_size
+                try:
+                    write_all(self._file, content)
+                    os.fsync(self._file)
+                except OSError:
+                    self._take_back(before)
+                    raise
 
     def close(self) -> None:
         """Leave the file; `append` opens it again."""
@@ -61,7 +63,8 @@ class Lines:
         try:
             if not S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "is no regular file")
-            _mend(file)
+            with _alone(file):
+                _mend(file)
             if made:
                 sync_folder(self._path.parent)
         except BaseException:
@@ -83,6 +86,17 @@ class Lines:
             if os.fstat(self._file).st_size > before:  # it may have been emptied meanwhile
                 os.ftruncate(self._file, before)
         self.close()
+
+
+@contextmanager
+def _alone(file: int) -> Iterator[None]:
+    """No other process of ours is writing a line, which looked as if a crash had cut it off; flock(2)."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it may be closed by now
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _mend(file: int) -> None:
