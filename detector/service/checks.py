@@ -16,7 +16,7 @@ from detector.errors import ConfigError
 from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import ServiceSettings
-from detector.service.settings_sinks import SecOpsSink, WebSink
+from detector.service.settings_sinks import SecOpsSink, SyslogSink, WebSink
 from detector.state.checkpoints import read_key
 
 _HERE: Final = {"127.0.0.1", "::1", "localhost"}
@@ -91,6 +91,8 @@ def _sinks(settings: ServiceSettings) -> Iterator[Finding]:
         name = f"alerts.sinks[{number}]"
         if isinstance(sink, SecOpsSink) and find_spec("cryptography") is None:
             yield Finding(f"{name}.type", "needs more: pip install eastwest[secops]", fatal=True)
+        if isinstance(sink, SyslogSink) and sink.transport != "tls" and sink.host not in _HERE:
+            yield Finding(f"{name}.transport", "alerts go over the network unencrypted", fatal=False)
         if isinstance(sink, WebSink):
             parts = urlsplit(sink.url)
             if parts.scheme == "http" and parts.hostname not in _HERE:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from detector.service.settings_kafka import Section, says, topic_name
 
+_DATAGRAM: Final = 65_507  # bytes: the longest of UDP over IPv4
 _SINK: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 AnyFormat = Literal["native", "ecs", "ocsf", "cef", "leef", "cim", "udm"]
 """All of `renderings.kinds.RENDERINGS`."""
@@ -62,13 +63,70 @@ class KafkaSink(Sink):
         return topic_name(name)
 
 
-class WebSink(Sink):
-    """A place that is reached by HTTP."""
+class TlsSink(Sink):
+    """A place that is reached by TLS, if so wanted. Files are read at each connection."""
 
-    url: str = Field(description="Its address.", json_schema_extra=says("`https://host:port/path`, or `http://`"))
     ca_file: Path | None = Field(default=None, description="Authorities (PEM) to trust in place of the system's.")
     cert_file: Path | None = Field(default=None, description="Our certificate (PEM), for mutual TLS.")
     key_file: Path | None = Field(default=None, description="Its private key, when not in the same file.")
+
+    @model_validator(mode="after")
+    def _key(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file wants cert_file too")
+        return self
+
+
+class SyslogSink(TlsSink):
+    """Alerts as messages of syslog."""
+
+    type: Literal["syslog"] = Field(description="A syslog receiver, RFC 5424.")
+    format: AnyFormat = Field(default="cef", description="How an alert is written.")
+    transport: Literal["udp", "tcp", "tls"] = Field(
+        default="tls", description="RFC 5426, RFC 6587 with octet counting, or RFC 5425."
+    )
+    host: str = Field(min_length=1, description="Name or address of the receiver.")
+    port: int = Field(default=6514, ge=1, le=65535, description="Its port.")
+    server_name: str | None = Field(
+        default=None, min_length=1, description="Name that its certificate must have, in place of the host."
+    )
+    facility: Literal[
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+        "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    ] = Field(default="local0", description="Facility of all messages.")  # fmt: skip
+    hostname: str | None = Field(
+        default=None,
+        pattern=r"^[!-~]{1,255}$",
+        description="Our name in the header; that of this machine when there is none.",
+        json_schema_extra=says("up to 255 of printable ASCII"),
+    )
+    limit_bytes: int = Field(
+        default=8192,
+        ge=480,
+        le=1 << 20,
+        description="What the receiver takes of one message; a longer one is set aside.",
+    )
+    resend: int = Field(
+        default=5000,
+        ge=0,
+        le=100_000,
+        description="Messages sent again over a new connection, when the last one broke.",
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        useless = [name for name in ("ca_file", "cert_file", "server_name") if getattr(self, name) is not None]
+        if self.transport != "tls" and useless:
+            raise ValueError(f"{useless[0]} has no use with transport {self.transport}")
+        if self.transport == "udp" and self.limit_bytes > _DATAGRAM:
+            raise ValueError(f"limit_bytes is at most {_DATAGRAM} with transport udp")
+        return self
+
+
+class WebSink(TlsSink):
+    """A place that is reached by HTTP."""
+
+    url: str = Field(description="Its address.", json_schema_extra=says("`https://host:port/path`, or `http://`"))
     timeout_seconds: float = Field(default=30.0, ge=1, le=300, description="Longest wait for an answer.")
 
     @field_validator("url")
@@ -78,12 +136,6 @@ class WebSink(Sink):
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.fragment:
             raise ValueError("is no such URL; names and passwords do not belong into one")
         return url
-
-    @model_validator(mode="after")
-    def _key(self) -> Self:
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file wants cert_file too")
-        return self
 
 
 def _file(what: str) -> Path | None:
@@ -221,6 +273,14 @@ class WebhookSink(WebSink):
 
 
 AnySink = Annotated[
-    FileSink | ConsoleSink | KafkaSink | SplunkSink | ElasticSink | SentinelSink | SecOpsSink | WebhookSink,
+    FileSink
+    | ConsoleSink
+    | KafkaSink
+    | SyslogSink
+    | SplunkSink
+    | ElasticSink
+    | SentinelSink
+    | SecOpsSink
+    | WebhookSink,
     Field(discriminator="type"),
 ]

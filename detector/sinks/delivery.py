@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import orjson
 
@@ -30,6 +30,7 @@ FIRST_SECONDS: Final = 0.5  # longest pause after the first failure; it doubles 
 MOST_SECONDS: Final = 60.0  # longest pause of our own
 MOST_AFTER_SECONDS: Final = 3600.0  # that the other side may ask for
 GRACE_SECONDS: Final = 1.0  # for a call of `send` that is about to return when time is over
+WATCH_SECONDS: Final = 5.0  # between two looks at what was sent last, see `Watchful`
 REFUSED_BYTES: Final = 32 << 20  # of refused records in a file; one older file is kept beside it
 
 
@@ -77,6 +78,18 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Leave the other side."""
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """A sink whose other side acknowledges nothing, but can be seen to leave."""
+
+    def watch(self) -> None:
+        """Look, while there is nothing to send, whether what was sent last may be lost; send it again then.
+
+        Raises:
+            Retry: it may be, and could not be sent.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,9 @@ class Delivery:
         if not records:  # what is not there any more is not waited for
             self._sent = max(self._sent, durable)
             self._note()
+            if isinstance(self._sink, Watchful):
+                self._sink.watch()
+                self._well()
             return None
         try:
             records = records[: self._send(records)]
@@ -294,7 +310,8 @@ class Delivery:
                 if pause is None:
                     if self._deadline is not None and not self._waiting():
                         break
-                    self._turn.wait_for(lambda: self._deadline is not None or self._waiting())
+                    look = WATCH_SECONDS if isinstance(self._sink, Watchful) else None
+                    self._turn.wait_for(lambda: self._deadline is not None or self._waiting(), look)
                 elif pause > 0:
                     self._sleep(pause)
         self._close()

@@ -13,7 +13,8 @@ def sink_of(kind: str, options: Mapping[str, Any], kafka: Mapping[str, Any]) -> 
     """A sink that has not yet spoken to anybody: what is wrong with the other side is told by `Sink.send`.
 
     Args:
-        kind: ``file``, ``console``, ``kafka``, ``splunk``, ``elastic``, ``sentinel``, ``secops`` or ``webhook``.
+        kind: ``file``, ``console``, ``kafka``, ``syslog``, ``splunk``, ``elastic``, ``sentinel``, ``secops`` or
+            ``webhook``.
         options: its own, as its settings have them; secrets are functions.
         kafka: how the service reaches Kafka, as kafka-python takes it.
 
@@ -33,10 +34,20 @@ def sink_of(kind: str, options: Mapping[str, Any], kafka: Mapping[str, Any]) -> 
             from detector.sinks.kafka import KafkaSink
 
             return KafkaSink(**options, connection=kafka)
+        case "syslog":
+            return _syslog_sink_of(dict(options))
         case "splunk" | "elastic" | "sentinel" | "secops" | "webhook":
             return _web_sink_of(kind, dict(options))
         case _:
             raise ValueError(f"no kind of sink: {kind}")
+
+
+def _syslog_sink_of(options: dict[str, Any]) -> Sink:
+    from detector.sinks.connections import Tls
+    from detector.sinks.syslog import SyslogSink
+
+    tls = Tls(*(options.pop(name) for name in (*_TLS, "server_name")))
+    return SyslogSink(tls=tls, **options)
 
 
 def _web_sink_of(kind: str, options: dict[str, Any]) -> Sink:

@@ -18,6 +18,7 @@ from detector.sinks.outbox import LIMIT_BYTES, SEGMENT_BYTES
 from detector.state.checkpoints import KEEP
 from detector.state.stores import Access
 
+SYSLOG = {"type": "syslog", "host": "siem.example"}
 SPLUNK = {"type": "splunk", "url": "https://splunk.example:8088", "token_env": "TOKEN"}
 ELASTIC = {"type": "elastic", "url": "https://elastic.example:9200"}
 LOADED = {"EASTWEST_HTTP__PORT": "9999", "EASTWEST_ALERTS_PER_DAY": "7", "EASTWEST_KAFKA__TOPICS": "a, b"}
@@ -136,8 +137,12 @@ def test_an_empty_section_is_its_defaults(written):
         (
             {"alerts.sinks": [{"type": "fil"}]},
             "alerts.sinks[0]",
-            "type must be one of 'file', 'console', 'kafka', 'splunk', ",
+            "type must be one of 'file', 'console', 'kafka', 'syslog', ",
         ),
+        ({"alerts.sinks": [SYSLOG | {"transport": "tcp", "ca_file": "x"}]}, "alerts.sinks[0]", "ca_file has no use"),
+        ({"alerts.sinks": [SYSLOG | {"key_file": "x"}]}, "alerts.sinks[0]", "key_file wants cert_file"),
+        ({"alerts.sinks": [SYSLOG | {"transport": "udp", "limit_bytes": 65508}]}, "alerts.sinks[0]", "at most 65507"),
+        ({"alerts.sinks": [SYSLOG | {"hostname": "ä"}]}, "alerts.sinks[0].hostname", "printable ASCII"),
         ({"alerts.sinks": [{"type": "console"}, {"type": "file"}]}, "alerts.sinks[1].path", "is missing"),
         ({"alerts.sinks": [{"type": "console", "format": "ecx"}]}, "alerts.sinks[0].format", "allowed: native, ecs"),
         ({"alerts.sinks": [SPLUNK | {"format": "cef"}]}, "alerts.sinks[0].format", "allowed: native, ecs, ocsf, cim"),

@@ -346,6 +346,26 @@ def test_news_wake_it_at_once_and_it_does_not_turn_without(deliver, fill, monkey
     assert delivery.stop(5)
 
 
+def test_a_sink_that_watches_does_so_while_there_is_nothing_to_send(deliver, fill, monkeypatch):
+    class Watching(Other):
+        looks = 0
+
+        def watch(self):
+            self.looks += 1
+            if self.looks == 2:
+                raise Retry("the other side left")
+
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
+    fill(2)
+    sink = Watching()
+    feed = deliver(sink)
+    feed.start()
+    until(lambda: sink.looks > 3)
+    assert feed.stop(5)
+    assert (feed.progress.retries, feed.progress.failing_since) == (1, None)
+    assert sink.numbers == [0, 1]
+
+
 def test_stop_delivers_what_is_stored_then_closes(deliver, fill):
     fill(50)
     sink = Other()
