@@ -93,6 +93,7 @@ NAMES: Final = tuple(
         ("drift_changes_total", "counter", ("model",), "Times that what is ordinary for a model became something else"),
         ("state_entries", "gauge", ("table",), "Entries of a table of the state"),
         ("state_evicted_total", "counter", ("table",), "Entries that went because a table was full"),
+        ("truncated_rows_total", "counter", (), "Rows that seem new and may be what a full table dropped"),
         ("checkpoint_timestamp_seconds", "gauge", (), "When the last checkpoint was complete"),
         ("checkpoint_duration_seconds", "gauge", (), "How long the last checkpoint took"),
         ("checkpoint_bytes", "gauge", (), "Size of the last checkpoint"),

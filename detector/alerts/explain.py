@@ -205,6 +205,9 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     reasons = [f"{_seen(row) if judged else 'another'} {what} from {source} to {target}"]
     if judged:
         reasons += _habits(row, kind)
+    if row["history_truncated"]:
+        before = iso(row["history_truncated"])
+        reasons.append(f"perhaps not the first: a full table dropped some of what was last seen before {before}")
     if row["crossing"]:
         reasons.append(
             f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "

@@ -352,14 +352,15 @@ def _summary(
 
 
 def _state(engine: Engine) -> dict[str, Any]:
-    """How full the structure model's table is, and what went at the bound of any: each table counts it in an array of
-    its own."""
+    """How full the structure model's table is, what went at the bound of any (each table counts it in an array of its
+    own), and how many rows may look new for that."""
     twins = {"flow_twins": engine.flow_twins.seen.evicted, "operation_twins": engine.operation_twins.seen.evicted}
     evicted = engine.scorer.evicted() | twins
     return {
         "entries": int(engine.scorer.structure.memory.counts.used[0]),
         "evicted": sum(evicted.values()),
         "evicted_from": [{"table": table, "count": count} for table, count in sorted(evicted.items()) if count],
+        "truncated": int(engine.scorer.history.truncated[0]),
     }
 
 

@@ -19,6 +19,7 @@ from detector.score.drip import Drip
 from detector.score.fanout import Fanout
 from detector.score.forest import Forest
 from detector.score.fusion import Fusion
+from detector.score.history import TABLES, History
 from detector.score.model import Model, Said
 from detector.score.operations import Operations
 from detector.score.phases import PROTECTING, Phases
@@ -96,6 +97,7 @@ class Scorer:
         shares = {model.name: np.outer(ATTENTION[model.name], places).ravel() for model in self.models}
         shares = {name: np.concatenate([share, NEWCOMER_SHARE * share]) for name, share in shares.items()}
         self.fusion = Fusion(shares, self._strata, bound)
+        self.history = History(forget)
         memories = {model.name: getattr(model, "memory", None) for model in self.models if model.name != Drip.name}
         calibrations = {name: memory.calibration for name, memory in memories.items() if memory is not None}
         self.drift = Drift(calibrations, strata)
@@ -128,6 +130,7 @@ class Scorer:
             for part in self._map(methodcaller("score", columns), step, units.height):
                 columns.add(part)
                 said.update(part)
+        said.update(self.history.mark(columns, [table for name, table in self.tables().items() if name in TABLES]))
         self.drift.note(columns)
         said.update(self.fusion.judge(columns))
         stratum = pl.Series("stratum", columns["stratum"], dtype=units["stratum"].dtype)
@@ -172,7 +175,14 @@ class Scorer:
 
     def _parts(self) -> dict[str, Any]:
         models = {model.name: model for model in self.models}
-        return {"phases": self.phases, "zones": self.zones, **models, "fusion": self.fusion, "drift": self.drift}
+        return {
+            "phases": self.phases,
+            "zones": self.zones,
+            **models,
+            "fusion": self.fusion,
+            "drift": self.drift,
+            "history": self.history,
+        }
 
 
 def _tables_of(owner: object) -> list[Counts]:

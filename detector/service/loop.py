@@ -359,6 +359,7 @@ class Loop:
         tables = scorer.tables()
         for name, table in tables.items():
             self._metrics.set("state_entries", int(table.used[0]), table=name)
+        self._metrics.raised("truncated_rows", "engine", int(scorer.history.truncated[0]))
         self._metrics.evicted({name: table.evicted for name, table in tables.items()})
         found = scorer.drift.found
         fresh = found[found.index(self._drift) + 1 :] if self._drift in found else found

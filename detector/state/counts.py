@@ -124,13 +124,16 @@ class Counts:
     Attributes:
         keys: uint64, 0 = empty.  cells: float64 ``(capacity, width)``.  last: int64 µs.  since: int32, the hour since
             1970 in which `note` met the entry first; 0 = not yet.
+        forgotten: when what was evicted was seen last, µs, the latest; 0 = nothing was.
+        drops: of the last `walk`: ``forgotten`` from so many rows on, beginning with row 0.
         used: int64 ``(1,)``, entries in use (an array, so that kernels can write it).
     """
 
     def __init__(self, max_entries: int, capacity: int = 1 << 12, width: int = 2) -> None:
         self.max_entries = max_entries
         self._width = width
-        self.evicted = 0
+        self.evicted = self.forgotten = 0
+        self.drops: list[tuple[int, int]] = [(0, 0)]
         self.used = np.zeros(1, dtype=np.int64)
         self._allocate(capacity)
 
@@ -181,6 +184,7 @@ class Counts:
         if cutoff <= int(held.min()):
             cutoff = int(held.min()) + 1
         before = int(self.used[0])
+        self.forgotten = max(self.forgotten, int(self.last[(self.keys != 0) & (ranks < cutoff)].max()))
         self._move(self.keys.size, ranks, cutoff)
         self.evicted += before - int(self.used[0])
 
@@ -205,7 +209,7 @@ class Counts:
         }
         _full(self.keys, slots)
         _gather(self._whole(), slots, tuple(arrays.values()))
-        arrays["evicted"] = np.array([self.evicted], dtype=np.int64)
+        arrays["evicted"] = np.array([self.evicted, self.forgotten], dtype=np.int64)
         for array in arrays.values():
             array.flags.writeable = False
         return arrays
@@ -217,13 +221,15 @@ class Counts:
         self._allocate(self.keys.size)
         old = arrays["keys"], arrays["cells"], arrays["last"], arrays["since"]
         self.used[0] = _rehash(old, arrays["last"], self._whole(), np.iinfo(np.int64).min)
-        self.evicted = int(arrays["evicted"][0])
+        self.evicted, self.forgotten = (*arrays["evicted"].tolist(), 0)[:2]  # states of old have but the first
 
 
 def walk(rows: int, tables: Sequence[tuple[Counts, int]], kernel: Callable[[int, int], int]) -> None:
     """Take ``kernel(start, stop)`` over all rows, each of which adds at most so many entries to each table. It returns
     the row at which one was full, or stop; then that one's oldest entries go, at the same row whatever the batch."""
     start = 0
+    for table, _ in tables:
+        table.drops = [(0, table.forgotten)]
     while start < rows:
         stop = min(start + _CHUNK, rows)
         for table, new_entries in tables:
@@ -233,3 +239,4 @@ def walk(rows: int, tables: Sequence[tuple[Counts, int]], kernel: Callable[[int,
             for table, _ in tables:
                 if table.full:
                     table.evict()
+                    table.drops.append((start, table.forgotten))

@@ -15,6 +15,7 @@ ROW = {
     "p_structure": 1e-4, "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
     "seen": 0.0, "orig_rows": 1234.4, "orig_pairs": 12.2, "role_sources": 3.0,
     "resp_rows": 99_000.0, "resp_pairs": 41.0, "transport": "tcp", "importance": "normal", "log": "zeek.conn",
+    "history_truncated": 0,
 }  # fmt: skip
 
 
@@ -31,6 +32,12 @@ def test_a_new_edge_says_what_was_never_seen_and_how_busy_both_ends_are():
     assert "192.0.2.20 saw 99,000 connections from 41 such pairs before" in text
     assert "8.0 bits given the source, 3.5 bits given the target" in text
     assert "ATT&CK T1021.002 SMB/Windows Admin Shares" in text
+
+
+def test_what_a_full_table_may_have_dropped_is_not_called_new_without_a_word():
+    told = "perhaps not the first: a full table dropped some of what was last seen before 2026-01-01T00:00:00.000000Z"
+    assert told in said(history_truncated=1_767_225_600_000_000)[0].reasons
+    assert "perhaps" not in said()[1]
 
 
 def test_how_rare_it_is_taken_together_is_the_p_value():

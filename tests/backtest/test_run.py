@@ -204,7 +204,7 @@ def test_whatever_any_table_dropped_is_in_the_summary():
     counts = {part["table"]: part["count"] for part in state["evicted_from"]}
     assert counts == {name.rpartition(".")[0]: number for number, name in enumerate(dropped, 1)} | {"flow_twins": 1000}
     assert state["evicted"] == sum(counts.values())
-    assert module._state(Engine(Settings())) == {"entries": 0, "evicted": 0, "evicted_from": []}
+    assert module._state(Engine(Settings())) == {"entries": 0, "evicted": 0, "evicted_from": [], "truncated": 0}
 
 
 def test_a_bound_too_small_evicts_and_says_so(world, tmp_path):
