@@ -18,12 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 import detector
+from detector.alerts.decisions import load_decisions
 from detector.assets.plant import Plant, load_plant, unknown_keys
 from detector.backtest import console as show
 from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.run import Result, backtest
 from detector.config import Settings, load_settings
 from detector.errors import ConfigError, DetectorError, UnreadableInput
+from detector.feedback.commands import feedback_app
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
@@ -40,6 +42,7 @@ app = typer.Typer(
 app.add_typer(config_app, name="config")
 app.add_typer(sinks_app, name="sinks")
 app.add_typer(spool_app, name="spool")
+app.add_typer(feedback_app, name="feedback")
 app.command("status")(status_command)
 out = Console()
 err = Console(stderr=True)
@@ -61,6 +64,7 @@ def backtest_command(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
     log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
+    decisions: Annotated[Path | None, typer.Option(help="What was decided about acts (YAML); see feedback.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
     train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
     history: Annotated[
@@ -89,6 +93,7 @@ def backtest_command(
             plant=_plant(plant),
             labels=_labels(labels),
             train_until=_time(train_until),
+            decisions=() if decisions is None else load_decisions(decisions),
             history=history or [],
             log_format=log_format,
             progress=progress,

@@ -1,7 +1,7 @@
 """The path, read top to bottom: decoded rows in, scored units, alerts and incidents out. No I/O and no clock."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.alerts.decisions import End, Entry
 from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.features.units import CROSSING_BONUS, PLACE_INTEREST, Enrich, flow_units, operation_units, outside_key
@@ -59,9 +60,16 @@ class Engine:
         settings: see `config.Settings`.
         plant: what is declared of the network.
         train_until: rows observed before this time (µs) only teach; None = all are judged.
+        decisions: what people decided; no part of the fingerprint, as nothing that is learned depends on them.
     """
 
-    def __init__(self, settings: Settings, plant: Plant | None = None, train_until: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plant: Plant | None = None,
+        train_until: int | None = None,
+        decisions: Sequence[Entry | End] = (),
+    ) -> None:
         self.settings = settings
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
@@ -79,7 +87,7 @@ class Engine:
             (plant or Plant()).model_dump(mode="json", exclude_defaults=True, exclude={"assets"}),
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
-        self.judge = Judge(settings, plant)
+        self.judge = Judge(settings, plant, decisions)
         self._nothing = self._score(self.order.flush())  # no units, all columns
 
     def push(self, decoded: Decoded) -> pl.DataFrame:

@@ -2,12 +2,14 @@
 
 import itertools
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
+from detector.alerts.decisions import STATUSES, Decisions, End, Entry, Held
 from detector.alerts.explain import alert, continued, joined, rated, repeated
 from detector.alerts.model import IMPORTANCES, Alert, Incident, Told, alert_of, as_dict
 from detector.alerts.runbook import SWEEPS
@@ -68,10 +70,15 @@ class Judge:
     Args:
         settings: see `config.Settings`.
         plant: what is declared of the network.
+        decisions: what people decided. Acts that one covers are alerts of another status: they have a budget of their
+            own, and are no evidence for chains or hosts.
     """
 
-    def __init__(self, settings: Settings, plant: Plant | None = None) -> None:
+    def __init__(self, settings: Settings, plant: Plant | None = None, decisions: Sequence[Entry | End] = ()) -> None:
         self.budget = Budget(settings.alerts_per_day)
+        self.budget_decided = Budget(settings.alerts_per_day)
+        self.decisions = Decisions.of(decisions)
+        self.adopted: list[Held] = []  # what `load_state` made hold at other times than declared
         self.chains = Chains(settings.false_incidents_per_day)
         self.entities = Entities()
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
@@ -80,7 +87,7 @@ class Judge:
         self._context = Context(plant or Plant())
         self._telling = Telling(self.chains, self._context.told)
         self._latest = _NEVER  # observation time that rows have come to
-        self._cases: dict[tuple[str, str], Case] = {}
+        self._cases: dict[tuple[str, str, str], Case] = {}  # by both hosts, and by the decision about its acts
         self._alerted: dict[tuple[str, ...], tuple[int, int]] = {}  # act -> when it was told, place of the alert
 
     def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
@@ -149,24 +156,28 @@ class Judge:
             "telling": self._telling.state(),
             "alerted": [[*key, *told] for key, told in self._alerted.items()],
             "cases": [
-                [*pair, case.began, [as_dict(found) for found in case.findings], case.alert, case.count]
-                for pair, case in self._cases.items()
+                [*key, case.began, [as_dict(found) for found in case.findings], case.alert, case.count]
+                for key, case in self._cases.items()
             ],
             "budget": self.budget.state(),
+            "budget_decided": self.budget_decided.state(),
+            "decisions": self.decisions.state(),
             "chains": self.chains.state(),
             "entities": self.entities.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Replace everything by what `state` returned."""
+        """Replace everything by what `state` returned; decisions stay, and hold as `Decisions.adopt` says."""
         self.alerts = [(alert_of(found), ts) for found, ts in state["alerts"]]
         self._dropped, self._latest = state["dropped"], state["latest"]
         self._alerted = {tuple(key): (time, place) for *key, time, place in state["alerted"]}
         self._cases = {
-            (src, dst): Case(began, [alert_of(found) for found in findings], place, count)
-            for src, dst, began, findings, place, count in state["cases"]
+            (src, dst, decision): Case(began, [alert_of(found) for found in findings], place, count)
+            for src, dst, decision, began, findings, place, count in state["cases"]
         }
         self.budget.load(state["budget"])
+        self.budget_decided.load(state["budget_decided"])
+        self.adopted = self.decisions.adopt(state["decisions"], self._latest)
         self.chains.load_state(state["chains"])
         self.entities.load_state(state["entities"])
         self._telling.load_state(state["telling"])
@@ -185,6 +196,20 @@ class Judge:
         if certain and expected > FIRST_ACTS_PER_DAY:
             expected = FIRST_ACTS_PER_DAY
             found = rated(found, expected / rate)
+        decision = self.decisions.find(found, *ends, row["obs_ts"])
+        if decision is not None:
+            self.decisions.hit(decision)
+            found = replace(found, status=STATUSES[decision.action], decision=decision)
+        else:
+            expected, found = self._chained(found, row, expected)
+            self.entities.add(found, row, expected, self.budget.findings_per_day(rate))
+        self._tell(found, row, expected, certain=certain)
+        return found.p_value
+
+    def _chained(self, found: Alert, row: dict[str, Any], expected: float) -> tuple[float, Alert]:
+        """Adds the finding to the chains; findings a day as strange, and the alert, in the light of the chain it
+        continues."""
+        rate = row["rows_per_day"]
         hops = self.budget.hops_per_day(rate)
         if row["moves"] and expected <= hops:
             background = Background(hops, row["hosts"])
@@ -193,10 +218,8 @@ class Judge:
             self._telling.began(hop.incident)
             by_chance = max(self.chains.news(hop) * young, SMALLEST_P * rate)
             if by_chance < expected:
-                expected, found = by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
-        self.entities.add(found, row, expected, self.budget.findings_per_day(rate))
-        self._tell(found, row, expected, certain=certain)
-        return found.p_value
+                return by_chance, continued(found, by_chance / rate, self.chains.path(hop)[0].src)
+        return expected, found
 
     def _tell(self, found: Alert, row: dict[str, Any], expected: float, *, certain: bool) -> None:
         """Adds the finding to its case; opens the case's alert, or adds to it."""
@@ -206,7 +229,8 @@ class Judge:
         if before is not None:
             self._repeat(before, found)
         opens = case.alert is None and before is None
-        opens = opens and self.budget.alerts(expected, rate, now, certain=certain)
+        budget = self.budget if found.decision is None else self.budget_decided
+        opens = opens and budget.alerts(expected, rate, now, certain=certain)
         if opens:
             case.alert = self._dropped + len(self.alerts)
             self.alerts.append((replace(found, count=case.count, related=self._related(found, now)), row["ts"]))
@@ -223,16 +247,16 @@ class Judge:
             self._telling.changed(case.alert)
 
     def _case(self, found: Alert, ts: int) -> Case:
-        """The open case of the two hosts, or a new one."""
-        pair = found.src, found.dst
-        known = self._cases.get(pair)
+        """The open case of the two hosts, or a new one. What was decided is a case of its own: it must hide nothing."""
+        key = found.src, found.dst, _decided(found)
+        known = self._cases.get(key)
         if known is not None and abs(ts - known.began) <= HOP_WINDOW_US:
             return known
-        self._cases.pop(pair, None)  # so that the order of the dictionary is that of the beginnings
+        self._cases.pop(key, None)  # so that the order of the dictionary is that of the beginnings
         while len(self._cases) >= _MAX_CASES:
             del self._cases[next(iter(self._cases))]
-        self._cases[pair] = Case(ts)
-        return self._cases[pair]
+        self._cases[key] = Case(ts)
+        return self._cases[key]
 
     def _told_before(self, found: Alert, now: int) -> int | None:
         """Place of the alert that the same act was in within a day, before or (rows may be late) after."""
@@ -272,5 +296,11 @@ def _act_key(found: Alert) -> tuple[str, ...]:
     from chatter."""
     sweeps = SWEEPS.intersection(found.techniques)
     if sweeps:
-        return (found.src, "", "", found.kind, min(sweeps))
-    return (found.src, found.dst, found.service, found.kind, found.techniques[0][:5] if found.techniques else "")
+        return (found.src, "", "", found.kind, min(sweeps), _decided(found))
+    family = found.techniques[0][:5] if found.techniques else ""
+    return (found.src, found.dst, found.service, found.kind, family, _decided(found))
+
+
+def _decided(found: Alert) -> str:
+    """Id of the decision about it, or nothing."""
+    return "" if found.decision is None else found.decision.id

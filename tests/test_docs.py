@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import typer
 
+from detector.alerts.decisions import Scope, parse_decisions
 from detector.alerts.model import Alert, Incident, Step
 from detector.assets.plant import Plant, load_plant
 from detector.backtest.labels import COLUMNS as LABEL_COLUMNS
@@ -61,6 +62,12 @@ def options(command: Any) -> set[str]:
 
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_each_command_and_option_is_documented(command):
+    if command == "feedback":
+        text = page("feedback.md")
+        for name, part in commands()[command].commands.items():
+            assert f"eastwest feedback {name} " in text
+            assert {option for option in options(part) if option.startswith("--")} <= set(CODE.findall(text))
+        return
     if command in SERVICE:
         told = words("service.md")
         assert f"eastwest {command}" in told
@@ -317,6 +324,14 @@ def test_every_section_of_the_plant_file_is_documented():
     assert set(Plant.model_fields) == set(CODE.findall(_first_cells(table)))
 
 
+def test_the_decisions_shown_are_read():
+    text = block("feedback.md", "decisions:")
+    shown = parse_decisions(text, "feedback.md")
+    assert [entry.action for entry in shown] == ["suppress", "learn", "end"]
+    scopes = page("feedback.md").partition("| Key in `scope` |")[2].partition("\n\n")[0]
+    assert set(CODE.findall(_first_cells(scopes))) == set(Scope.model_fields)
+
+
 def test_the_settings_files_shown_are_read(tmp_path):
     for name, start in (("settings.md", "alerts_per_day"), ("formats.md", "# settings.yaml")):
         path = tmp_path / "settings.yaml"
@@ -406,4 +421,6 @@ def test_commands_shown_exist(path):
             else:
                 assert program in {"eastwest", ".venv/bin/eastwest"}
                 command = commands()[arguments[0]]
+                if arguments[0] == "feedback":
+                    command = command.commands[arguments[1]]
                 assert {argument for argument in arguments if argument.startswith("--")} <= options(command)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.alerts.attack import named
-from detector.alerts.model import Alert, Incident, Step
+from detector.alerts.model import Alert, Asset, Incident, Step
 from detector.backtest.words import amount, one_in, stamp, visible
 from detector.correlate.entities import RankedHost
 from detector.score.zones import ZonePhases, least_known
@@ -42,7 +42,9 @@ def incident_table(incidents: Sequence[Incident]) -> RenderableType:
 
 
 def alert_table(alerts: Sequence[Alert], limit: int = 10) -> RenderableType:
-    """The strongest alerts."""
+    """The strongest alerts that nobody decided about, and how many others there are."""
+    decided = sum(alert.status != "open" for alert in alerts)
+    alerts = [alert for alert in alerts if alert.status == "open"]
     if not alerts:
         return Text("No alerts. A longer history, --train-until or a higher --alerts-per-day may show more.")
     strongest = sorted(alerts, key=lambda alert: (-alert.score, alert.ts, alert.alert_id))[:limit]
@@ -55,7 +57,9 @@ def alert_table(alerts: Sequence[Alert], limit: int = 10) -> RenderableType:
             _act(alert.service, (alert.operation,) if alert.operation else (), alert.techniques),
             Text(one_in(alert.p_value)),
         )
-    return table
+    if not decided:
+        return table
+    return Group(table, Text(f"and {decided:,} that are suppressed or learned by decision", style="dim"))
 
 
 def host_table(hosts: Sequence[RankedHost], limit: int = 10) -> RenderableType:
@@ -182,10 +186,13 @@ def _hops(incident: Incident) -> Table:
 
 
 def _move(record: Step | Alert) -> Text:
-    """``src → dst``, and below it ``zone → zone``."""
+    """``src → dst``, and below it what is declared of them and their zones."""
+    known = (record.src_asset, record.dst_asset) if isinstance(record, Alert) else (Asset(), Asset())
+    ends = ((record.src_zone, known[0]), (record.dst_zone, known[1]))
+    places = (", ".join(word for word in (asset.name or asset.role, zone) if word) for zone, asset in ends)
     return Text.assemble(
         f"{visible(record.src)} → {visible(record.dst)}",
-        (f"\n{visible(record.src_zone)} → {visible(record.dst_zone)}", "dim"),
+        (f"\n{visible(' → '.join(places))}", "dim"),
     )
 
 

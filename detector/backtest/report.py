@@ -45,7 +45,8 @@ class View:
 
 def render(view: View) -> str:
     """The page. The same view gives the same page, byte for byte."""
-    strongest = sorted(view.alerts, key=lambda alert: (-alert.score, alert.ts, alert.alert_id))
+    undecided = [alert for alert in view.alerts if alert.status == "open"]
+    strongest = sorted(undecided, key=lambda alert: (-alert.score, alert.ts, alert.alert_id))
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -57,6 +58,7 @@ def render(view: View) -> str:
             numbers={incident.incident_id: number for number, incident in enumerate(view.incidents[:MAX_INCIDENTS], 1)},
             zones=ordered_zones(view.zones, view.zones),
             strongest=strongest[:MAX_ALERTS],
+            open=len(undecided),
             hosts=view.hosts[:MAX_HOSTS],
             half_life_days=HALF_LIFE_US // DAY_US,
             phases=least_known(view.phases)[:MAX_ZONES],

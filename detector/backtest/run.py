@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import detector
+from detector.alerts.decisions import End, Entry
 from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, to_json
 from detector.assets.plant import Plant
 from detector.backtest.labels import Label, measure, parse_time
@@ -92,6 +93,7 @@ def backtest(
     plant: Plant | None = None,
     labels: list[Label] | None = None,
     train_until: int | None = None,
+    decisions: Sequence[Entry | End] = (),
     history: Sequence[str | Path] = (),
     log_format: str = "auto",
     progress: Progress = lambda stage, done, total, rows: None,
@@ -102,6 +104,7 @@ def backtest(
         paths: files or folders.
         out: folder, made if missing; files of an earlier run are replaced.
         train_until: rows observed before this time (µs) only teach.
+        decisions: what people decided.
         history: files or folders that teach first, whatever their time; see `_teach`.
         log_format: a name of the format registry for all records, or ``auto``.
 
@@ -111,7 +114,7 @@ def backtest(
     """
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    engine = Engine(settings, plant, train_until)
+    engine = Engine(settings, plant, train_until, decisions)
     tally = Tally()
     scratch = Path(tempfile.mkdtemp(prefix="eastwest-"))
     try:
@@ -129,7 +132,7 @@ def backtest(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     alerts, incidents = engine.judge.final_alerts(), engine.judge.incidents()
-    hosts = engine.judge.entities.ranked(tally.last or 0, alerts, incidents, plant or Plant())
+    hosts = engine.judge.entities.ranked(tally.last or 0, _open(alerts), incidents, plant or Plant())
     phases = engine.scorer.zones.phases(engine.scorer.phases, tally.last or 0)
     _write_lines(out / "alerts.ndjson", alerts)
     _write_lines(out / "incidents.ndjson", incidents)
@@ -137,12 +140,17 @@ def backtest(
     summary = _summary(engine, files, tally, alerts, incidents, time.monotonic() - began)
     summary |= {"entities": _entities(engine, hosts), "phases": _phases(phases)}
     if labels is not None:
-        summary["labels"] = measure(labels, alerts, incidents, summary["time"]["judged_days"])
+        summary["labels"] = measure(labels, _open(alerts), incidents, summary["time"]["judged_days"])
     (out / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     zones = _zones(plant, alerts, incidents)
-    view = View(summary, alerts, incidents, _timeline(tally, alerts), zones, hosts, phases)
+    view = View(summary, alerts, incidents, _timeline(tally, _open(alerts)), zones, hosts, phases)
     (out / "report.html").write_text(render(view), encoding="utf-8")
     return Result(alerts, incidents, hosts, phases, summary, out)
+
+
+def _open(alerts: list[Alert]) -> list[Alert]:
+    """Alerts that nobody decided about."""
+    return [alert for alert in alerts if alert.status == "open"]
 
 
 class _Reader:
@@ -339,16 +347,27 @@ def _summary(
         "seconds": round(seconds, 2),
         "rows_per_second": round(account.rows / max(seconds, 1e-9)),
         "alerts": {
-            "count": len(alerts),
-            "per_day": round(len(alerts) / max(judged_days, 1.0), 2),
+            "count": len(_open(alerts)),
+            "per_day": round(len(_open(alerts)) / max(judged_days, 1.0), 2),
             "budget_per_day": engine.settings.alerts_per_day,
-            "by_severity": dict(Counter(alert.severity for alert in alerts)),
+            "by_severity": dict(Counter(alert.severity for alert in _open(alerts))),
+            "decided": len(alerts) - len(_open(alerts)),
         },
+        "decisions": _decisions(engine),
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
         "state": _state(engine),
         "settings": engine.settings.model_dump(),
     }
+
+
+def _decisions(engine: Engine) -> list[dict[str, Any]]:
+    """How many findings each decision relabelled, in the order of the file."""
+    decisions = engine.judge.decisions
+    return [
+        {"id": one.entry.id, "action": one.entry.action, "hits": decisions.hits.get(one.entry.id, 0)}
+        for one in decisions.held
+    ]
 
 
 def _state(engine: Engine) -> dict[str, Any]:

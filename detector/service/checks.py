@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from detector.alerts.decisions import load_decisions
 from detector.assets.plant import load_plant, unknown_keys
 from detector.errors import ConfigError
 from detector.service import memory
@@ -35,6 +36,7 @@ class Finding:
 def check(settings: ServiceSettings) -> Iterator[Finding]:
     """All there is to say, worst first within each part. Reads files, opens no connection."""
     yield from _plant(settings.plant)
+    yield from _decisions(settings.decisions)
     yield from _files(settings)
     yield from _security(settings)
     yield from _sinks(settings)
@@ -47,6 +49,14 @@ def _memory(settings: ServiceSettings) -> Iterator[Finding]:
         memory.require(settings)
     except ConfigError as problem:
         yield Finding("memory.limit_bytes", str(problem), fatal=True)
+
+
+def _decisions(path: Path | None) -> Iterator[Finding]:
+    try:
+        if path is not None:
+            load_decisions(path)
+    except ConfigError as problem:
+        yield Finding("decisions", str(problem), fatal=True)
 
 
 def _plant(path: Path | None) -> Iterator[Finding]:

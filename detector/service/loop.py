@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from typing import Final
 
 import detector
+from detector.alerts.decisions import load_decisions
+from detector.alerts.model import iso
 from detector.assets.plant import load_plant
 from detector.errors import StorageFailed
 from detector.metrics import Metrics
@@ -63,6 +65,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     memory.require(settings)
     log = logs.get("service")
     plant = None if settings.plant is None else load_plant(settings.plant)
+    decisions = () if settings.decisions is None else load_decisions(settings.decisions)
     health = Health()
     with ExitStack() as stack:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
@@ -71,7 +74,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
         stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition))
         warm(settings.engine)
         health.done("warm")
-        pipeline = Pipeline(settings, plant, alerts, letters, metrics)
+        pipeline = Pipeline(settings, plant, alerts, letters, metrics, decisions)
         loop = Loop(settings, pipeline, alerts, letters, metrics, health)
         source = loop.restore()
         stack.callback(source.close)
@@ -151,6 +154,9 @@ class Loop:
             for number, offset in offsets.items()
         }
         self._rows_written = checkpoint.position
+        for held in self._pipeline.engine.judge.adopted:
+            self._log.warning("a decision holds at other times than its file says: they lie before what was read",
+                              decision=held.entry.id, holds_from=iso(held.holds[0]))  # fmt: skip
         self._log.info("goes on from a checkpoint", rows=checkpoint.position, outbox=checkpoint.outbox)
         source.begin(positions, clocks)
 

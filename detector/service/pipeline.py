@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from detector.alerts.decisions import End, Entry
 from detector.alerts.model import Alert, Told, told_json
 from detector.assets.plant import Plant
 from detector.engine import Engine
@@ -48,12 +49,19 @@ class Pipeline:
         alerts: takes alerts and incidents, in the order in which they are told.
         dead_letters: takes records that could not be used, in the order in which they came.
         metrics: counts.
+        decisions: what people decided.
     """
 
     def __init__(
-        self, settings: ServiceSettings, plant: Plant | None, alerts: Outbox, dead_letters: Outbox, metrics: Metrics
+        self,
+        settings: ServiceSettings,
+        plant: Plant | None,
+        alerts: Outbox,
+        dead_letters: Outbox,
+        metrics: Metrics,
+        decisions: Sequence[Entry | End] = (),
     ) -> None:
-        self.engine = Engine(settings.engine, plant, settings.train_until_us)
+        self.engine = Engine(settings.engine, plant, settings.train_until_us, decisions)
         self.engine.judge.keep_all = False
         self.engine.release_rows = sys.maxsize  # `settle` says when: until all partitions of a portion are pushed
         self._alerts, self._dead_letters, self._metrics = alerts, dead_letters, metrics

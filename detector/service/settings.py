@@ -184,6 +184,7 @@ class ServiceSettings(Section):
     rows: Rows = Field(default_factory=Rows, description="Rows between processes.")
     engine: Settings = Field(default_factory=Settings, description="What settings.md says.")
     plant: Path | None = Field(default=None, description="Plant file: zones, conduits, vendors.")
+    decisions: Path | None = Field(default=None, description="Decisions about acts: suppressed, learned.")
     train_until: datetime | None = Field(
         default=None,
         description="Rows observed before this time only teach.",

@@ -176,7 +176,8 @@ def hostile_view(word: str) -> View:
         evidence=(word,),
     )
     ill = incident((bad,), incident_id=word, summary=word, severity=word, techniques=(word,))
-    sign = alert(bad, operation=word, user=word, kind=word, severity=word, incident_id=word)
+    told = {"title": word, "summary": word, "next_steps": (word,)}
+    sign = alert(bad, operation=word, user=word, kind=word, severity=word, incident_id=word, **told)
     return View(summary(word), [sign], [ill], TIMELINE, {word: 4.0, "x": None})
 
 
@@ -282,6 +283,15 @@ def test_the_page_shows_every_hop_with_its_reasons():
     assert "T0843 Program Download" in text
     assert "1 in 500,000" in text
     assert "a reason that is unfolded" in text
+
+
+def test_an_alert_shows_what_an_analyst_asks_next_and_what_was_decided_is_only_counted():
+    shown = alert(title="First use", summary="Would not alert if.", next_steps=("Ask the owner.",))
+    known = alert(alert_id="a2", title="Known use", status="suppressed")
+    text = Page(render(view(alerts=[shown, known]))).text
+    for words in ("First use", "Would not alert if.", "Ask the owner.", "Another 1 are suppressed or learned"):
+        assert words in text
+    assert "Known use" not in text
 
 
 def test_rows_labels_settings_and_skipped_files_are_accounted_for():

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from detector.alerts.decisions import parse_decisions
+from detector.alerts.model import iso
 from detector.config import Settings
 from detector.engine import Engine
 from detector.errors import StorageFailed
@@ -71,6 +73,7 @@ class Service:
     folder: Path
     rows: Sequence[Row]
     plant: object = None
+    decisions: Sequence[object] = ()
 
     def __enter__(self):
         topics = sorted({row.partition.topic for row in self.rows})
@@ -86,7 +89,7 @@ class Service:
         self.letters.close()
 
     def anew(self) -> Pipeline:
-        return Pipeline(self.settings, self.plant, self.alerts, self.letters, Metrics("tests", ""))
+        return Pipeline(self.settings, self.plant, self.alerts, self.letters, Metrics("tests", ""), self.decisions)
 
     def feed(self, cuts: Iterable[int], begin: int = 0) -> None:
         """Take the rows in portions that end at ``cuts``, ascending."""
@@ -176,10 +179,30 @@ def test_a_restart_changes_no_byte_of_the_next_state(rows, world, tmp_path):
 # --- the backtest ---
 
 
-def test_what_was_told_last_is_what_a_backtest_finds(world, tmp_path):
+def decided(rows: Sequence[Row]) -> Sequence[object]:
+    """From the middle of the stream on, all of SMB is known; later all acts are."""
+    middle, later = (iso(rows[int(len(rows) * share)].time * 1000) for share in (0.5, 0.8))
+    known = f"by: anna, why: known, from: {middle}, until: 2040-01-01, scope: {{service: smb}}"
+    smb = f"{{id: smb, action: suppress, {known}}}"
+    rest = f"{{id: rpc, action: learn, by: ben, why: known, from: {later}, scope: {{operation: '*'}}}}"
+    return parse_decisions(f"decisions:\n  - {smb}\n  - {rest}\n", "decisions.yaml")
+
+
+@pytest.mark.parametrize("made", ["without", "with", "added at a restart"])
+def test_what_was_told_last_is_what_a_backtest_finds(made, world, tmp_path):
     rows = rows_of(world)
-    with Service(tmp_path, rows, plant_of(world)) as service:
-        service.feed(range(500, len(rows), 500))
+    decisions = () if made == "without" else decided(rows)
+    with Service(tmp_path, rows, plant_of(world), decisions if made == "with" else ()) as service:
+        begin = 0
+        if made == "added at a restart":
+            begin = int(len(rows) * 0.4)
+            service.pipeline.take(arrivals(rows[:begin]))
+            taken = service.pipeline.capture({})
+            service.decisions = decisions
+            service.pipeline = service.anew()
+            service.pipeline.restore(taken.capture.write())
+            assert not service.pipeline.engine.judge.adopted
+        service.feed(range(begin + 500, len(rows), 500), begin)
         stands, revisions = {}, Counter()
         for record in service.out()[0]:
             line = orjson.loads(record.payload)
@@ -187,7 +210,7 @@ def test_what_was_told_last_is_what_a_backtest_finds(world, tmp_path):
             assert line.pop("revision") == revisions[key]
             revisions[key] += 1
             stands[key] = line
-    engine = Engine(Settings(**ENGINE), plant_of(world))
+    engine = Engine(Settings(**ENGINE), plant_of(world), decisions=decisions)
     engine.push(in_order(by_partition(rows)))
     engine.finish()
     for kind, lines in zip(("alert", "incident"), told(engine), strict=True):
@@ -195,6 +218,8 @@ def test_what_was_told_last_is_what_a_backtest_finds(world, tmp_path):
         ours = {key: line for (of, key), line in stands.items() if of == kind and "merged_into" not in line}
         assert ours == final
         assert final
+    statuses = Counter(found.status for found in engine.judge.final_alerts())
+    assert set(statuses) == ({"open"} if made == "without" else {"open", "suppressed", "learned"})
     assert max(revisions.values()) > 2
 
 
