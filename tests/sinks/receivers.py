@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.conftest import find_tool
+from tests.conftest import REPOSITORY, find_tool
 from tests.kafka.broker import free_ports
 
 _SECONDS = 60
@@ -42,10 +42,14 @@ log {{ source(s); destination(d); flags(flow-control); }};
 class Receiver:
     """A process that receives; a context. It can be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, transport: str, certs: Path | None = None, *, mutual: bool = False) -> None:
-        self.folder, self.transport, self.certs, self.mutual = folder, transport, certs, mutual
+    def __init__(
+        self, folder: Path, transport: str, certs: Path | None = None, *, mutual: bool = False, documented: str = ""
+    ) -> None:
+        self.folder, self.transport, self.certs = folder, transport, certs
+        self.mutual, self.documented = mutual, documented
         [self.port] = free_ports(1)
         self.out = folder / "received.ndjson"
+        self._read, self._lines = 0, []
 
     def __enter__(self):
         self.start()
@@ -56,6 +60,23 @@ class Receiver:
 
     def command(self) -> list[str]:
         raise NotImplementedError
+
+    def configure(self, usual: str) -> Path:
+        """The file that holds the usual settings, or those of ``documented``, with our places in place of its own."""
+        text = usual
+        if self.documented:
+            page = (REPOSITORY / "docs" / "siem" / self.documented).read_text("utf-8")
+            text = re.search(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+            for theirs, ours in (
+                ("/etc/eastwest", self.certs),
+                ("/srv/eastwest/alerts.log", self.out),
+                ("6514", self.port),
+            ):
+                assert theirs in text
+                text = text.replace(theirs, str(ours))
+        config = self.folder / "receiver.conf"
+        config.write_text(text)
+        return config
 
     def start(self) -> None:
         with (self.folder / "receiver.log").open("ab") as log:
@@ -75,7 +96,7 @@ class Receiver:
         assert self.process.poll() is None, (self.folder / "receiver.log").read_text("utf-8")
         kind = "udp" if self.transport == "udp" else "tcp"
         return any(
-            re.match(rf"\s*\d+: 0100007F:{self.port:04X} ", line)
+            re.match(rf"\s*\d+: (0100007F|00000000):{self.port:04X} ", line)
             for line in Path(f"/proc/net/{kind}").read_text("ascii").splitlines()
         )
 
@@ -83,12 +104,17 @@ class Receiver:
         deadline = time.monotonic() + _SECONDS
         while not until():
             assert time.monotonic() < deadline, (self.folder / "receiver.log").read_text("utf-8")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def received(self) -> list[dict[str, str]]:
-        """Whole lines so far."""
-        content = self.out.read_bytes() if self.out.exists() else b""
-        return [orjson.loads(line) for line in content.split(b"\n")[:-1]]
+        """Whole lines so far; what was read once is not read again."""
+        if self.out.exists():
+            with self.out.open("rb") as file:
+                file.seek(self._read)
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._read += len(whole + end)
+            self._lines += [orjson.loads(line) for line in whole.splitlines()]
+        return self._lines
 
     def expect(self, count: int) -> list[dict[str, str]]:
         """What was received, when there is so much."""
@@ -104,8 +130,7 @@ class Rsyslog(Receiver):
         driver = mode[self.transport]
         if driver:
             driver += '"x509/certvalid"' if self.mutual else '"anon"'
-        config = self.folder / "rsyslog.conf"
-        config.write_text(
+        config = self.configure(
             _RSYSLOG.format(
                 folder=self.folder, certs=self.certs, out=self.out, port=self.port, driver=driver,
                 ruleset=' ruleset="all"', module="imudp" if self.transport == "udp" else "imtcp",
@@ -124,8 +149,7 @@ class SyslogNg(Receiver):
             tls = (
                 f' tls(key-file("{self.certs}/server.key") cert-file("{self.certs}/server.pem") peer-verify({verify}))'
             )
-        config = self.folder / "syslog-ng.conf"
-        config.write_text(_SYSLOG_NG.format(port=self.port, transport=self.transport, tls=tls, out=self.out))
+        config = self.configure(_SYSLOG_NG.format(port=self.port, transport=self.transport, tls=tls, out=self.out))
         files = ["--pidfile", "--control", "--persist-file"]
         places = [f"{option}={self.folder / option.strip('-')}" for option in files]
         return [find_tool("syslog-ng"), "-F", "--no-caps", f"--cfgfile={config}", *places]

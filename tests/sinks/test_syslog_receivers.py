@@ -99,6 +99,18 @@ def test_a_receiver_is_who_we_mean(tls, problem, certs, tmp_path):
         out.close()
 
 
+@pytest.mark.parametrize("name", sorted(RECEIVERS))
+def test_what_the_page_shows_works(name, certs, tmp_path):
+    with RECEIVERS[name](tmp_path, "tls", certs, documented=f"{name}.md") as receiver:
+        out = sink(receiver.port, "tls", certs)
+        sent = [Message(0, one.kind, RENDERINGS["native"](one), one) for one in SAMPLES.values()]
+        out.send(sent)
+        out.close()
+        receiver.wait(lambda: receiver.out.exists() and receiver.out.read_bytes().count(b"\n") >= len(sent))
+    lines = receiver.out.read_bytes().splitlines()
+    assert [line.strip() for line in lines] == [message.payload for message in sent]
+
+
 # --- many, through faults ---
 
 
