@@ -53,6 +53,7 @@ class SecOpsSink:
             self._token.drop()
         if not answer.good:
             raise answer.problem()
+        answer.json()  # of the API; a proxy's page says nothing of events
 
 
 def assertion(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from detector.sinks.http import Client, in_parts
+from detector.sinks.delivery import Retry
+from detector.sinks.http import PAUSE_SECONDS, Client, in_parts
 from detector.sinks.messages import Message
 from detector.sinks.tokens import Token
 
@@ -46,5 +47,8 @@ class SentinelSink:
         answer = self._client.post(self._path, body, headers, compress=True, hide=token)
         if answer.status == 401:
             self._token.drop()
-        if not answer.good:
-            raise answer.problem()
+        if answer.status == 204:
+            return
+        if answer.good:
+            raise Retry(f"{answer.place}: answer {answer.status} where 204 is due: {answer.said}", PAUSE_SECONDS)
+        raise answer.problem()

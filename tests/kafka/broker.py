@@ -68,9 +68,9 @@ class Unavailable(Exception):
     """Kafka cannot be run here; the message says what is missing."""
 
 
-def version() -> str:
-    """The Kafka that `pom.xml` asks for."""
-    found = re.search(r"<kafka\.version>(.+?)</kafka\.version>", (HERE / "pom.xml").read_text())
+def version(name: str = "kafka", pom: Path = HERE / "pom.xml") -> str:
+    """The one that a pom asks for."""
+    found = re.search(rf"<{name}\.version>(.+?)</{name}\.version>", pom.read_text())
     assert found
     return found[1]
 
@@ -94,11 +94,20 @@ def jars() -> Path:
         if not any(Path(given).glob("kafka-clients-*.jar")):
             raise Unavailable(f"KAFKA_LIBS={given} holds no jars of Kafka")
         return Path(given)
+    return download("kafka", HERE / "pom.xml")
+
+
+def download(name: str, pom: Path) -> Path:
+    """The folder of the jars that a pom asks for, in the user's cache, which Maven fills once.
+
+    Raises:
+        Unavailable: Maven is missing or did not get them.
+    """
     cache = _cache()
-    folder = cache / f"kafka-{version()}"
-    with alone(cache / "kafka.lock"):
+    folder = cache / f"{name}-{version(name, pom)}"
+    with alone(cache / f"{name}.lock"):
         if not folder.is_dir():
-            _download(folder)
+            _download(folder, pom)
     return folder
 
 
@@ -106,16 +115,16 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eastwest-tests"
 
 
-def _download(folder: Path) -> None:
+def _download(folder: Path, pom: Path) -> None:
     if not shutil.which("mvn"):
-        raise Unavailable("mvn (Maven) is not installed, and KAFKA_LIBS is not set")
+        raise Unavailable(f"mvn (Maven) is not installed, and there is no {folder}")
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={part}"]
-    command = ["mvn", "--quiet", "--batch-mode", "--file", str(HERE / "pom.xml"), *goal]
+    command = ["mvn", "--quiet", "--batch-mode", "--file", str(pom), *goal]
     done = subprocess.run(command, capture_output=True, text=True, timeout=MAVEN_SECONDS, check=False)
     if done.returncode:
-        raise Unavailable(f"Maven did not get the jars of Kafka: {done.stdout[-500:]}{done.stderr[-500:]}")
+        raise Unavailable(f"Maven did not get {folder.name}: {done.stdout[-500:]}{done.stderr[-500:]}")
     part.rename(folder)
 
 

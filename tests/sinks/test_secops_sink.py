@@ -107,6 +107,7 @@ def test_no_request_is_larger_than_a_megabyte(server, key):
         ("mute", None),
         ("half-open", None),
         ("reset", None),
+        ("rubbish", PAUSE_SECONDS),
         (Reply(401), PAUSE_SECONDS),
         (Reply(403), PAUSE_SECONDS),
         (Reply(404), PAUSE_SECONDS),

@@ -64,6 +64,7 @@ def test_no_call_is_larger_than_a_megabyte(server):
         ("mute", None),
         ("half-open", None),
         ("reset", None),
+        ("rubbish", PAUSE_SECONDS),
         (Reply(403, b"no role"), PAUSE_SECONDS),
         (Reply(404, b"no rule"), PAUSE_SECONDS),
     ],

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 
 SLOW_SECONDS = 2.5  # longer than clients of tests wait
 CLIENT_SECONDS = 1.0
+MOST_SEEN = 1000  # requests that are kept to be looked at
 POISON = "poison"  # in a record: no API takes it
 
 
@@ -51,6 +52,7 @@ class Api:
 
     def __init__(self) -> None:
         self.got: list[Any] = []
+        self.keep: Callable[[Any], Any] = lambda document: document  # what of it is kept
         self.guard = threading.Lock()
 
     def __call__(self, request: Request) -> Reply:
@@ -73,6 +75,8 @@ class Server:
 
     def fault(self, request: Request) -> Fault | None:
         self.seen.append(request)
+        if len(self.seen) > MOST_SEEN:
+            del self.seen[: MOST_SEEN // 2]
         return self.script.pop(0) if self.script else self.faults(request)
 
 
@@ -199,7 +203,7 @@ class Splunk(Api):
             if POISON in json.dumps(event["event"]):
                 said = {"text": "Invalid data format", "code": 6, "invalid-event-number": number}
                 return Reply(400, json.dumps(said).encode())
-            self.got.append(event)
+            self.got.append(self.keep(event))
         if not self.acknowledge:
             return Reply(200, b'{"text":"Success","code":0}')
         acks = self.pending.setdefault(channel, {})
@@ -256,8 +260,8 @@ class Elastic(Api):
         if name in self.documents and (action == "create" or version <= self.versions[name]):
             self.repeated += 1
             return {"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "exists"}}
-        self.documents[name], self.versions[name] = document, version
-        self.got.append(document)
+        self.documents[name], self.versions[name] = self.keep(document), version
+        self.got.append(self.documents[name])
         return {"status": 201}
 
 
@@ -291,7 +295,7 @@ class Sentinel(Api):
         rows = json.loads(request.body)
         if any(POISON in json.dumps(row) for row in rows):
             return Reply(400, b'{"error":{"code":"InvalidPayload"}}')
-        self.got += rows
+        self.got += map(self.keep, rows)
         return Reply(204, b"")
 
 
@@ -322,7 +326,7 @@ class SecOps(Api):
         events = [event["udm"] for event in json.loads(request.body)["inlineSource"]["events"]]
         if any(POISON in json.dumps(event) or "event_timestamp" not in event["metadata"] for event in events):
             return Reply(400, b'{"error":{"status":"INVALID_ARGUMENT"}}')
-        self.got += events
+        self.got += map(self.keep, events)
         return Reply(200, b"{}")
 
 
@@ -345,5 +349,5 @@ class Webhook(Api):
         if POISON.encode() in request.body:
             return Reply(422, b"unprocessable")
         self.names.append(name)
-        self.got.append(json.loads(request.body))
+        self.got.append(self.keep(json.loads(request.body)))
         return Reply(202, b"")
