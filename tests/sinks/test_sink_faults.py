@@ -191,3 +191,28 @@ def test_none_is_lost_and_none_changed(name, count, account, tmp_path):
     assert {number for number in range(count) if title(number) == POISON} <= set(refused)
     assert progress.delivered + progress.refused == count
     assert counted
+
+
+def test_a_siem_that_is_silent_does_not_slow_another(tmp_path):
+    """Each has a thread, a connection and pauses of its own."""
+    silent, quick = Splunk(), Splunk()
+    with (
+        Outbox(tmp_path / "outbox") as outbox,
+        serving(silent, faults=lambda _: "half-open") as away,
+        serving(quick) as there,
+    ):
+        for number in range(500):
+            outbox.append("alert", alert_line(number))
+        outbox.sync()
+        deliveries = [
+            Delivery(
+                name, SplunkSink(client(url), lambda: "hush hush"), outbox, lambda *_: None, render=rendering("cim")
+            )
+            for name, url in (("away", away.url), ("there", there.url))
+        ]
+        for delivery in deliveries:
+            delivery.start()
+        assert deliveries[1].stop(60)
+        assert (deliveries[1].progress.delivered, len(quick.got)) == (500, 500)
+        assert (deliveries[0].progress.waiting, silent.got) == (500, [])
+        assert not deliveries[0].stop(0)
