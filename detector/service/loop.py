@@ -347,7 +347,7 @@ class Loop:
         deliveries.show(full=self._paused)
 
     def _show_silence(self, silent: Mapping[Partition, float]) -> None:
-        """Who normalizes says something of each of his partitions twice a second, if only that it has nothing."""
+        """Who normalizes speaks of each of his partitions several times a second, if only that it has nothing."""
         self._metrics.set("normalizers_silent_seconds", max(silent.values(), default=0.0))
         alone = sorted(at for at, seconds in silent.items() if seconds > self._settings.kafka.stall_seconds)
         if alone:

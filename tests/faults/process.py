@@ -18,7 +18,7 @@ from tests.faults.stream import ENGINE, Row
 from tests.kafka.broker import free_ports
 from tests.kafka.fixtures import Broker
 
-SECONDS = 120.0  # that anything may take on a busy machine
+SECONDS = float(os.environ.get("EASTWEST_FAULT_SECONDS") or 120)  # that anything may take on a busy machine
 STOP_SECONDS = 60.0  # that an end in order may take
 _COMMAND = [sys.executable, "-c", "from detector.cli import main; main()", "run", "-c"]
 _CONFIGS = {
