@@ -4,6 +4,8 @@
     python benchmarks/stream.py --rows 100000            # shorter passes
     python benchmarks/stream.py --out out/stream.json
 
+Before it measures, a service is taught what the last minutes of this pace brought.
+
 Needs Java, and Maven once, for a Kafka of its own; or ``KAFKA_BOOTSTRAP_SERVERS``. All take turns in the same run and
 have one core: quote ratios, not rates. Every row is accounted for, or the run ends with an error; unmet targets are no
 failure.
@@ -21,7 +23,7 @@ from race.shape import Shape
 from rich.console import Console
 
 CONSOLE = Console(width=None if Console().is_terminal else 150)
-DEFAULTS = Shape(rows=300_000)
+DEFAULTS = Shape(rows=300_000, per_second=2_000)
 
 
 def main(

@@ -2,6 +2,7 @@
 
 import gc
 from collections import Counter
+from threading import Event
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -30,8 +31,22 @@ def test_the_tables_are_those_of_the_engine():
         if isinstance(each, Counts) and each.max_entries in bounds
     )
     assert engine
-    wanted = {(bounds[0], width): n for width, n in memory._WIDTHS.items()} | {(bounds[1], 2): 2}
+    wanted = {(bounds[0], width): n for width, n in memory._WIDTHS.items()} | {(bounds[1], 2): memory._SEEN_TABLES}
     assert found == wanted | {(bounds[2], width): 1 for width in memory._HOST_WIDTHS}
+
+
+def test_what_is_needed_is_full_tables_one_of_them_twice_and_a_copy_of_their_entries():
+    """Counted on tables as they are: a table that evicts is there twice, a checkpoint holds what is in them."""
+    wish = Settings(max_entries=40_000, max_seen=9_000)
+    bounds = [(40_000, width) for width, n in {2: 15, 3: 1, 13: 1}.items() for _ in range(n)]
+    bounds += [(10_000, 18), (10_000, 6), (9_000, 2), (9_000, 2)]
+    tables = [Counts(entries, width=width) for entries, width in bounds]
+    for table in tables:
+        table.reserve(table.max_entries)
+    sizes = [table.keys.nbytes + table.cells.nbytes + table.last.nbytes + table.since.nbytes for table in tables]
+    slots = [table.keys.size for table in tables]
+    copies = sum(size // slot * table.max_entries for size, slot, table in zip(sizes, slots, tables, strict=True))
+    assert memory.needed(wish) == sum(sizes) + max(sizes) + copies + memory.REST
 
 
 def test_a_full_table_takes_what_is_said():
@@ -81,4 +96,15 @@ def test_reading_pauses_while_memory_is_short_and_a_checkpoint_is_written():
     for writing in (None, object(), object(), None):
         loop._writing = writing
         loop._pause_or_not(source)
-    assert calls == ["pause", "resume"]
+        calls.append("")
+    assert calls == ["", "pause", "", "", "resume", ""]
+
+
+def test_the_service_does_not_start_where_its_tables_cannot_fit(tmp_path, monkeypatch):
+    """Before it touches anything."""
+    from detector.service.loop import run
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"memory\.limit_bytes"):
+        run(wish(8 << 30), Event())
+    assert not any(tmp_path.iterdir())

@@ -88,6 +88,17 @@ def test_a_record_passes_or_is_left_out_as_a_whole_and_has_a_dead_letter_only_if
     assert service.outcomes()["rejected"] == len(letters)
 
 
+def test_acts_are_left_out_as_connections_are(pipeline):
+    ends = b'"id.orig_h":"10.9.9.1","id.orig_p":50000,"id.resp_h":"10.9.9.2","id.resp_p":445'
+    logons = [
+        b'{"_path":"ntlm","ts":%d.5,"uid":"C%d",%b,"username":"u"}' % (TIME // 1000, n, ends) for n in range(1000)
+    ]
+    service = pipeline(ntlm=RATE)
+    assert taken(service, in_partitions((TIME, "ntlm", value) for value in logons)) == 1000 - BURST - 1
+    assert service.outcomes()["filtered"] == 1000 - BURST - 1
+    assert service.engine.accounting.rejected.total() == 0
+
+
 def test_the_header_of_a_table_is_learned_even_when_its_rows_are_too_many(pipeline):
     names = ("ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "conn_state")
     head = b"#separator \\x09\n#path\tconn\n#fields\t" + "\t".join(names).encode()
