@@ -9,11 +9,12 @@ from detector.alerts.attack import named, tactics
 from detector.alerts.community_id import community_id
 from detector.alerts.model import SCORE_DIGITS, SEVERITIES, Alert, Asset, content_id, iso, rounded_p, severity
 from detector.alerts.opinions import opinions
-from detector.alerts.surprise import HABIT, SHORT, bits, counterfactual
+from detector.alerts.surprise import SHORT, bits, counterfactual
 
 Row = dict[str, Any]
 _BITS: Final = 1 / math.log(2)
 _TEXT_LIMIT: Final = 200  # characters of a log string quoted in a reason
+_POINTER_LIMIT: Final = 1024  # characters of a pointer: a path and a line, or a uid
 _SWEEP_TARGETS: Final = 10  # distinct ones of one source in ten minutes before it is called a sweep
 _SWEEP_NATS: Final = math.log(100)  # of surprise; what comes in one of a hundred windows is a habit
 _MOST_ROWS: Final = 1e15  # no history has so many: a rarer p-value is a tail's guess, and its digits say nothing
@@ -57,7 +58,7 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         techniques=found,
         reasons=tuple(_reasons(row, kind, place, act)),
         incident_id=None,
-        evidence=(row["evidence"],),
+        evidence=(row["evidence"][:_POINTER_LIMIT],),
         src_zone=row["orig_zone"],
         dst_zone=row["resp_zone"],
         user=_short(row["user"]),
@@ -90,9 +91,10 @@ def _title(row: Row, kind: str, act: str | None) -> str:
         targets = f"{_count(row['fanout_targets'])} targets within ten minutes"
         return f"Sweep by {source}: {what} on {targets}, among them {target}"
     strangest = next(iter(bits(row)), "structure")
-    seen = _seen(row) if row["p_structure"] < 1.0 and strangest in HABIT else ""
-    title = f"{seen} {what} from {source} to {target}".strip()
-    return f"{title[:1].upper()}{title[1:]}" + (f" {SHORT[strangest]}" if strangest in SHORT else "")
+    seen = f"{_seen(row)} " if row["p_structure"] < 1.0 and strangest not in SHORT else ""
+    title = f"{seen}{what} from {source} to {target}"
+    title = f"{title[:1].upper()}{title[1:]}" if seen or kind != "operation" else title  # names of protocols stay
+    return title + (f" {SHORT[strangest]}" if strangest in SHORT else "")
 
 
 def continued(found: Alert, p: float, root: str) -> Alert:

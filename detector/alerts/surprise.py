@@ -11,8 +11,8 @@ Row = dict[str, Any]
 _SMALLEST: Final = 1e-15  # no history has so many rows: a smaller p-value is a tail's guess
 _LEAST: Final = 1.0  # bits; what comes every second time is no surprise
 _DIGITS: Final = 1  # of bits
-HABIT: Final = frozenset({"structure", "operations", "forest"})
-"""Models that ask whether these two hosts do this: a habit of theirs answers all of them."""
+HABIT: Final = ("structure", "operations", "forest", "crossing", "provenance", "windows", "drip")
+"""Models that what is done in most hours does not surprise, whatever it is."""
 
 SHORT: Final = {
     "credentials": "by an account that is unusual there",
@@ -41,32 +41,20 @@ def counterfactual(row: Row, what: str) -> str:
     strange; ``what`` was done, in words."""
     strange = [name for name in ("structure", *MODELS) if row.get(f"p_{name}", 1.0) <= WORTH_SAYING]
     asked = [name for name in strange if name not in HABIT]
-    source, target = row["orig_h"], row["resp_h"]
-    conditions = (
-        [] if asked and len(asked) == len(strange) else [f"{what} from {source} to {target} were a daily habit"]
-    )
-    conditions += [_CONDITIONS[name](row) for name in asked]
+    conditions = [_CONDITIONS[name](row) for name in asked]
+    if not asked or len(asked) < len(strange):
+        conditions.insert(0, f"{what} from {row['orig_h']} to {row['resp_h']} were a habit of most hours")
     return f"Would not alert if {' and '.join(conditions)}."
 
 
-def _crossing(row: Row) -> str:
-    way = f"{row['service']} from zone {row['orig_zone']} to zone {row['resp_zone']}"
-    permitted = " or a declared conduit permitted it" if row["crossing"] else ""
-    return f"{row['orig_h']} went this way ({way}) daily{permitted}"
-
-
 _CONDITIONS: Final[dict[str, Callable[[Row], str]]] = {
-    "credentials": lambda row: f"this account were used from {row['orig_h']} on {row['resp_h']} daily",
+    "credentials": lambda row: f"this account were used from {row['orig_h']} on {row['resp_h']} in most hours",
     "timing": lambda _: "it had come at a time of day at which these two are used to it",
-    "crossing": _crossing,
-    "provenance": lambda row: f"somebody had logged on to {row['orig_h']} within the four hours before",
     "vendors": lambda _: "it had come in the supplier's windows and through its jump hosts",
     "volume": lambda row: f"the hour had stayed near the {_usual(row['volume_usual'])} that are usual",
     "fanout": lambda row: f"{row['orig_h']} had tried no more than the {_usual(row['fanout_usual'])} usual targets",
-    "windows": lambda row: f"this hour of {row['orig_h']} were like its others",
-    "drip": lambda row: f"this week of {row['orig_h']} were like its others",
 }
-"""By model that a habit of the two does not answer."""
+"""By model that a habit does not answer."""
 
 
 def _usual(value: float) -> str:

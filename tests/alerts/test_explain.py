@@ -1,10 +1,15 @@
 """Reasons: the numbers they give are the row's, and what a log said cannot drown them."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from detector.alerts.explain import alert, techniques
+from detector.alerts.explain import MAX_EVIDENCE, alert, joined, repeated, summary, techniques
+from detector.alerts.model import Asset, as_dict
+from detector.config import MODELS
 from detector.score.fusion import SMALLEST_P
 
 ROW = {
@@ -152,3 +157,94 @@ def test_the_id_ignores_what_the_model_thinks():
     assert one.alert_id == other.alert_id
     for changed in ({"ts": 1}, {"orig_p": 1}, {"resp_h": "192.0.2.21"}, {"operation": "read"}):
         assert said(**changed)[0].alert_id != one.alert_id
+
+
+# --- what an analyst asks next ---
+
+
+def test_bits_are_those_of_the_models_the_largest_first():
+    found, _ = said(p_structure=1e-4, p_timing=1e-6, p_volume=0.6, p_credentials=0.5, hour_seen=0.0)
+    assert list(found.bits.items()) == [("timing", 19.9), ("structure", 13.3), ("credentials", 1.0)]
+    assert max(said(p_structure=1e-200)[0].bits.values()) == 49.8, "further than any history no bits are told"
+
+
+@pytest.mark.parametrize(
+    ("kind", "act", "changes", "title"),
+    [
+        ("connection", None, {}, "First use of smb from 192.0.2.10 to 192.0.2.20"),
+        ("attempt", None, {"seen": 7.0}, "Rare (7 before) failed attempt at smb from 192.0.2.10 to 192.0.2.20"),
+        (
+            "connection",
+            None,
+            {"p_structure": 1.0, "p_timing": 1e-6, "hour_seen": 0.0},
+            "Use of smb from 192.0.2.10 to 192.0.2.20 at an unusual time",
+        ),
+        (
+            "operation",
+            "logs on",
+            {"operation": "logon", "service": "ntlm", "p_structure": 1.0, "p_vendors": 1e-9},
+            "ntlm logon (logs on) from 192.0.2.10 to 192.0.2.20 outside what was agreed with the supplier",
+        ),
+        (
+            "attempt",
+            None,
+            {"technique": None, **SWEEP},
+            "Sweep by 192.0.2.10: failed attempt at smb on 16 targets within ten minutes, among them 192.0.2.20",
+        ),
+    ],
+)
+def test_a_title_says_what_and_what_is_strange_about_it(kind, act, changes, title):
+    assert said(kind, act, **changes)[0].title == title
+
+
+def test_ports_and_the_community_id_are_those_of_the_conversation():
+    found, _ = said()
+    assert (found.src_port, found.dst_port, found.transport) == (50123, 445, "tcp")
+    assert found.community_id.startswith("1:")
+    ping = {"transport": "icmp", "orig_p": 8, "resp_p": 0}
+    assert (said(**ping)[0].src_port, said(**ping)[0].community_id is not None) == (None, True)
+    assert said(**ping, log="netflow.nfdump")[0].community_id is None, "its ports are no types"
+    assert said(transport=None)[0].community_id is None
+    assert said(orig_p=None)[0].community_id is None
+
+
+def test_a_summary_names_both_hosts_and_what_had_to_be_otherwise():
+    found, _ = said()
+    owned = Asset("EWS-3", "engineering workstation", 2.0, "critical", "maintenance")
+    text = summary(replace(found, src_asset=owned, count=3, last_ts="2026-01-01T05:00:00.000000Z"))
+    assert text == (
+        "First use of smb from 192.0.2.10 to 192.0.2.20. Source: EWS-3, engineering workstation, zone office, "
+        "Purdue level 2, critical importance, owner maintenance. Target: zone servers. "
+        "1 in 100,000 rows is as strange; structure alone says 13.3 bits. "
+        "3 findings from 2026-01-01 00:00 to 2026-01-01 05:00. Would not alert if "
+        "use of smb from 192.0.2.10 to 192.0.2.20 were a habit of most hours."
+    )
+
+
+NUMBERS = dict.fromkeys(
+    ("edge_hours", "edge_acts", "act_seen", "user_seen", "edge_users", "hour_seen", "way_seen", "unexplained_share",
+     "volume_seen", "volume_usual", "volume_hours", "fanout_usual", "fanout_windows"), 3.0,
+) | {"volume_what": 1.0, **SWEEP}  # fmt: skip
+SPEAKING = ["structure", *(name for name in MODELS if name not in {"vendors", "forest", "windows", "drip"})]
+HOSTILE = st.text(max_size=20) | st.sampled_from(["\x1b[2J", "{{7*7}}", "${jndi:x}", "a|b=c", "\u202e", "x" * 5000])
+
+
+@given(
+    st.lists(st.tuples(HOSTILE, HOSTILE, HOSTILE, HOSTILE), min_size=1, max_size=20),
+    st.dictionaries(st.sampled_from(SPEAKING), st.sampled_from([1e-300, 1e-3, 1.0])),
+)  # fmt: skip
+def test_whatever_logs_say_every_text_and_list_has_a_bound(words, p_values):
+    several = [
+        said("operation", "acts", **NUMBERS, operation=a, object=b, user=c, evidence=d, crossing=True,
+             **{f"p_{name}": p for name, p in p_values.items()})[0]
+        for a, b, c, d in words
+    ]  # fmt: skip
+    whole = joined(several[0], several, len(several))
+    for found in several:
+        whole = repeated(whole, found)
+    assert whole.count == 2 * len(several)
+    assert len(whole.evidence) <= MAX_EVIDENCE
+    assert len(whole.reasons) < 30
+    for value in as_dict(replace(whole, summary=summary(whole))).values():
+        for text in value if isinstance(value, tuple) else [value]:
+            assert not isinstance(text, str) or len(text) <= 3000
