@@ -11,6 +11,7 @@ from typing import Final
 
 from detector.state.stores import storage, sync_folder, write_all
 
+_OURS: Final = (b"{", b"C", b"L", b"\0")  # JSON, CEF, LEEF; zeros
 _MODE: Final = 0o600  # alerts tell where a network is weak
 _LOOK_BYTES: Final = 1 << 16  # read at once, to find the beginning of the last line
 
@@ -107,7 +108,7 @@ def _mend(file: int) -> None:
     if start == size:
         return
     first = os.pread(file, 1, start)
-    if first in (b"{", b"\0"):
+    if first in _OURS:
         os.ftruncate(file, start)
     else:
         write_all(file, b"\n")

@@ -113,6 +113,8 @@ def test_no_descriptor_is_left_open(sink, path):
         (lines(0), lines(0)),
         (lines(0) + b'{"n":', lines(0)),
         (b'{"n":', b""),
+        (lines(0) + b"CEF:0|eastw", lines(0)),
+        (b"LEEF:2.0|", b""),
         (lines(0) + b"{" + b"x" * 200_000, lines(0)),
         (lines(0) + bytes(100), lines(0)),  # its length came to the disk, its content not
         (b"another's", b"another's\n"),
