@@ -7,7 +7,7 @@ a zero is a measured zero.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, overload
 
 import numpy as np
 import polars as pl
@@ -61,18 +61,69 @@ OPERATION: Final[dict[str, pl.DataType]] = {
 """One row a protocol act: who did what to whom. One table for every protocol, IT and OT."""
 
 
+class Lines(Sequence[bytes]):
+    """Lines that lie in one buffer, as `sources` found them: none is an object before somebody asks for it.
+
+    Args:
+        buffer: holds them all, in any order, with anything between.
+        spans: int64 of shape (2, lines): where each begins, and where it ends, exclusive.
+
+    Behind the last byte of each line `ROOM` more can be read; where they are missing the buffer is copied.
+    """
+
+    ROOM: Final = 64
+    __slots__ = ("buffer", "spans")
+
+    def __init__(self, buffer: bytes, spans: NDArray[np.int64]) -> None:
+        if spans.size:
+            if not 0 <= spans.min() <= spans.max() <= len(buffer) or (spans[0] > spans[1]).any():
+                raise ValueError("spans reach beyond the buffer")
+            if spans.max() + self.ROOM > len(buffer):
+                buffer = b"".join([buffer, bytes(self.ROOM)])
+        self.buffer, self.spans = buffer, spans
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> "Lines":
+        """The same lines, in a buffer if they are not yet."""
+        if isinstance(lines, cls):
+            return lines
+        ends = np.cumsum(np.fromiter(map(len, lines), dtype=np.int64, count=len(lines)) + 1) - 1
+        begins = np.append(0, ends[:-1] + 1)[: len(ends)]
+        return cls(b"\n".join([*lines, bytes(cls.ROOM)]), np.array([begins, ends]))
+
+    def __len__(self) -> int:
+        return int(self.spans.shape[1])
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: "slice | NDArray[np.int64]") -> "Lines": ...
+    def __getitem__(self, index: "int | slice | NDArray[np.int64]") -> "bytes | Lines":
+        """A line, or some of them in the same buffer."""
+        if isinstance(index, int):
+            begin, end = self.spans[:, index].tolist()
+            return self.buffer[begin:end]
+        return Lines(self.buffer, self.spans[:, index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Undecoded records of one source, in source order.
 
     ``lines[i]`` stands at ``positions[i]``, or at ``first_position + i`` when no positions are given: a line number
-    from 1, or a topic offset. A record may hold line feeds (an object written over several lines).
+    from 1, or a topic offset. A record may hold line feeds (an object written over several lines). `Lines` are read
+    where they lie; a list of lines is copied into one buffer first.
     """
 
     source: str
     first_position: int
-    lines: list[bytes]
-    positions: Sequence[int] | None = None
+    lines: Sequence[bytes]
+    positions: Sequence[int] | NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ What `formats.zeek` does row by row happens here column by column, with the same
 either read here or left, untouched, to the general path.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from detector.formats import json_lines, line_cells, tab_lines, zeek
+from detector.formats import json_lines, line_cells, tab_lines, tsv, zeek
 from detector.formats.address import canonical
 from detector.formats.detect import stream
 from detector.formats.fields import NO_VALUE
@@ -35,6 +34,7 @@ from detector.formats.line_cells import (
     Taken,
 )  # fmt: skip
 from detector.formats.tsv import FLOATS, INTS, Header
+from detector.records import Lines
 
 LOG: Final = "zeek.conn"
 _NOT_TOLD: Final = "unknown_transport"  # then Zeek 8 tells the protocol by number
@@ -44,8 +44,8 @@ _IP_PROTO_MAX: Final = 255
 TS, OBS, ORIG_H, ORIG_P, RESP_H, RESP_P, PROTO, SERVICE, STATE = range(1, 10)
 ORIG_BYTES, RESP_BYTES, ORIG_PKTS, RESP_PKTS, EXPORTER, PATH, _IP_PROTO, UID, _SPAN = range(10, 19)
 _CELLS: Final = 19
-_HOSTS: Final = (ORIG_H, RESP_H)
-_WORDS: Final = (PROTO, SERVICE, STATE, EXPORTER, PATH)
+_HOSTS: Final = np.array([ORIG_H, RESP_H])
+_WORDS: Final = np.array([PROTO, SERVICE, STATE, EXPORTER, PATH])
 _FIELDS: Final[tuple[json_lines.Field, ...]] = (
     ("_path", TEXT, PATH, TEXT_BYTES),
     ("_system_name", TEXT, EXPORTER, TEXT_BYTES),
@@ -105,6 +105,15 @@ def _log(text: str) -> str | None:
     return LOG if stream(text) == LOG.removeprefix("zeek.") else None
 
 
+class _Texts:
+    """What the texts of a source mean, spelt as its lines spell them."""
+
+    def __init__(self, spelling: line_cells.Spelling) -> None:
+        self.hosts = Meanings(spelling, canonical)
+        self.words = Meanings(spelling, _plain, _proto, _service, _state, _log)
+        self.reader = Reader(_CELLS, ((self.hosts, _HOSTS), (self.words, _WORDS)), UID)
+
+
 class ConnLines:
     """Reads the usual lines of one source.
 
@@ -116,34 +125,42 @@ class ConnLines:
     def __init__(self, source: str, hinted: str | None) -> None:
         self._source = source
         self._hinted = hinted
-        self._hosts = Meanings(canonical)
-        self._words = Meanings(_plain, _proto, _service, _state, _log)
-        self._reader = Reader(_CELLS, ((self._hosts, _HOSTS), (self._words, _WORDS)), UID)
         self._json = partial(json_lines.read_lines, keys=_KEYS.given())
 
-    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
-        """JSON lines at these positions: those that are usual, and the numbers of the others."""
-        cells = self._reader.read(lines, self._json)
-        told = cells.table[PATH] > 0
-        return self._taken(cells, positions, told, ("shape" if self._hinted is None else "name", "_path"))
+    @cached_property
+    def _spelt(self) -> "_Texts":
+        return _Texts(json_lines.spelling)
 
-    def read_rows(self, columns: tab_lines.Columns, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+    @cached_property
+    def _celled(self) -> "_Texts":
+        return _Texts(tsv.spelling)
+
+    def read(self, lines: Lines, positions: NDArray[np.int64]) -> Taken:
+        """JSON lines at these positions: those that are usual, and the numbers of the others."""
+        texts = self._spelt
+        cells = texts.reader.read(lines, self._json)
+        told = cells.table[PATH] > 0
+        usable = self._is_conn(texts, cells.table, told) & cells.found
+        rules = ("shape" if self._hinted is None else "name", "_path")
+        return self._taken(texts, cells, positions, usable, told, rules)
+
+    def read_rows(self, columns: tab_lines.Columns, lines: Lines, positions: NDArray[np.int64]) -> Taken:
         """The same for rows of a table with these columns."""
-        cells = self._reader.read(lines, partial(tab_lines.read_rows, columns=columns.given()))
-        usable = np.ones(cells.table.shape[1], dtype=np.bool_)
-        return self._taken(cells, positions, usable, ("header", "header"))
+        texts = self._celled
+        cells = texts.reader.read(lines, partial(tab_lines.read_rows, columns=columns.given()))
+        return self._taken(texts, cells, positions, cells.found, cells.found, ("header", "header"))
 
     def _taken(
-        self, cells: Cells, positions: NDArray[np.int64], told: NDArray[np.bool_], rules: tuple[str, str]
-    ) -> Taken:
-        flows = self._flows(cells, positions[cells.table[LINE]])
-        usable = cells.found if rules[0] == "header" else self._is_conn(cells.table, told) & cells.found
+        self, texts: "_Texts", cells: Cells, positions: NDArray[np.int64], usable: NDArray[np.bool_],
+        told: NDArray[np.bool_], rules: tuple[str, str],
+    ) -> Taken:  # fmt: skip
+        flows = self._flows(texts, cells, positions[cells.table[LINE]])
         for name in ("orig_h", "resp_h", "proto"):
             if flows[name].null_count():
                 usable = usable & flows[name].is_not_null().to_numpy()
         return line_cells.take(flows, cells, usable, len(positions), told, rules)
 
-    def _is_conn(self, table: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _is_conn(self, texts: "_Texts", table: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether `formats.detect` would take each row for one of conn.log."""
         if self._hinted == LOG:
             named = ~told
@@ -152,29 +169,29 @@ class ConnLines:
         else:
             named = np.zeros_like(told)
         if told.any():
-            named |= self._words.column(_log, table[PATH]).is_not_null().to_numpy()
+            named |= texts.words.column(_log, table[PATH]).is_not_null().to_numpy()
         return named
 
-    def _flows(self, cells: Cells, positions: NDArray[np.int64]) -> pl.DataFrame:
+    def _flows(self, texts: "_Texts", cells: Cells, positions: NDArray[np.int64]) -> pl.DataFrame:
         table, durations = cells.table, cells.durations
         given: dict[str, Any] = {
             "ts": table[TS],
             "obs_ts": _observed(table, durations),
             "uid": line_cells.names(cells, UID),
-            "orig_h": self._hosts.column(canonical, table[ORIG_H]),
+            "orig_h": texts.hosts.column(canonical, table[ORIG_H]),
             "orig_p": table[ORIG_P].astype(np.int32),
-            "resp_h": self._hosts.column(canonical, table[RESP_H]),
+            "resp_h": texts.hosts.column(canonical, table[RESP_H]),
             "resp_p": table[RESP_P].astype(np.int32),
-            "proto": self._words.column(_proto, table[PROTO]),
-            "service": self._words.column(_service, table[SERVICE]),
-            "conn_state": self._words.column(_state, table[STATE]),
+            "proto": texts.words.column(_proto, table[PROTO]),
+            "service": texts.words.column(_service, table[SERVICE]),
+            "conn_state": texts.words.column(_state, table[STATE]),
             "duration": pa.array(durations, mask=np.isnan(durations)),
             "orig_bytes": line_cells.counts(table[ORIG_BYTES]),
             "resp_bytes": line_cells.counts(table[RESP_BYTES]),
             "orig_pkts": line_cells.counts(table[ORIG_PKTS]),
             "resp_pkts": line_cells.counts(table[RESP_PKTS]),
             "oriented": True,
-            "exporter": self._words.column(_plain, table[EXPORTER]),
+            "exporter": texts.words.column(_plain, table[EXPORTER]),
             "sampling": 1,
             "log": LOG,
             "source": self._source,
@@ -196,7 +213,7 @@ class ConnRows:
     conns: ConnLines
     columns: tab_lines.Columns
 
-    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+    def read(self, lines: Lines, positions: NDArray[np.int64]) -> Taken:
         """The rows at these positions: those that are usual, and the numbers of the others."""
         return self.conns.read_rows(self.columns, lines, positions)
 

@@ -5,7 +5,7 @@ of what no model reads. Blank lines and header lines are no records.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
@@ -22,7 +22,7 @@ from detector.formats.fields import RAW_LIMIT, BadValue, evidence
 from detector.formats.goflow2_lines import Goflow2Lines
 from detector.formats.line_cells import Taken
 from detector.formats.registry import LOG_TYPES
-from detector.records import Block, Decoded, Reject, merge
+from detector.records import Block, Decoded, Lines, Reject, merge
 
 LINE_LIMIT: Final = 1 << 20
 """Bytes of one record; Zeek's longest rows have some ten thousand."""
@@ -39,7 +39,7 @@ _SPAN_MAX: Final = 1 << 20
 class UsualLines(Protocol):
     """Reads the usual lines of one log, and names the others."""
 
-    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+    def read(self, lines: Lines, positions: NDArray[np.int64]) -> Taken:
         """The lines at these positions: those that are usual, and the numbers of the others."""
 
 
@@ -97,7 +97,7 @@ class Decoder:
         if (np.diff(numbers) <= 0).any():  # what is sorted by position later must have an order
             yield from zip(numbers.tolist(), lines, strict=True)
             return
-        at = 0
+        at, lines = 0, Lines.of(lines)
         while at < len(lines):
             readers = self._readers()
             if not readers:
@@ -269,7 +269,7 @@ def _numbers(block: Block) -> NDArray[np.int64]:
 
 
 def _read(
-    readers: list[UsualLines], lines: list[bytes], positions: NDArray[np.int64]
+    readers: list[UsualLines], lines: Lines, positions: NDArray[np.int64]
 ) -> tuple[list[Taken], NDArray[np.int64]]:
     """What the readers take, each of what the one before left, and what all left; who took more goes first next time.
 
@@ -278,7 +278,7 @@ def _read(
     found: list[Taken] = []
     left = np.arange(len(lines))
     for reader in readers:
-        taken = reader.read([lines[index] for index in left.tolist()] if found else lines, positions[left])
+        taken = reader.read(lines[left] if found else lines, positions[left])
         taken.lines, left = left[taken.lines], left[taken.rest]
         found.append(taken)
         if not len(left):

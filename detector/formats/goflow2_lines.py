@@ -4,7 +4,6 @@ What `formats.goflow2` and `formats.netflow` do row by row happens here column b
 are records with nanoseconds for times that need no mending, and protocols by name; all others take the general path.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from detector.formats.flow_times import CLOCK_SLACK, LATE_LIMIT, NS_FROM
 from detector.formats.line_cells import COUNT, LINE, SKIP, TEXT, TEXT_BYTES, Meanings, Reader, Taken
 from detector.formats.netflow import PORT_MAX, UNSPECIFIED, exporter
 from detector.formats.protocols import FLAGS_MAX, WITH_PORTS, protocol
+from detector.records import Lines
 
 LOG: Final = "netflow.goflow2"
 _COUNT_MAX: Final = 2**63 - 1
@@ -30,6 +30,8 @@ _MICRO: Final = 1e6
 TYPE, RECEIVED, START, END, ORIG_H, RESP_H, PROTO, ORIG_P, RESP_P = range(1, 10)
 BYTES, PACKETS, FLAGS, SAMPLING, SAMPLER = range(10, 15)
 _CELLS: Final = 15
+_HOSTS: Final = np.array([ORIG_H, RESP_H])
+_WORDS: Final = np.array([PROTO, TYPE, SAMPLER])
 _UNREAD: Final = (
     ("etype", "in_if", "out_if", "src_mac", "dst_mac", "src_vlan", "dst_vlan", "vlan_id", "ip_tos"),
     ("forwarding_status", "ip_ttl", "ip_flags", "icmp_type", "icmp_code", "ipv6_flow_label", "fragment_id"),
@@ -94,12 +96,12 @@ class Goflow2Lines:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._hosts = Meanings(_host)
-        self._words = Meanings(_proto, _with_ports, _tcp, _kind, exporter)
-        self._reader = Reader(_CELLS, ((self._hosts, (ORIG_H, RESP_H)), (self._words, (PROTO, TYPE, SAMPLER))))
+        self._hosts = Meanings(json_lines.spelling, _host)
+        self._words = Meanings(json_lines.spelling, _proto, _with_ports, _tcp, _kind, exporter)
+        self._reader = Reader(_CELLS, ((self._hosts, _HOSTS), (self._words, _WORDS)))
         self._kernel = partial(json_lines.read_lines, keys=_KEYS.given())
 
-    def read(self, lines: Sequence[bytes], positions: NDArray[np.int64]) -> Taken:
+    def read(self, lines: Lines, positions: NDArray[np.int64]) -> Taken:
         """The lines at these positions: those that are usual, and the numbers of the others."""
         cells = self._reader.read(lines, self._kernel)
         table = cells.table

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from detector.formats.fields import SECONDS_BELOW
@@ -33,17 +34,21 @@ from detector.formats.line_values import (
     HEADS,
     LOWER,
     QUOTE,
+    ZERO,
     ZERO_BITS,
     A,
     Z,
     byte,
+    differs,
+    digits,
     integer,
     load,
     real,
+    spelled_end,
     text_end,
 )  # fmt: skip
 from detector.formats.zeek import SPAN_MAX
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 
 MICRO: Final = 1e6
 _KEY_WORDS: Final = 4  # of eight bytes: a key with its quotes and colon
@@ -103,9 +108,9 @@ _FALSE: Final = np.uint64(int.from_bytes(b"false", "little"))
 
 
 @kernel
-def _past_text(at: Any) -> Any:
+def _past_text(at: Any, stop: Any) -> Any:
     """Behind the text from the quote at ``at`` on; -1 when none is there, or no plain one."""
-    end = text_end(at + 1) if byte(at) == QUOTE else -1
+    end = text_end(at + 1, stop) if byte(at) == QUOTE else -1
     return -1 if end < 0 else end + 1
 
 
@@ -116,24 +121,21 @@ def _past_number(at: Any) -> Any:
 
 
 @kernel
-def _past_list(at: Any) -> Any:
+def _past_list(at: Any, stop: Any) -> Any:
     """Behind the texts and numbers in brackets from ``at`` on; -1 when anything else stands between."""
     if byte(at + 1) == END_BRACKET:
         return at + 2
-    while byte(at) == BRACKET or byte(at) == COMMA:
-        at = _past_text(at + 1) if byte(at + 1) == QUOTE else _past_number(at + 1)
+    while at < stop and (byte(at) == BRACKET or byte(at) == COMMA):
+        at = _past_text(at + 1, stop) if byte(at + 1) == QUOTE else _past_number(at + 1)
         if at < 0:
             return -1
     return at + 1 if byte(at) == END_BRACKET else -1
 
 
 @kernel
-def _skip(at: Any) -> Any:
-    """Behind a value that nobody reads: text, number, truth, or a list; -1 for anything else."""
-    if byte(at) == QUOTE:
-        return _past_text(at)
+def _skip_other(at: Any, stop: Any) -> Any:
     if byte(at) == BRACKET:
-        return _past_list(at)
+        return _past_list(at, stop)
     if load(at) & HEADS[4] == _TRUE:
         return at + 4
     if load(at) & HEADS[5] == _FALSE:
@@ -141,46 +143,80 @@ def _skip(at: Any) -> Any:
     return _past_number(at)
 
 
-@kernel
-def _text(at: Any, longest: Any) -> Any:
-    """(start << SPAN_BITS + size of the text from the quote at ``at`` on, behind its end); -1 when it is unusual."""
-    if byte(at) != QUOTE:
-        return 0, -1
-    end = text_end(at + 1)
-    size = end - at - 1
-    return (at + 1) << SPAN_BITS | size & SPAN_MASK, end + 1 if 0 <= size <= longest else -1
+@inlined
+def _skip(at: Any, stop: Any) -> Any:
+    """Behind a value that nobody reads: text, number, truth, or a list; -1 for anything else."""
+    if byte(at) == QUOTE:
+        end = text_end(at + 1, stop)
+        return -1 if end < 0 else end + 1
+    end = digits(at, ZERO_BITS)[1]
+    if (byte(end) == COMMA or byte(end) == END_BRACE) and end - at > 0 and (byte(at) != ZERO or end == at + 1):
+        return end
+    return _skip_other(at, stop)
 
 
-@kernel
+@inlined
+def _span(at: Any, end: Any, longest: Any) -> Any:
+    """(start << SPAN_BITS + size of the text that begins at ``at`` and ends at ``end``, behind its quote)."""
+    size = end - at
+    return at << SPAN_BITS | size & SPAN_MASK, end + 1 if 0 <= size <= longest else -1
+
+
+@inlined
+def _text(at: Any, stop: Any, longest: Any) -> Any:
+    """The text from the quote at ``at`` on, see `_span`; -1 when there is none."""
+    end = text_end(at + 1, stop) if byte(at) == QUOTE else -1
+    if end < 0 and byte(at) == QUOTE:
+        end = spelled_end(at + 1, stop)
+    return _span(at + 1, end, longest)
+
+
+@inlined
+def _name(at: Any, stop: Any, longest: Any) -> Any:
+    """A plain text that begins with a letter: none of Zeek's ways to say nothing."""
+    named = byte(at) == QUOTE and A <= byte(at + 1) | LOWER <= Z
+    return _span(at + 1, text_end(at + 1, stop) if named else -1, longest)
+
+
+@inlined
 def micros(at: Any) -> Any:
     """(seconds at ``at`` as µs, where they end); -1 when they are unusual."""
     seconds, end = real(at)
     return np.int64(np.rint(seconds * MICRO)) if seconds < SECONDS_BELOW else 0, end if seconds < SECONDS_BELOW else -1
 
 
-@kernel
-def _cell(at: Any, kind: Any, limit: Any) -> Any:
+@inlined
+def _cell(at: Any, stop: Any, kind: Any, limit: Any) -> Any:
     """(the value at ``at`` as an integer, where it ends); -1 when it is unusual."""
-    if kind == SKIP:
-        return 0, _skip(at)
     if kind == COUNT:
         return integer(at, limit)
     if kind == TEXT:
-        return _text(at, np.int64(limit))
-    if kind == NAME:  # a letter first: none of Zeek's ways to say nothing
-        return _text(at, np.int64(limit)) if A <= byte(at + 1) | LOWER <= Z else (0, -1)
+        return _text(at, stop, np.int64(limit))
+    if kind == NAME:
+        return _name(at, stop, np.int64(limit))
+    if kind == SKIP:
+        return 0, _skip(at, stop)
     return micros(at)
+
+
+def spelling(raw: bytes) -> str | None:
+    """The text that stands between quotes, None if JSON has no such text."""
+    if raw.isascii() and b"\\" not in raw:
+        return raw.decode()
+    try:
+        text: str = orjson.loads(b'"%b"' % raw)
+    except orjson.JSONDecodeError:
+        return None
+    return text
 
 
 # --- lines ---
 
 
-@kernel
+@inlined
 def _is(at: Any, fact: Any) -> Any:
-    differ = ZERO_BITS
-    for place in range(_KEY_WORDS):
-        differ |= (load(at + 8 * place) ^ load(fact + 8 * place)) & load(fact + 8 * (_MASK + place))
-    return differ == ZERO_BITS
+    """Whether the key stands there: its quotes, its colon, and no more."""
+    return not differs(at, fact, fact + 8 * _MASK)
 
 
 @kernel
@@ -193,13 +229,13 @@ def _search(at: Any, last: Any, facts: Any, fields: Any) -> Any:
     return -1
 
 
-@kernel
-def _line(at: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
+@inlined
+def _line(at: Any, stop: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
     """Where the line from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
     if byte(at) != BRACE:
         return -1
     seen, field = np.int64(0), len(keys.follow) - 1
-    while byte(at) != END_BRACE:
+    while at < stop and byte(at) != END_BRACE:
         before, field = field, keys.follow[field]
         if not _is(at + 1, keys.facts + field * _ROW):
             field = _search(at + 1, before, keys.facts, len(keys.follow))
@@ -218,23 +254,21 @@ def _line(at: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
             if not durations[row] <= SPAN_MAX:
                 return -1
         else:
-            cells[np.int64(load(fact + 8 * _CELL)), row], at = _cell(at, kind, load(fact + 8 * _LIMIT))
+            cells[np.int64(load(fact + 8 * _CELL)), row], at = _cell(at, stop, kind, load(fact + 8 * _LIMIT))
         if at < 0 or (byte(at) != COMMA and byte(at) != END_BRACE):
             return -1
     return at + 1 if seen & keys.needed == keys.needed else -1
 
 
 @kernel
-def read_lines(text: Any, ends: Any, first: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
+def read_lines(text: Any, spans: Any, first: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
     """Read the usual ones of some lines; see `line_cells.Kernel`."""
-    begin = 0
-    for line in range(len(ends)):
+    for line in range(spans.shape[1]):
         for cell in range(len(cells)):
             cells[cell, row] = ABSENT
         durations[row] = np.nan
-        end = _line(text + begin, row, cells, durations, keys) - text
-        if end == ends[line] and end - begin <= LINE_BYTES:
+        begin, end = text + spans[0, line], text + spans[1, line]
+        if end - begin <= LINE_BYTES and _line(begin, end, row, cells, durations, keys) == end:
             cells[LINE, row] = first + line
             row += 1
-        begin = ends[line] + 1
     return row

@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from detector.formats.line_values import HEADS, PADDING, ZERO_BITS, byte, load
-from detector.records import FLOW
-from detector.state.compiled import kernel
+from detector.formats.line_values import HEADS, ZERO_BITS, load, store
+from detector.records import FLOW, Lines
+from detector.state.compiled import inlined, kernel
 
 # --- what a kernel fills ---
 
@@ -33,92 +33,104 @@ LINE_BYTES: Final = 1 << 16  # of a usual line; they have some 400
 SPAN_BITS: Final = 8  # a text is shorter than 256 bytes
 SPAN_MASK: Final = (1 << SPAN_BITS) - 1
 
-_TOGETHER: Final = 512  # lines that are joined at once: their bytes stay in the cache until they are read
+_TOGETHER: Final = 1024  # lines that are read at once: their texts stay in the cache until they are numbered
 _TEXTS: Final = 1 << 16  # distinct texts that are remembered from block to block: 3 MB
-_PRIME: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, 6.4)
+_PRIMES: Final = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
+                                                0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5))  # fmt: skip
+"""2**64 / golden ratio (Knuth, 6.4), and the primes of xxHash (Y. Collet): what mixes the words of a text."""
 _32: Final = np.uint64(32)
 _PROBES: Final = 64  # texts made to collide must not make anybody slow
 
 Meaning = Callable[[str], str | None]
+Spelling = Callable[[bytes], str | None]
+"""The text that bytes of a line spell; None for none."""
 Kernel = Callable[[int, NDArray[np.int64], int, int, NDArray[np.int64], NDArray[np.float64]], int]
-"""(address of the lines, where each ends from there, number of the first, rows that are there already, cells
+"""(address of the buffer, `Lines.spans` of some lines, number of the first, rows that are there already, cells
 [cells, row], durations [row]) -> rows that are there now. A text is its address << SPAN_BITS + its size."""
 
 
 # --- texts ---
 
 
-@kernel
+@inlined
+def _word(at: Any, size: Any, place: Any) -> Any:
+    """The eight bytes of a text from ``place`` on, zero behind its end."""
+    return load(at + place) & HEADS[min(max(size - place, 0), 8)]
+
+
+@inlined
 def _number(at: Any, size: Any, table: Any, rows: Any) -> Any:
     """The number of a text; -1 when there is no room for it."""
-    number = np.int64(rows[0, 0])
-    key = ZERO_BITS
-    for place in range(TEXT_WORDS):
-        rows[number, place] = ZERO_BITS
-    for place in range((size + 7) // 8):
-        word = load(at + 8 * place) & HEADS[min(size - 8 * place, 8)]
-        rows[number, place] = word
-        key = (key ^ word) * _PRIME
-        key ^= key >> _32
-    slot = np.int64(key) & (len(table) - 1)
+    a, b, c = _word(at, size, 0), _word(at, size, 8), _word(at, size, 16)
+    d, e = _word(at, size, 24), _word(at, size, 32)
+    key = (a * _PRIMES[0]) ^ (b * _PRIMES[1]) ^ (c * _PRIMES[2]) ^ (d * _PRIMES[3]) ^ (e * _PRIMES[4])
+    key = (key ^ (key >> _32)) * _PRIMES[0]
+    slot = np.int64(key >> _32) & (len(table) - 1)
     for _ in range(_PROBES):
         found = np.int64(table[slot])
         if found == 0:
+            number = np.int64(rows[0, 0])
             if number + 1 == len(rows):
                 return -1
+            rows[number, 0], rows[number, 1], rows[number, 2], rows[number, 3], rows[number, 4] = a, b, c, d, e
             table[slot] = number
             rows[0, 0] = np.uint64(number + 1)
             return number
-        if _equal(rows, found, number):
+        row = rows[found]
+        if ((row[0] ^ a) | (row[1] ^ b) | (row[2] ^ c) | (row[3] ^ d) | (row[4] ^ e)) == ZERO_BITS:
             return found
         slot = (slot + 1) & (len(table) - 1)
     return -1
 
 
 @kernel
-def _equal(rows: Any, left: Any, right: Any) -> Any:
-    differ = ZERO_BITS
-    for place in range(TEXT_WORDS):
-        differ |= rows[left, place] ^ rows[right, place]
-    return differ == ZERO_BITS
-
-
-@kernel
-def _number_texts(texts: Any, table: Any, rows: Any) -> Any:
+def _number_texts(cells: Any, which: Any, begin: Any, end: Any, table: Any, rows: Any) -> Any:
     """Put numbers from 1 on in the place of texts, 0 for those that are absent, -1 where there is no room for more.
 
     Args:
-        texts: cells of one column.
+        cells: by cell and row.
+        which: cells that hold texts; their rows ``begin`` to before ``end`` are numbered.
         table: open addressing, row numbers of ``rows``; its size is a power of two.
         rows: the distinct texts [number, TEXT_WORDS], padded with zero bytes; row 0 begins with how many are taken.
 
     Returns:
         whether all found room.
     """
-    room = True
-    for row in range(len(texts)):
-        text = texts[row]
-        texts[row] = 0 if text == ABSENT else _number(text >> SPAN_BITS, text & SPAN_MASK, table, rows)
-        room &= texts[row] >= 0
+    room: Any = True
+    for cell in which:
+        for row in range(begin, end):
+            text = cells[cell, row]
+            number = np.int64(0)
+            if text != ABSENT:
+                number = _number(text >> SPAN_BITS, text & SPAN_MASK, table, rows)
+            cells[cell, row] = number
+            room &= number >= 0
     return room
 
 
 @kernel
 def _copy_texts(texts: Any, begin: Any, out: Any) -> Any:
-    """Write texts one after the other, and where each ends in its place; bytes up to ``begin`` are there."""
+    """Write texts one after the other to the address ``out``, and where each ends in its place; bytes up to ``begin``
+    are there. Up to seven bytes behind a text are overwritten."""
     for row in range(len(texts)):
         text = texts[row]
-        for place in range(text & SPAN_MASK):
-            out[begin + place] = byte((text >> SPAN_BITS) + place)
+        for place in range(0, text & SPAN_MASK, 8):
+            store(out + begin + place, load((text >> SPAN_BITS) + place))
         begin += text & SPAN_MASK
         texts[row] = begin
     return begin
 
 
 class Meanings:
-    """Distinct texts and what each of them means, worked out when it first comes. Number 0 is no text."""
+    """Distinct texts and what each of them means, worked out when it first comes. Number 0 is no text.
 
-    def __init__(self, *meanings: Meaning) -> None:
+    Args:
+        spelling: of the texts.
+        meanings: all there are.
+    """
+
+    def __init__(self, spelling: Spelling, *meanings: Meaning) -> None:
+        self._spelling = spelling
         self._meanings = meanings
         self._forget()
 
@@ -126,26 +138,44 @@ class Meanings:
         self._table = np.zeros(2 * _TEXTS, dtype=np.int32)
         self._rows = np.zeros((_TEXTS, TEXT_WORDS), dtype=np.uint64)
         self._rows[0, 0] = 1
+        self._learnt = 1
         self._known = {meaning: pl.Series([None], dtype=pl.String) for meaning in self._meanings}
+        self._misspelt = np.empty(0, dtype=np.int64)
 
     def make_room(self) -> None:
         """Start again when half of the room is taken. Lines that find no room take the general path."""
         if self._rows[0, 0] > _TEXTS // 2:
             self._forget()
 
-    def number(self, texts: NDArray[np.int64]) -> bool:
+    def number(self, cells: NDArray[np.int64], which: NDArray[np.int64], begin: int, end: int) -> bool:
         """Put the number of each text in its place, -1 where it found no room; whether all did."""
-        return bool(_number_texts(texts, self._table, self._rows))
+        return bool(_number_texts(cells, which, begin, end, self._table, self._rows))
 
     def learn(self) -> None:
         """Work out what came since the last time."""
-        rows = self._rows[len(self._known[self._meanings[0]]) : int(self._rows[0, 0])]
-        if len(rows):
-            new = [row.tobytes().rstrip(b"\0").decode("ascii") for row in rows]
-            self._known = {
-                meaning: pl.concat([known, pl.Series(list(map(meaning, new)), dtype=pl.String)], rechunk=True)
-                for meaning, known in self._known.items()
-            }
+        rows = self._rows[self._learnt : int(self._rows[0, 0])]
+        if not len(rows):
+            return
+        new = [self._spelling(row.tobytes().rstrip(b"\0")) for row in rows]
+        bad = np.flatnonzero([text is None for text in new]) + self._learnt
+        self._misspelt = np.append(self._misspelt, bad)
+        self._learnt += len(new)
+        self._known = {
+            meaning: pl.concat(
+                [known, pl.Series([None if text is None else meaning(text) for text in new], dtype=pl.String)],
+                rechunk=True,
+            )
+            for meaning, known in self._known.items()
+        }
+
+    def found(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of them are numbers of texts, or of none that was there."""
+        return np.asarray((numbers >= 0) & ~np.isin(numbers, self._misspelt))
+
+    @property
+    def sound(self) -> bool:
+        """Whether all texts were spelt as they should be."""
+        return not len(self._misspelt)
 
     def column(self, meaning: Meaning, numbers: NDArray[np.int64]) -> pl.Series:
         """The texts of these numbers as ``meaning`` understands them."""
@@ -163,7 +193,7 @@ class Cells:
         table: by cell and row; texts as their numbers, names as where they end in ``names``.
         durations: seconds by row, NaN when not told.
         names: the texts that are not numbered.
-        found: by row, whether all texts found room.
+        found: by row, whether all texts found room and are spelt as they should be.
     """
 
     table: NDArray[np.int64]
@@ -183,29 +213,26 @@ class Reader:
     """
 
     cells: int
-    texts: Sequence[tuple[Meanings, Sequence[int]]]
+    texts: Sequence[tuple[Meanings, NDArray[np.int64]]]
     name: int | None = None
 
-    def read(self, lines: Sequence[bytes], kernel: Kernel) -> Cells:
+    def read(self, lines: Lines, kernel: Kernel) -> Cells:
         """The usual ones among the lines."""
         for meanings, _ in self.texts:
             meanings.make_room()
+        buffer = np.frombuffer(lines.buffer, dtype=np.uint8)
         table = np.empty((self.cells, len(lines)), dtype=np.int64)
         durations = np.empty(len(lines), dtype=np.float64)
-        names = np.empty(0 if self.name is None else NAME_BYTES * len(lines), dtype=np.uint8)
+        names = np.empty(0 if self.name is None else NAME_BYTES * len(lines) + 8, dtype=np.uint8)
         rows = written = 0
         room = True
         for first in range(0, len(lines), _TOGETHER):
-            some = lines[first : first + _TOGETHER]
-            text = np.frombuffer(b"\n".join([*some, PADDING]), dtype=np.uint8)
-            ends = np.cumsum(np.fromiter(map(len, some), dtype=np.int64, count=len(some)) + 1) - 1
             before = rows
-            rows = kernel(text.ctypes.data, ends, first, rows, table, durations)
+            rows = kernel(buffer.ctypes.data, lines.spans[:, first : first + _TOGETHER], first, rows, table, durations)
             for meanings, cells in self.texts:
-                for cell in cells:
-                    room &= meanings.number(table[cell, before:rows])
+                room &= meanings.number(table, cells, before, rows)
             if self.name is not None:
-                written = _copy_texts(table[self.name, before:rows], written, names)
+                written = _copy_texts(table[self.name, before:rows], written, names.ctypes.data)
         for meanings, _ in self.texts:
             meanings.learn()
         return self._cells(table[:, :rows], durations[:rows], names, room)
@@ -214,10 +241,11 @@ class Reader:
         self, table: NDArray[np.int64], durations: NDArray[np.float64], names: NDArray[np.uint8], room: bool
     ) -> Cells:
         found = np.ones(table.shape[1], dtype=np.bool_)
-        if not room:
-            texts = [cell for _, cells in self.texts for cell in cells]
-            found = np.asarray(table[texts].min(axis=0) >= 0)
-            table[texts] = np.maximum(table[texts], 0)
+        if not (room and all(meanings.sound for meanings, _ in self.texts)):
+            for meanings, cells in self.texts:
+                for cell in cells.tolist():
+                    found &= meanings.found(table[cell])
+                    np.maximum(table[cell], 0, out=table[cell])
         return Cells(table, durations, names, found)
 
 

@@ -2,21 +2,19 @@
 
 Words of eight bytes are read as in D. Lemire, "Number parsing at a gigabyte per second" (2021), and H. Warren,
 "Hacker's Delight" (2012), chapter 6. An address is an integer that nobody checks: behind the bytes of which some are
-read `PADDING` has to stand.
+read `records.Lines.ROOM` more have to be there.
 """
 
 import math
 from typing import Any, Final
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from detector.state.compiled import kernel
-
-PADDING: Final = bytes(64)
-"""Behind the last line: no key and no text runs over its end, and zero bytes end either."""
+from detector.state.compiled import inlined, kernel
 
 _u64 = np.uint64
 
@@ -33,20 +31,77 @@ def _load(_: Any, address: Any) -> Any:
     return types.uint64(types.int64), build
 
 
+def _store(_: Any, address: Any, word: Any) -> Any:
+    """Write eight bytes, as `_load` reads them."""
+
+    def build(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], context.get_value_type(types.uint64).as_pointer())
+        builder.store(arguments[1], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), build
+
+
 load: Any = intrinsic(_load)
+store: Any = intrinsic(_store)
+
+WIDE: Final = 32
+"""Bytes that are looked at in one step where order does not matter: a register of AVX2, two of SSE2 or NEON."""
+_VECTOR: Final = ir.VectorType(ir.IntType(8), WIDE)
+_BITS: Final = ir.IntType(WIDE)
 
 
-@kernel
+def _wide(builder: Any, address: Any) -> Any:
+    return builder.load(builder.inttoptr(address, _VECTOR.as_pointer()), align=1)
+
+
+def _all(value: int) -> Any:
+    return ir.Constant(_VECTOR, [value] * WIDE)
+
+
+def _differs(_: Any, left: Any, right: Any, mask: Any) -> Any:
+    """Whether any of `WIDE` bytes differs in bits that are set at ``mask``; all three are addresses."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        one, other, which = (_wide(builder, address) for address in arguments)
+        found = builder.icmp_unsigned("!=", builder.and_(builder.xor(one, other), which), _all(0))
+        return builder.icmp_unsigned("!=", builder.bitcast(found, _BITS), ir.Constant(_BITS, 0))
+
+    return types.boolean(types.int64, types.int64, types.int64), build
+
+
+differs: Any = intrinsic(_differs)
+
+
+def _until(marks: bytes) -> Any:
+    """How many of the `WIDE` bytes from an address on come before one of ``marks``, a control or no ASCII."""
+
+    def found(_: Any, address: Any) -> Any:
+        def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            text = _wide(builder, arguments[0])
+            marked = builder.icmp_signed("<", text, _all(_BLANK))  # no ASCII is negative
+            for mark in marks:
+                marked = builder.or_(marked, builder.icmp_unsigned("==", text, _all(mark)))
+            bits = builder.bitcast(marked, _BITS)
+            return builder.zext(builder.cttz(bits, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
+
+        return types.int64(types.int64), build
+
+    return intrinsic(found)
+
+
+_BLANK: Final = 0x20
+_plain_text: Any = _until(b'"\\')
+_plain_cell: Any = _until(b"\\")
+
+
+@inlined
 def byte(at: Any) -> Any:
     """The byte there."""
     return np.int64(load(at) & _BYTE)
 
 
-_ONES: Final = _u64(0x0101010101010101)
 _HIGHS: Final = _u64(0x8080808080808080)
-_QUOTES: Final = _u64(0x2222222222222222)
-_BACKSLASHES: Final = _u64(0x5C5C5C5C5C5C5C5C)
-_SPACES: Final = _u64(0x2020202020202020)
 _ZEROS: Final = _u64(0x3030303030303030)
 _ABOVE_NINE: Final = _u64(0x7676767676767676)  # what makes a byte above 9 reach its highest bit
 _PLACES: Final = _u64(0x0001020304050607)  # shifted by i bytes, i stands on top
@@ -59,54 +114,63 @@ ZERO_BITS, _1, _7, _8, _16, _32, _56 = (_u64(shift) for shift in (0, 1, 7, 8, 16
 _TENS: Final = np.array([10**digits for digits in range(9)], dtype=_u64)
 HEADS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=_u64)
 
-QUOTE, COMMA, _DOT, _ZERO, BRACKET, END_BRACKET, BRACE, END_BRACE = b'",.0[]{}'
-MINUS, _PLUS, _E, LOWER, A, Z, TAB, LINE_FEED = b"-+e az\t\n"
+QUOTE, COMMA, _DOT, ZERO, BRACKET, END_BRACKET, BRACE, END_BRACE = b'",.0[]{}'
+_BACKSLASH: Final = ord("\\")
+MINUS, _PLUS, _E, LOWER, A, Z, TAB = b"-+e az\t"
 
 
-@kernel
+@inlined
 def first_mark(marks: Any) -> Any:
     """Which byte has the lowest mark; there is one."""
     return np.int64((((marks & (~marks + _1)) >> _7) * _PLACES) >> _56)
 
 
-@kernel
-def text_end(at: Any) -> Any:
+@inlined
+def text_end(at: Any, stop: Any) -> Any:
     """Where the quote stands that ends a plain text; -1 when an escape, a control or no ASCII stands before."""
-    while True:
-        word = load(at)
-        quote = word ^ _QUOTES
-        marks = (((quote - _ONES) & ~quote) | _unusual(word)) & _HIGHS
-        if marks != ZERO_BITS:
-            end = at + first_mark(marks)
-            return end if byte(end) == QUOTE else -1
-        at += 8
+    while at < stop:
+        size = _plain_text(at)
+        if size < WIDE:
+            return at + size if byte(at + size) == QUOTE else -1
+        at += WIDE
+    return -1
 
 
 @kernel
-def cell_end(at: Any) -> Any:
-    """Where the control stands that ends a plain cell, a tab or a line feed; -1 for another, an escape, no ASCII."""
-    while True:
-        marks = _unusual(load(at)) & _HIGHS
-        if marks != ZERO_BITS:
-            end = at + first_mark(marks)
-            return end if byte(end) == TAB or byte(end) == LINE_FEED else -1
-        at += 8
+def spelled_end(at: Any, stop: Any) -> Any:
+    """Where the quote stands that ends a text with escapes or anything but ASCII in it; -1 when there is none before
+    ``stop``, or a control in between. Whoever reads the text has to look whether it is one."""
+    while at < stop and byte(at) != QUOTE:
+        if byte(at) < _BLANK:
+            return -1
+        at += 2 if byte(at) == _BACKSLASH else 1
+    return at if at < stop else -1
 
 
 @kernel
-def _unusual(word: Any) -> Any:
-    """The highest bit of each byte that is a backslash, a control or no ASCII.
-
-    A byte that is 0 borrows: exact up to and with the first, and no more is asked for.
-    """
-    backslash = word ^ _BACKSLASHES
-    return ((backslash - _ONES) & ~backslash) | ((word - _SPACES) & ~word) | word
+def spelled_cell_end(at: Any, stop: Any) -> Any:
+    """Where a cell with escapes or anything but ASCII in it ends, at a control or at ``stop``."""
+    while at < stop and byte(at) >= _BLANK:
+        at += 1
+    return at
 
 
-@kernel
+@inlined
+def cell_end(at: Any, stop: Any) -> Any:
+    """Where a plain cell ends, at a control or at ``stop``; -1 for an escape, no ASCII, or an end not near ``stop``."""
+    while at < stop:
+        size = _plain_cell(at)
+        if size < WIDE:
+            return at + size if byte(at + size) < _BLANK else -1
+        at += WIDE
+    return at if at == stop else -1
+
+
+@inlined
 def digits(at: Any, number: Any) -> Any:
-    """(number with all digits from ``at`` on appended, where they end); wraps above 64 bits."""
-    while True:
+    """(number with the digits from ``at`` on appended, where they end); wraps above 64 bits. More than
+    `_DIGITS_READ` end before their end, so that nobody can make a number of a whole buffer."""
+    for _ in range(_DIGITS_READ // 8):
         word = load(at) ^ _ZEROS
         marks = ((word + _ABOVE_NINE) | word) & _HIGHS
         size = first_mark(marks) if marks != ZERO_BITS else 8
@@ -118,7 +182,8 @@ def digits(at: Any, number: Any) -> Any:
         number = number * _TENS[size] + (((word & _OCTETS) * _BY_10000) >> _32)
         at += size
         if size < 8:
-            return number, at
+            break
+    return number, at
 
 
 # --- floats as a correct parser reads them ---
@@ -127,6 +192,7 @@ _EXACT: Final = _u64(1 << 53)
 _EXACT_TENS: Final = 22  # 10**22 is the greatest power of ten that is a double
 _POWERS: Final = np.array([10.0**power for power in range(_EXACT_TENS + 1)])
 _SMALLEST: Final = 40  # digits behind the point, less the exponent
+_DIGITS_READ: Final = 32  # at once; behind them stands another digit, which nobody expects
 _DIGITS: Final = 19  # that fit 64 bits without a sign
 _NINE: Final = _u64(0x1FF)
 _SHIFT_9, _SHIFT_63 = _u64(9), _u64(63)
@@ -142,7 +208,7 @@ def _reciprocals() -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
 _FACTORS, _EXPONENTS = _reciprocals()
 
 
-@kernel
+@inlined
 def _high(a: Any, b: Any) -> Any:
     """The upper half of the 128-bit product (Warren, 8-2)."""
     a0, a1, b0, b1 = a & _LOW, a >> _32, b & _LOW, b >> _32
@@ -175,11 +241,11 @@ def rounded(number: Any, power: Any) -> Any:
     return math.ldexp(np.float64((mantissa + (mantissa & _1)) >> _1), shift)
 
 
-@kernel
+@inlined
 def real(at: Any) -> Any:
     """(the number from ``at`` on, where it ends): not negative, as JSON wants it; -1 when it is none of these."""
     number, end = digits(at, ZERO_BITS)
-    if end == at or (byte(at) == _ZERO and end > at + 1):
+    if end == at or (byte(at) == ZERO and end > at + 1):
         return np.nan, -1
     point, power = end, 0
     if byte(end) == _DOT:
@@ -188,7 +254,7 @@ def real(at: Any) -> Any:
         if power == 0:
             return np.nan, -1
     lead = at
-    while byte(lead) == _ZERO or byte(lead) == _DOT:
+    while byte(lead) == ZERO or byte(lead) == _DOT:
         lead += 1
     if end - lead > (_DIGITS + 1 if lead < point < end else _DIGITS):
         return np.nan, -1
@@ -203,10 +269,10 @@ def real(at: Any) -> Any:
     return rounded(number, power), end
 
 
-@kernel
+@inlined
 def integer(at: Any, limit: Any) -> Any:
     """(a whole number from ``at`` on, where it ends); -1 when it is none, or above the limit, at most 2**63 - 1."""
     number, end = digits(at, ZERO_BITS)
     size = end - at
-    good = 0 < size <= _DIGITS and (size == 1 or byte(at) != _ZERO) and number <= limit
+    good = 0 < size <= _DIGITS and (size == 1 or byte(at) != ZERO) and number <= limit
     return np.int64(number), end if good else -1

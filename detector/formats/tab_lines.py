@@ -16,15 +16,15 @@ from detector.formats.line_cells import (
     DURATION,
     LINE,
     LINE_BYTES,
-    NAME,
     SKIP,
     SPAN_BITS,
     SPAN_MASK,
+    TEXT,
     TIME,
 )  # fmt: skip
-from detector.formats.line_values import LINE_FEED, LOWER, MINUS, TAB, A, Z, byte, cell_end, integer, load, real
+from detector.formats.line_values import LOWER, MINUS, TAB, A, Z, byte, cell_end, integer, load, real, spelled_cell_end
 from detector.formats.zeek import SPAN_MAX
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 
 _KIND, _CELL, _LIMIT = range(3)
 _BYTES: Final = 8 * 3  # of what is told of a column
@@ -55,30 +55,39 @@ class Columns:
         return Given(self.facts.ctypes.data, len(self.facts), self.needed)
 
 
-@kernel
-def _cell(at: Any, kind: Any, limit: Any) -> Any:
+@inlined
+def _text(at: Any, stop: Any, longest: Any) -> Any:
+    end = cell_end(at, stop)
+    end = spelled_cell_end(at, stop) if end < 0 else end
+    size = end - at
+    return at << SPAN_BITS | size & SPAN_MASK, end if 0 <= size <= longest else -1
+
+
+@inlined
+def _cell(at: Any, stop: Any, kind: Any, limit: Any) -> Any:
     """(the value at ``at`` as an integer, where it ends); -1 when it is unusual."""
     if kind == COUNT:
         return integer(at, np.uint64(limit))
     if kind == TIME:
         return micros(at)
-    end = cell_end(at)
+    if kind == TEXT:
+        return _text(at, stop, limit)
+    end = cell_end(at, stop)
     if kind == SKIP:
         return 0, end
-    if kind == NAME and not A <= byte(at) | LOWER <= Z:  # a letter first: none of Zeek's ways to say nothing
-        return 0, -1
-    size = end - at
-    return at << SPAN_BITS | size & SPAN_MASK, end if 0 <= size <= limit else -1
+    size = end - at  # a letter first: none of Zeek's ways to say nothing
+    good = 0 <= size <= limit and A <= byte(at) | LOWER <= Z
+    return at << SPAN_BITS | size & SPAN_MASK, end if good else -1
 
 
-@kernel
-def _row(at: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
+@inlined
+def _row(at: Any, stop: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
     """Where the row from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
     seen, last = 0, columns.columns - 1
     for column in range(last + 1):
         fact = columns.facts + column * _BYTES
         kind: Any = np.int64(load(fact + 8 * _KIND))
-        if byte(at) == MINUS and byte(at + 1) in (TAB, LINE_FEED):  # not set
+        if byte(at) == MINUS and (byte(at + 1) == TAB or at + 1 == stop):  # not set
             at += 1
         elif kind == DURATION:
             durations[row], at = real(at)
@@ -86,25 +95,26 @@ def _row(at: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
                 return -1
         else:
             cell: Any = np.int64(load(fact + 8 * _CELL))
-            cells[cell, row], at = _cell(at, kind, np.int64(load(fact + 8 * _LIMIT)))
+            cells[cell, row], at = _cell(at, stop, kind, np.int64(load(fact + 8 * _LIMIT)))
             seen |= 1 << cell
-        if at < 0 or byte(at) != (TAB if column < last else LINE_FEED):
+        if at < 0 or at > stop:
             return -1
-        at += 1
-    return at - 1 if seen & columns.needed == columns.needed else -1
+        if column < last:
+            if at == stop or byte(at) != TAB:
+                return -1
+            at += 1
+    return at if seen & columns.needed == columns.needed else -1
 
 
 @kernel
-def read_rows(text: Any, ends: Any, first: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
+def read_rows(text: Any, spans: Any, first: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
     """Read the usual ones of some rows; see `line_cells.Kernel`."""
-    begin = 0
-    for line in range(len(ends)):
+    for line in range(spans.shape[1]):
         for cell in range(len(cells)):
             cells[cell, row] = ABSENT
         durations[row] = np.nan
-        end = _row(text + begin, row, cells, durations, columns) - text
-        if end == ends[line] and end - begin <= LINE_BYTES:
+        begin, end = text + spans[0, line], text + spans[1, line]
+        if end - begin <= LINE_BYTES and _row(begin, end, row, cells, durations, columns) == end:
             cells[LINE, row] = first + line
             row += 1
-        begin = ends[line] + 1
     return row

@@ -144,7 +144,13 @@ class _Table:
     def _str(self, cell: str) -> str:
         if cell == self._empty:
             return ""
-        return _decoded(_unescape(cell.encode("utf-8"))) if "\\" in cell else cell
+        return spelling(cell.encode("utf-8")) if "\\" in cell else cell
+
+
+def spelling(cell: bytes) -> str:
+    """The text that a cell spells which is none of the header's ways to say nothing."""
+    text = _decoded(cell)
+    return _decoded(_unescape(text.encode("utf-8"))) if "\\" in text else text
 
 
 def _decoded(text: bytes) -> str:

@@ -62,3 +62,8 @@ def kernel(function: Function) -> Function:
     itself is 3 (``_nrt``; what would allocate does not compile).
     """
     return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False)(function))
+
+
+def inlined(function: Function) -> Function:
+    """A `kernel` that becomes part of whoever calls it: for what takes less time than a call does."""
+    return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False, forceinline=True)(function))

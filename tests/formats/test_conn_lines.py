@@ -18,7 +18,7 @@ from detector.formats import line_cells, line_values
 from detector.formats.batch import Context
 from detector.formats.conn_lines import ConnLines
 from detector.formats.decode import LINE_LIMIT, Decoder
-from detector.records import Block, Decoded
+from detector.records import Block, Decoded, Lines
 from tests.formats import usual
 from tests.formats.usual import SOURCE, equal, general
 
@@ -30,7 +30,7 @@ def same(lines: Sequence[bytes], size: int | None = None, **how: Any) -> list[De
 
 def taken(lines: Sequence[bytes], hinted: str | None = "zeek.conn") -> list[int]:
     """The numbers of the lines that are read by the compiled reader."""
-    return ConnLines(SOURCE, hinted).read(list(lines), np.arange(len(lines))).lines.tolist()
+    return ConnLines(SOURCE, hinted).read(Lines.of(list(lines)), np.arange(len(lines))).lines.tolist()
 
 
 # --- made lines ---
@@ -204,6 +204,9 @@ def put(**changes: Any) -> bytes:
         put(_path="conn-2", _write_ts=1.5, ip_proto=6, failed_service=[], speculative_service=["a", 7, "b"]),
         put(duration=4.887580871582031e-05, ts=1e9, orig_bytes=2**63 - 1),
         put(id_orig_h="10.0.0.3", **{"id.orig_h": ...}),
+        put(_system_name='tap "north" \\3', service="Zürich"),
+        USUAL.replace(b'"SF"', b'"S\\u0046"'),
+        USUAL.replace(b'"10.0.0.1"', b'"10\\u002e0.0.1"'),
         orjson.dumps(dict(reversed(PLAIN.items()))),
     ],
 )
@@ -224,8 +227,11 @@ def test_taken(line: bytes) -> None:
         USUAL.replace(b":7,", b":07,"),
         USUAL.replace(b":7,", b":7.0,"),
         USUAL.replace(b":7,", b":,"),
-        USUAL.replace(b'"SF"', b'"S\\u0046"'),
-        USUAL.replace(b'"SF"', b'"S\xc3\xa9"'),
+        USUAL.replace(b'"SF"', b'"S\\x46"'),
+        USUAL.replace(b'"SF"', b'"S\\ud800"'),
+        USUAL.replace(b'"SF"', b'"S\xc3"'),
+        USUAL.replace(b'"Sh', b'"\\u0053h'),
+        USUAL.replace(b'"CHh', b'"C\\u0048h'),
         USUAL.replace(b'"SF"', b'"S\x1f"'),
         USUAL.replace(b":true", b":truE"),
         USUAL.replace(b":0,", b":1e999,"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detector.formats import conn_lines
 from detector.formats.conn_lines import ConnLines
 from detector.formats.tsv import Header
-from detector.records import Decoded
+from detector.records import Decoded, Lines
 from tests.formats import usual
 from tests.formats.usual import SOURCE
 
@@ -63,7 +63,7 @@ def taken(lines: Sequence[bytes]) -> list[int]:
     """The numbers of the lines that are read by the compiled reader."""
     rows = reader()
     assert rows is not None
-    return rows.read(list(lines), np.arange(len(lines))).lines.tolist()
+    return rows.read(Lines.of(list(lines)), np.arange(len(lines))).lines.tolist()
 
 
 CELLS = {
@@ -132,6 +132,7 @@ def test_a_format_given_by_hand_is_kept(lines: list[bytes], format: str, table: 
         USUAL,
         put(service="-", duration="-", orig_bytes="-", conn_state="-", _system_name="(empty)"),
         put(history='a"b', our_own=""),
+        put(service="a\\x2cb", _system_name="Zürich \\\\ \\xff"),
         put(**{"id.orig_h": "fe80::1%eth0", "id.resp_h": "::ffff:10.0.0.9"}),
     ],
 )
@@ -153,7 +154,7 @@ def test_taken(line: bytes) -> None:
         put(ts="-"),
         put(uid="-"),
         put(uid="{C"),
-        put(service="a\\x2cb"),
+        put(history="a\\x2cb"),
         put(history="Zürich"),
         put(history="a\x00b"),
         put(duration="-1.0"),

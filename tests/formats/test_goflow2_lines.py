@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.formats.goflow2_lines import Goflow2Lines
-from detector.records import Decoded
+from detector.records import Decoded, Lines
 from tests.formats import usual
 from tests.formats.test_conn_lines import USUAL as CONN
 from tests.formats.test_netflow_golden import GOLDEN
@@ -41,7 +41,7 @@ def same(lines: Sequence[bytes], size: int | None = None, **how: Any) -> list[De
 
 def taken(lines: Sequence[bytes]) -> list[int]:
     """The numbers of the lines that are read by the compiled reader."""
-    return Goflow2Lines(SOURCE).read(list(lines), np.arange(len(lines))).lines.tolist()
+    return Goflow2Lines(SOURCE).read(Lines.of(list(lines)), np.arange(len(lines))).lines.tolist()
 
 
 times = st.integers(END - 10**15, END + 10**15) | st.sampled_from([0, END, END // 10**9, END // 1000, 2**63])

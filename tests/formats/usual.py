@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
-from detector.records import Block, Decoded
+from detector.records import Block, Decoded, Lines
 
 SOURCE = "zeek:0"
 
@@ -21,8 +23,18 @@ def decode(
     """The lines in blocks of ``size``, behind those that come ``before``."""
     decoder.decode(Block(SOURCE, -len(before), list(before)))
     size = size or max(1, len(lines))
-    blocks = [Block(SOURCE, at + 1, list(lines[at : at + size])) for at in range(0, len(lines), size)]
+    blocks = [Block(SOURCE, at + 1, lines[at : at + size]) for at in range(0, len(lines), size)]
     return [decoder.decode(block) for block in blocks]
+
+
+def scattered(lines: Sequence[bytes]) -> Lines:
+    """The same lines in a buffer as no source would make it: backwards, with what may go on in a line between them."""
+    spans, buffer = [], b""
+    for line in reversed(lines):
+        buffer += (b"0", b'"', b"}", b"\t", b"")[len(line) % 5]
+        spans.append((len(buffer), len(buffer) + len(line)))
+        buffer += line
+    return Lines(buffer, np.array(spans[::-1], dtype=np.int64).reshape(-1, 2).T)
 
 
 def same(
@@ -36,10 +48,14 @@ def same(
     """What both make of the lines, which has to be equal."""
     compiled = Decoder(SOURCE, Context(), hint, format)
     plain = general(Decoder(SOURCE, Context(), hint, format))
-    found, expected = decode(compiled, lines, size, before), decode(plain, lines, size, before)
-    assert compiled.branches == plain.branches
-    for left, right in zip(found, expected, strict=True):
+    found, expected = decode(compiled, list(lines), size, before), decode(plain, list(lines), size, before)
+    apart = Decoder(SOURCE, Context(), hint, format)
+    assert list(scattered(lines)) == list(lines)
+    others = decode(apart, scattered(lines), size, before)
+    assert compiled.branches == plain.branches == apart.branches
+    for left, other, right in zip(found, others, expected, strict=True):
         equal(left, right)
+        equal(other, right)
     return found
 
 
