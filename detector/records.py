@@ -91,6 +91,15 @@ class Lines(Sequence[bytes]):
         begins = np.append(0, ends[:-1] + 1)[: len(ends)]
         return cls(b"\n".join([*lines, bytes(cls.ROOM)]), np.array([begins, ends]))
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Lines]") -> "Lines":
+        """All lines in one buffer; of one part it is the part itself."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *(len(part.buffer) for part in parts)])
+        spans = [part.spans + start for part, start in zip(parts, starts.tolist(), strict=False)]
+        return cls(b"".join(part.buffer for part in parts), np.concatenate([np.empty((2, 0), np.int64), *spans], 1))
+
     def __len__(self) -> int:
         return int(self.spans.shape[1])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
-from detector.records import Block, Decoded, Reject
+from detector.records import Block, Decoded, Lines, Reject
 from detector.service.settings import ServiceSettings
 from detector.sinks.dead_letters import dead_letter
 from detector.sources.files import BLOCK_LINES
@@ -31,6 +31,7 @@ _DAMAGED: Final = "record batches cannot be read"
 _KAFKA: Final = "kafka"  # the log of what is no row of any log
 _SPACE: Final = 0x20  # the first character that is printed
 _ASCII_END: Final = 0x80
+_LINE_FEED: Final = ord("\n")
 
 
 class Decoders:
@@ -47,12 +48,12 @@ class Decoders:
         Whatever is wrong with a record, the first of its rejects has one dead letter for all.
         """
         source, contents = source_of(partition), list(contents)
-        lines, positions, too_long = _lines([block for records in contents for block in records.blocks(source)])
+        lines, offsets, too_long = _lines(contents)
         parts = [Decoded(rejects=[Reject(source, offset, _TOO_LONG) for offset in too_long])] if too_long else []
         for begin in range(0, len(lines), BLOCK_LINES):
             block = Block(source, 0, lines[begin : begin + BLOCK_LINES])
             decoded = self._of(partition).decode(block)
-            _to_offsets(decoded, np.array(positions[begin : begin + BLOCK_LINES], dtype=np.int64))
+            _to_offsets(decoded, offsets[begin : begin + BLOCK_LINES])
             parts += [decoded, *_counted("header or blank", len(block.lines) - decoded.rows)]
         _write_letters(parts, contents)
         return [*parts, *_counted("tombstone", sum(len(records.nulls) for records in contents))]
@@ -139,21 +140,26 @@ def _to_offsets(decoded: Decoded, offsets: NDArray[np.int64]) -> None:
     decoded.rejects = [replace(reject, position=int(offsets[reject.position])) for reject in decoded.rejects]
 
 
-def _lines(blocks: Sequence[Block]) -> tuple[list[bytes], list[int], list[int]]:
+def _lines(contents: Sequence[Records]) -> tuple[Sequence[bytes], NDArray[np.int64], list[int]]:
     """Lines and their offsets, and offsets of records that have too many. A record that holds several lines becomes as
     many, all at its offset: pmacct sends several objects at once, and so do shippers that batch. One object written
     over several lines stays one."""
-    lines = [line for block in blocks for line in block.lines]
-    offsets = [
-        position
-        for block in blocks
-        for position in block.positions or range(block.first_position, block.first_position + len(block.lines))
-    ]
-    if not any(b"\n" in line for line in lines):
+    found = [records.lines() for records in contents]
+    lines = Lines.joined([part for part, _ in found])
+    offsets = np.concatenate([np.empty(0, np.int64), *(each for _, each in found)])
+    several = _with_feeds(lines)
+    if not several.any():
         return lines, offsets, []
-    parts = [_split(line) for line in lines]
-    spread = [[offset] * len(part) for offset, part in zip(offsets, parts, strict=True)]
-    return [*chain(*parts)], [*chain(*spread)], [at for at, part in zip(offsets, parts, strict=True) if not part]
+    parts = [_split(line) if feeds else [line] for line, feeds in zip(lines, several.tolist(), strict=True)]
+    counts = np.array([len(part) for part in parts])
+    return [*chain(*parts)], np.repeat(offsets, counts), offsets[counts == 0].tolist()
+
+
+def _with_feeds(lines: Lines) -> NDArray[np.bool_]:
+    """Which lines have a line feed in them."""
+    feeds = np.flatnonzero(np.frombuffer(lines.buffer, np.uint8) == _LINE_FEED)
+    begins, ends = feeds.searchsorted(lines.spans)
+    return np.asarray(begins < ends)
 
 
 def _split(record: bytes) -> list[bytes]:

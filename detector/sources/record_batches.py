@@ -24,7 +24,7 @@ from kafka.record.util import calc_crc32c
 from numpy.typing import NDArray
 
 from detector.errors import MissingLibrary, UnreadableBatch
-from detector.records import Block
+from detector.records import Block, Lines
 from detector.sources.compression import plain
 from detector.sources.files import BLOCK_LINES
 from detector.state.compiled import kernel
@@ -102,16 +102,20 @@ class Records:
         columns = self.starts[cut], self.lengths[cut], self.offsets[cut], self.timestamps[cut]
         return Records(self.buffer, *columns, next_offset, self.leader_epoch)
 
-    def blocks(self, source: str) -> Iterator[Block]:
-        """The values that are there as lines, at most `BLOCK_LINES` in a block, each at its offset."""
+    def lines(self) -> tuple[Lines, NDArray[np.int64]]:
+        """The values that are there as lines, where they lie, and the offset of each."""
         there = np.flatnonzero(self.lengths >= 0)
-        for first in range(0, len(there), BLOCK_LINES):
-            part = there[first : first + BLOCK_LINES]
-            starts, offsets = self.starts[part], self.offsets[part]
-            ends = starts + self.lengths[part]
-            lines = [self.buffer[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-            gapless = offsets[-1] - offsets[0] == len(part) - 1
-            yield Block(source, int(offsets[0]), lines, None if gapless else offsets.tolist())
+        starts = self.starts[there]
+        return Lines(self.buffer, np.array([starts, starts + self.lengths[there]])), self.offsets[there]
+
+    def blocks(self, source: str) -> Iterator[Block]:
+        """The same, at most `BLOCK_LINES` in a block."""
+        lines, offsets = self.lines()
+        for first in range(0, len(lines), BLOCK_LINES):
+            there = offsets[first : first + BLOCK_LINES]
+            gapless = there[-1] - there[0] == len(there) - 1
+            part = lines[first : first + BLOCK_LINES]
+            yield Block(source, int(there[0]), part, None if gapless else there.tolist())
 
 
 def read_records(
