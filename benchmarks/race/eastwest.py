@@ -18,7 +18,7 @@ from detector.config import Settings
 from detector.engine import Engine
 from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
-from detector.records import Block, Decoded
+from detector.records import Block, Decoded, merge
 from detector.sources.record_batches import read_records
 
 from . import batches, parsers
@@ -92,7 +92,7 @@ class Sources:
         if source == KAFKA:
             if (rows, size) not in self._responses:
                 self._responses[rows, size] = batches.responses(text.rows[:rows], _CODEC, size)
-            return map(decoder.decode, _blocks(self._responses[rows, size]))
+            return (merge(map(decoder.decode, _blocks(response))) for response in self._responses[rows, size])
         return map(decoder.decode, text.blocks(rows, size))
 
     def _text(self, source: str) -> Text:
@@ -106,9 +106,8 @@ class Sources:
         return lambda: push(engine, decoded)
 
 
-def _blocks(responses: list[Response]) -> Iterator[Block]:
-    for response in responses:
-        yield from read_records(response.batches, response.offset).blocks("flows:0")
+def _blocks(response: Response) -> Iterator[Block]:
+    return read_records(response.batches, response.offset).blocks("flows:0")
 
 
 def push(engine: Engine, pieces: Iterator[Decoded]) -> int:

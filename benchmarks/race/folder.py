@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from detector.records import Block, Decoded
+from detector.records import Block, Decoded, Lines
 
 from . import lines
 from .shape import Network, Shape
@@ -27,7 +27,7 @@ class Text:
     def blocks(self, rows: int, size: int = BATCH) -> list[Block]:
         """The first rows, as a source hands them on."""
         return [
-            Block(self.path.name, at, self.rows[at : min(at + size, rows)])
+            Block(self.path.name, at, Lines.of(self.rows[at : min(at + size, rows)]))
             for at in range(0, min(rows, len(self.rows)), size)
         ]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
-from detector.records import Block, Decoded, Lines, Reject
+from detector.records import Block, Decoded, Lines, Reject, merge
 from detector.service.settings import ServiceSettings
 from detector.sinks.dead_letters import dead_letter
 from detector.sources.files import BLOCK_LINES
@@ -56,7 +56,8 @@ class Decoders:
             _to_offsets(decoded, offsets[begin : begin + BLOCK_LINES])
             parts += [decoded, *_counted("header or blank", len(block.lines) - decoded.rows)]
         _write_letters(parts, contents)
-        return [*parts, *_counted("tombstone", sum(len(records.nulls) for records in contents))]
+        parts += _counted("tombstone", sum(len(records.nulls) for records in contents))
+        return [merge(parts)] if parts else []  # each costs the engine much, however few rows it has
 
     def state(self, partition: Partition) -> dict[str, Any]:
         """What the decoder of a partition keeps from record to record, JSON types only."""

@@ -17,7 +17,8 @@ from detector.sources import framing
 from detector.sources.kinds import HEAD, PARQUET, kind
 from detector.sources.messages import looks_like_messages, messages
 
-_CHUNK: Final = 1 << 18  # bytes read or decompressed at once; bounds what a decompression bomb can make of us
+CHUNK: Final = 1 << 18
+"""Bytes read or decompressed at once; bounds what a decompression bomb can make of us."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_MAX: Final = 1 << 27  # bytes of history a frame may ask for (zstd's own default limit)
@@ -91,18 +92,26 @@ class Files:
             if head.startswith(PARQUET):
                 self.parquet.append(file)
             return
-        frame = framing.objects if framing.looks_like_objects(head) else framing.lines
-        if looks_like_messages(head):
-            frame = messages
         last = 0
-        for block in self._blocked(source, frame(chain([head], chunks))):
+        for block in self._framed(source, head, chain([head], chunks)):
             yield block
-            last = block.positions[-1] if block.positions else block.first_position + len(block.lines) - 1
+            last = int(block.positions[-1]) if block.positions else block.first_position + len(block.lines) - 1
         if damage.reason is not None:
             self.problems.append(Reject(source, last + 1, damage.reason))
 
+    def _framed(self, source: str, head: bytes, chunks: Iterator[bytes]) -> Iterator[Block]:
+        if looks_like_messages(head):
+            yield from self._blocked(source, messages(chunks))
+        elif framing.looks_like_objects(head):
+            yield from self._blocked(source, framing.objects(chunks))
+        else:
+            number = 1
+            for lines in framing.lines(chunks, self.block_lines):
+                yield Block(source, number, lines)
+                number += len(lines)
+
     def _counted(self, opened: BinaryIO) -> Iterator[bytes]:
-        while chunk := opened.read(_CHUNK):
+        while chunk := opened.read(CHUNK):
             self.bytes_read += len(chunk)
             yield chunk
 
@@ -190,7 +199,7 @@ def _gunzipped(chunks: Iterator[bytes], damage: _Damage) -> Iterator[bytes]:
                     break
                 decoder, ended = zlib.decompressobj(wbits=31), False
             try:
-                plain = decoder.decompress(data, _CHUNK)
+                plain = decoder.decompress(data, CHUNK)
             except zlib.error as problem:
                 damage.reason = f"damaged gzip file, read up to here: {problem}"
                 return

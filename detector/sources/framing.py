@@ -2,7 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.records import Lines
 
 RECORD_LIMIT: Final = (1 << 20) + 1
 """Bytes of a record that are kept: one more than the decoder accepts, so that it says "too long"."""
@@ -11,22 +17,69 @@ Record = tuple[int, bytes]
 """Line number (from 1) and bytes, without the line feed at the end."""
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[list[Record]]:
-    """The lines of a stream, a list for each chunk; an overlong line is cut, its rest is passed over."""
-    number, carry, cut = 1, b"", False
+_FEED: Final = ord("\n")
+
+
+def lines(chunks: Iterable[bytes], most: int) -> Iterator[Lines]:
+    """The lines of a stream, ``most`` at a time and the rest at last; an overlong one is cut, its rest is passed over.
+
+    What is kept of the stream is a block, and of a line that goes on no more than `RECORD_LIMIT`.
+    """
+    block = _Block()
     for chunk in chunks:
-        pieces = chunk.split(b"\n")
-        if len(pieces) == 1:
-            carry = (carry + chunk)[:RECORD_LIMIT] if not cut else carry
-            cut = cut or len(carry) >= RECORD_LIMIT
-            continue
-        first = carry if cut else (carry + pieces[0])[:RECORD_LIMIT]
-        carry, cut = pieces[-1], False
-        found = [first, *pieces[1:-1]]
-        yield list(enumerate(found, number))
-        number += len(found)
-    if carry:
-        yield [(number, carry[:RECORD_LIMIT])]
+        block.add(chunk)
+        while block.complete >= most:
+            yield block.take(most)
+    if block.complete:
+        yield block.take(block.complete)
+    if block.open:
+        yield block.rest()
+
+
+@dataclass(slots=True)
+class _Block:
+    """Bytes that were not given yet.
+
+    Args:
+        complete: lines.
+        open: bytes of the line behind them.
+        parts: all bytes.
+        feeds: where lines end, from the first byte of all parts on.
+        size: of all parts.
+    """
+
+    complete: int = 0
+    open: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    feeds: list[NDArray[np.int64]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, chunk: bytes) -> None:
+        """The next bytes of the stream."""
+        feeds = np.flatnonzero(np.frombuffer(chunk, np.uint8) == _FEED)
+        first = int(feeds[0]) if len(feeds) else len(chunk)
+        too_many = min(max(self.open + first - RECORD_LIMIT, 0), first)
+        if too_many:
+            chunk, feeds = chunk[: first - too_many] + chunk[first:], feeds - too_many
+        if chunk:
+            self.parts.append(chunk)
+            self.feeds.append(feeds + self.size)
+        self.complete += len(feeds)
+        self.size += len(chunk)
+        self.open = len(chunk) - 1 - int(feeds[-1]) if len(feeds) else self.open + len(chunk)
+
+    def take(self, count: int) -> Lines:
+        """The first lines, which are complete."""
+        buffer, ends = b"".join(self.parts), np.concatenate(self.feeds)
+        taken, left = ends[:count], ends[count:]
+        after = int(taken[-1]) + 1
+        self.parts, self.feeds, self.size = [buffer[after:]], [left - after], len(buffer) - after
+        self.complete -= count
+        return Lines(buffer, np.array([np.append(0, taken[:-1] + 1), taken]))
+
+    def rest(self) -> Lines:
+        """The line that no line feed ended."""
+        return Lines.of([b"".join(self.parts)[:RECORD_LIMIT]])
 
 
 _MARKS: Final = re.compile(rb'["\\{}\n]')

@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from pathlib import Path
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -69,13 +70,22 @@ def test_lines_are_numbered_from_one(tmp_path, ending):
     assert [(number, line.strip()) for number, line in records] == [(1, b'{"a":1}'), (2, b""), (3, b'{"b":2}')]
 
 
-@given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=20), st.integers(1, 9))
-def test_chunk_boundaries_do_not_matter_to_lines(lines, size):
+@given(
+    st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=20),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([1 << 20, 5]),
+)
+def test_chunk_boundaries_do_not_matter_to_lines(lines, size, most, limit):
     data = b"\n".join(lines)
     chunks = [data[at : at + size] for at in range(0, len(data), size)]
-    found = [record for group in framing.lines(chunks) for record in group]
-    expected = list(enumerate(data.split(b"\n"), 1))
-    assert found == (expected if expected[-1][1] else expected[:-1])
+    with patch.object(framing, "RECORD_LIMIT", limit):
+        groups = list(framing.lines(chunks, most))
+    found = [line[:limit] for group in groups for line in group]
+    expected = [line[:limit] for line in data.split(b"\n")]
+    assert found == (expected if expected[-1] else expected[:-1])
+    assert all(len(line) <= limit + size for group in groups for line in group)
+    assert all(len(group) <= most for group in groups)
 
 
 @pytest.mark.parametrize("block_lines", [1, 7, 50, 8192])
