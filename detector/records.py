@@ -71,7 +71,7 @@ class Lines(Sequence[bytes]):
     Behind the last byte of each line `ROOM` more can be read; where they are missing the buffer is copied.
     """
 
-    ROOM: Final = 64
+    ROOM: Final = 256  # what a reader may look at before it sees that it left the line: a key and the parts of a number
     __slots__ = ("buffer", "spans")
 
     def __init__(self, buffer: bytes, spans: NDArray[np.int64]) -> None:

@@ -12,7 +12,6 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -206,7 +205,8 @@ class _Batches:
         self._epoch = -1
         self._last_offset = -1  # of the batch before
         self._parts: list[NDArray[np.int64]] = []
-        self._moved: BytesIO | None = None
+        self._moved: list[memoryview] | None = None  # parts of the buffer, once it is not the response
+        self._size = 0  # bytes of them
 
     def run(self) -> None:
         """Take all whole batches.
@@ -274,15 +274,15 @@ class _Batches:
         if self._moved is None:
             if data is self._response:
                 return 0
-            self._moved = BytesIO()
-            self._moved.write(memoryview(self._response)[: self._taken])
-        place = self._moved.tell()
-        self._moved.write(memoryview(data)[start:end])
+            self._moved, self._size = [memoryview(self._response)[: self._taken]], self._taken
+        place = self._size
+        self._moved.append(memoryview(data)[start:end])
+        self._size += end - start
         return place - start
 
     def records(self) -> Records:
         """What the taken batches hold."""
-        buffer = self._response if self._moved is None else self._moved.getvalue()
+        buffer = self._response if self._moved is None else b"".join([*self._moved, bytes(Lines.ROOM)])
         starts, lengths, offsets, timestamps = np.concatenate([np.empty((4, 0), np.int64), *self._parts], axis=1)
         return Records(buffer, starts, lengths, offsets, timestamps, self.next_offset, self._epoch)
 
