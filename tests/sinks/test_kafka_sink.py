@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
+import detector
 from detector.alerts.model import Told, told_json
 from detector.sinks import kafka as module
 from detector.sinks.delivery import Delivery, Refused, Retry
@@ -229,6 +230,7 @@ def test_records_arrive_once_in_order_with_their_key(kafka, outbox):
     headers = [dict(record.headers) for record in found]
     assert [each["kind"] for each in headers[299:]] == [b"alert", b"incident", b"dead_letter"]
     assert {each["content-type"] for each in headers} == {b"application/json"}
+    assert {each["schema-version"] for each in headers} == {f"eastwest/{detector.__version__}".encode()}
     assert problems == []
 
 

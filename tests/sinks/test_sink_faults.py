@@ -2,6 +2,7 @@
 changed, and what comes twice comes with the same id. `make test-faults` sends 100,000 through each."""
 
 import json
+import os
 import random
 import threading
 import time
@@ -31,7 +32,7 @@ from detector.sinks.webhook import WebhookSink
 from tests.sinks.conftest import alert_line, told_alert
 from tests.sinks.web import POISON, Elastic, Fault, Reply, SecOps, Sentinel, Splunk, Webhook, serving
 
-FEW, MANY = 500, 100_000
+FEW, MANY = 500, int(os.environ.get("EASTWEST_FAULT_ALERTS") or 100_000)
 POISONED = 197  # every so many-th alert no other side takes
 SECONDS = 1.0  # that a client waits
 QUICK = Patience(poll=0.001, call=0.2, most=0.4)
