@@ -19,8 +19,8 @@ import orjson
 import polars as pl
 
 from detector.backtest.labels import Label, parse_time
-from detector.backtest.spool import Spool
 from detector.formats.address import canonical
+from detector.normalize.spool import Spool
 from detector.records import FLOW, Decoded
 
 from .lines import lines_of

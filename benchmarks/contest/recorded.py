@@ -10,9 +10,9 @@ import polars as pl
 
 from detector.assets.plant import Plant
 from detector.backtest.labels import Label
-from detector.backtest.spool import Spool
 from detector.config import Settings
 from detector.engine import Engine
+from detector.normalize.spool import Spool
 from detector.records import Decoded
 
 from . import lanl, optc

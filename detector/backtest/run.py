@@ -4,10 +4,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import orjson
 import polars as pl
@@ -19,30 +19,25 @@ from detector.alerts.model import SCORE_DIGITS, Alert, Incident, Step, iso, to_j
 from detector.assets.plant import Plant
 from detector.backtest.labels import Label, measure, parse_time
 from detector.backtest.report import View, render
-from detector.backtest.spool import Spool
 from detector.backtest.timeline import Timeline
 from detector.config import MODELS, Settings
 from detector.correlate.entities import IMPORTANT, RankedHost
 from detector.engine import Engine
 from detector.errors import UnreadableInput
 from detector.features.units import KINDS
-from detector.formats.batch import Context
-from detector.formats.columns import read_parquet
-from detector.formats.decode import Decoder
-from detector.records import Decoded, Reject
+from detector.normalize.spool import Spool
+from detector.reading import Progress, Reader, require_logs
+from detector.records import Decoded
 from detector.score.phases import PHASES
 from detector.score.structure import COLUMNS
 from detector.score.zones import ZonePhases
-from detector.sources.files import BLOCK_LINES, Files, SkippedFile
+from detector.sources.files import Files
 
 MODEL_COLUMNS: Final = (*COLUMNS[:2], "p_structure")
 _TOP_EDGES: Final = 20
 _BINS: Final = 240  # of the report's time line
 _MINUTE_US: Final = 60_000_000
 _HISTORY_GAP_US: Final = _MINUTE_US  # between the end of a shifted history and the first record to judge
-
-Progress = Callable[[str, int, int, int], None]
-"""Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
 
 
 @dataclass(slots=True)
@@ -120,10 +115,10 @@ def backtest(
     try:
         spool, past = Spool(scratch / "now"), Spool(scratch / "past")
         with (out / "rejected.ndjson").open("wb") as dead_letters:
-            reader = _Reader(engine, settings, log_format, progress, dead_letters)
+            reader = Reader(settings, log_format, progress, dead_letters)
             if history:
-                _require_logs(reader.read(history, past), "--history: ")
-            files = reader.read(paths, spool)
+                require_logs(_read(reader, history, past, engine), "--history: ")
+            files = _read(reader, paths, spool, engine)
         _require_records(engine, spool, files)
         if spool.rows:
             tally.first, tally.last = spool.span()
@@ -153,46 +148,13 @@ def _open(alerts: list[Alert]) -> list[Alert]:
     return [alert for alert in alerts if alert.status == "open"]
 
 
-class _Reader:
-    """Files into a spool; rejects to ``rejected.ndjson``, counts to the engine's accounting."""
-
-    def __init__(
-        self, engine: Engine, settings: Settings, log_format: str, progress: Progress, dead_letters: BinaryIO
-    ) -> None:
-        self._engine = engine
-        self._context = Context(settings.timezone, settings.columns)
-        self._batch_rows = min(settings.batch_rows, BLOCK_LINES)
-        self._format = log_format
-        self._progress = progress
-        self._dead_letters = dead_letters
-
-    def read(self, paths: Sequence[str | Path], spool: Spool) -> Files:
-        """All records of the paths."""
-        files = Files(paths, self._batch_rows)
-        decoder: Decoder | None = None
-        rows = 0
-        for block in files:
-            if decoder is None or decoder.source != block.source:
-                decoder = Decoder(block.source, self._context, format=self._format)
-            decoded = decoder.decode(block)
-            rows += decoded.rows
-            self._take(decoded, spool)
-            self._progress("read", files.bytes_read, files.bytes_total, rows)
-        self._take(Decoded(rejects=files.problems), spool)
-        for file in files.parquet:
-            files.skipped = [skipped for skipped in files.skipped if skipped.path != str(file)]
-            try:
-                for decoded in read_parquet(file, self._context, self._batch_rows):
-                    self._take(decoded, spool)
-            except UnreadableInput as problem:
-                files.skipped.append(SkippedFile(str(file), str(problem).removeprefix(f"{file}: ")))
-        return files
-
-    def _take(self, decoded: Decoded, spool: Spool) -> None:
+def _read(reader: Reader, paths: Sequence[str | Path], spool: Spool, engine: Engine) -> Files:
+    """All records of the paths into the spool; what is no row into the engine's accounting."""
+    files = reader.files(paths)
+    for decoded in reader.read(files):
         spool.add(decoded)
-        for reject in decoded.rejects:
-            self._dead_letters.write(_dead_letter(reject) + b"\n")
-        self._engine.count(Decoded(rejects=decoded.rejects, filtered=decoded.filtered, notes=decoded.notes))
+        engine.count(Decoded(rejects=decoded.rejects, filtered=decoded.filtered, notes=decoded.notes))
+    return files
 
 
 def _teach(past: Spool, spool: Spool, engine: Engine, settings: Settings) -> None:
@@ -217,40 +179,19 @@ def _teach(past: Spool, spool: Spool, engine: Engine, settings: Settings) -> Non
     engine.teach = False
 
 
-def _dead_letter(reject: Reject) -> bytes:
-    """``raw`` is Latin-1 text: every byte survives, whatever its encoding was."""
-    return orjson.dumps(
-        {
-            "source": reject.source,
-            "position": reject.position,
-            "reason": reject.reason,
-            "detail": reject.detail,
-            "raw": reject.raw.decode("latin-1"),
-        }
-    )
-
-
 def _require_records(engine: Engine, spool: Spool, files: Files) -> None:
     """An empty log is a quiet one; a folder without logs, or logs of which no record can be read, is a mistake.
 
     Raises:
         UnreadableInput: says what was found instead.
     """
-    _require_logs(files)
+    require_logs(files)
     rejected = engine.accounting.rejected
     if rejected and engine.accounting.rows == rejected.total() and not spool.rows:
         (source, reason), count = rejected.most_common(1)[0]
         raise UnreadableInput(
             f"none of {rejected.total()} records could be read; {count} of {source}: {reason}; see rejected.ndjson"
         )
-
-
-def _require_logs(files: Files, option: str = "") -> None:
-    if not files.files:
-        raise UnreadableInput(f"{option}no files found under the given paths")
-    if len(files.skipped) == len(files.files):
-        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
-        raise UnreadableInput(f"{option}none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
 
 
 def _score(spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Settings, progress: Progress) -> None:

@@ -5,7 +5,7 @@ of what no model reads. Blank lines and header lines are no records.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
@@ -36,6 +36,13 @@ _SPAN_MIN: Final = 64  # lines behind a header that are read at once, twice as m
 _SPAN_MAX: Final = 1 << 20
 
 
+Observer = Callable[[Batch], None]
+"""Sees the records of one log type as the wire carried them, before they become frames; must not change them."""
+
+_LINK_LAYER: Final = b"_l2_addr"
+"""Of Zeek's ``orig_l2_addr`` and ``resp_l2_addr``: in conn.log where the script ``mac-logging`` is loaded."""
+
+
 class UsualLines(Protocol):
     """Reads the usual lines of one log, and names the others."""
 
@@ -51,15 +58,25 @@ class Decoder:
         context: what the records do not tell.
         hint: file name, path or topic that may tell the log type; the source by default.
         format: a name of `registry.LOG_TYPES` to take every record for, or ``auto``.
+        observer: is handed the records of each log type before they are converted; usual lines, which are read straight
+            into frames, only where they carry hardware addresses.
 
     ``branches`` counts which rule of `formats.detect` told the log type.
     """
 
-    def __init__(self, source: str, context: Context, hint: str | None = None, format: str = "auto") -> None:
+    def __init__(
+        self,
+        source: str,
+        context: Context,
+        hint: str | None = None,
+        format: str = "auto",
+        observer: Observer | None = None,
+    ) -> None:
         if format != "auto" and format not in LOG_TYPES:
             raise ConfigError("--format", format, f"unknown; use auto or one of {', '.join(sorted(LOG_TYPES))}")
         self.source = source
         self.context = context
+        self._observer = observer
         self.branches: Counter[str] = Counter()
         self._forced = None if format == "auto" else format
         self._hinted = self._forced or log_of_hint(source if hint is None else hint)
@@ -85,7 +102,7 @@ class Decoder:
             else:
                 self._other(task, position, line)
         self._flush(task)
-        return task.finish(self.context)
+        return task.finish(self.context, self._observer)
 
     def _unusual(self, task: "_Task", block: Block) -> Iterator[tuple[int, bytes]]:
         """Take the usual lines, many at once, and hand out the others one by one.
@@ -94,7 +111,8 @@ class Decoder:
         headers without end cost little.
         """
         lines, numbers = block.lines, _numbers(block)
-        if (np.diff(numbers) <= 0).any():  # what is sorted by position later must have an order
+        ordered = (np.diff(numbers) > 0).all()  # what is sorted by position later must have an order
+        if not ordered or (self._observer is not None and self._has_link_layer(lines)):
             yield from zip(numbers.tolist(), lines, strict=True)
             return
         at, lines = 0, Lines.of(lines)
@@ -116,6 +134,10 @@ class Decoder:
                 self.branches += taken.branches()
                 task.taken.append(Decoded(flows=taken.flows))
             at = end
+
+    def _has_link_layer(self, lines: Sequence[bytes]) -> bool:
+        columns = (name.encode() for name in self._header.columns)
+        return any(_LINK_LAYER in text for text in (*columns, *lines))
 
     def _readers(self) -> list[UsualLines]:
         """Who may read what comes next: nobody before the first record of a source, which may be a header."""
@@ -327,12 +349,13 @@ class _Task:
     def reject(self, position: int, reason: str, line: bytes, detail: str = "") -> None:
         self._rejects.append(Reject(self.source, position, reason, line[:RAW_LIMIT], detail))
 
-    def finish(self, context: Context) -> Decoded:
+    def finish(self, context: Context, observer: Observer | None) -> Decoded:
         """All of it as frames, in the order of the source whatever the log types."""
-        parts = [
-            _convert(LOG_TYPES.get(log), Batch(log, self.source, positions, rows), context)
-            for log, (positions, rows) in self._rows.items()
-        ]
+        batches = [Batch(log, self.source, positions, rows) for log, (positions, rows) in self._rows.items()]
+        if observer is not None:
+            for batch in batches:
+                observer(batch)
+        parts = [_convert(LOG_TYPES.get(batch.log), batch, context) for batch in batches]
         parts += [taken for taken in self.taken if taken.rows]
         decoded = merge([*parts, Decoded(rejects=self._rejects)]) if self._rejects else merge(parts)
         if len(parts) > 1:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from detector.backtest import run as module
 from detector.backtest.labels import load_labels, parse_time
 from detector.backtest.run import Tally
-from detector.backtest.spool import Spool
 from detector.config import Settings
 from detector.engine import Engine
 from detector.errors import UnreadableInput
+from detector.normalize.spool import Spool
 from tests.scenarios.world import concatenated, decoded, lines_by_log, plant_of, run, simulated, written
 
 LENIENT = Settings(false_incidents_per_day=100)  # a day is too young for sure incidents, and some must be compared

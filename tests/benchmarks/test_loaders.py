@@ -9,7 +9,7 @@ import pytest
 from contest import lanl, optc, recorded
 from contest.names import Names
 
-from detector.backtest.spool import Spool
+from detector.normalize.spool import Spool
 from detector.records import FLOW, OPERATION, Decoded
 
 AUTH = """\

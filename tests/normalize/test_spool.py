@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from detector.backtest.spool import HOUR_US, Spool
+from detector.normalize.spool import HOUR_US, Spool
 from detector.records import FLOW, OPERATION, Decoded
 
 

@@ -1,0 +1,107 @@
+"""Files read and decoded: what every command over log files begins with. Each record is a row, a reject or a count."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from detector.config import Settings
+from detector.errors import UnreadableInput
+from detector.formats.batch import Context
+from detector.formats.columns import read_parquet
+from detector.formats.decode import Decoder, Observer
+from detector.records import Decoded, Reject
+from detector.sources.files import BLOCK_LINES, Files, SkippedFile
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
+
+
+class Reader:
+    """Decodes the logs under some paths, file by file.
+
+    Args:
+        settings: time zone, column map and records handled at once.
+        log_format: a name of the format registry for all records, or ``auto``.
+        dead_letters: gets a line for each record that could not be used.
+        observer: sees the records of each log before they are decoded; see `formats.decode.Decoder`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log_format: str,
+        progress: Progress,
+        dead_letters: BinaryIO,
+        observer: Observer | None = None,
+    ) -> None:
+        self._context = Context(settings.timezone, settings.columns)
+        self._batch_rows = min(settings.batch_rows, BLOCK_LINES)
+        self._format = log_format
+        self._progress = progress
+        self._dead_letters = dead_letters
+        self._observer = observer
+
+    def read(self, files: Files) -> Iterator[Decoded]:
+        """All records of the files; what is no log is then in ``files.skipped``.
+
+        Raises:
+            ConfigError: unknown format.
+        """
+        for decoded in self._decoded(files):
+            for reject in decoded.rejects:
+                self._dead_letters.write(dead_letter(reject) + b"\n")
+            yield decoded
+
+    def files(self, paths: Sequence[str | Path]) -> Files:
+        """The files of the paths.
+
+        Raises:
+            UnreadableInput: a path is missing.
+        """
+        return Files(paths, self._batch_rows)
+
+    def _decoded(self, files: Files) -> Iterator[Decoded]:
+        decoder: Decoder | None = None
+        rows = 0
+        for block in files:
+            if decoder is None or decoder.source != block.source:
+                decoder = Decoder(block.source, self._context, format=self._format, observer=self._observer)
+            decoded = decoder.decode(block)
+            rows += decoded.rows
+            yield decoded
+            self._progress("read", files.bytes_read, files.bytes_total, rows)
+        yield Decoded(rejects=files.problems)
+        for file in files.parquet:
+            files.skipped = [skipped for skipped in files.skipped if skipped.path != str(file)]
+            try:
+                yield from read_parquet(file, self._context, self._batch_rows)
+            except UnreadableInput as problem:
+                files.skipped.append(SkippedFile(str(file), str(problem).removeprefix(f"{file}: ")))
+
+
+def dead_letter(reject: Reject) -> bytes:
+    """A line of ``rejected.ndjson``; ``raw`` is Latin-1 text: every byte survives, whatever its encoding was."""
+    return orjson.dumps(
+        {
+            "source": reject.source,
+            "position": reject.position,
+            "reason": reject.reason,
+            "detail": reject.detail,
+            "raw": reject.raw.decode("latin-1"),
+        }
+    )
+
+
+def require_logs(files: Files, option: str = "") -> None:
+    """Some of the files were logs.
+
+    Raises:
+        UnreadableInput: says what was found instead.
+    """
+    if not files.files:
+        raise UnreadableInput(f"{option}no files found under the given paths")
+    if len(files.skipped) == len(files.files):
+        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
+        raise UnreadableInput(f"{option}none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
