@@ -106,6 +106,48 @@ def backtest_command(
         raise typer.Exit(PARTIAL)
 
 
+@app.command("inventory")
+def inventory_command(
+    paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
+    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
+    plant: Annotated[Path | None, typer.Option(help="Plant file: zones, assets, known servers (YAML).")] = None,
+    declared: Annotated[Path | None, typer.Option(help="Table of hosts (CSV), your own or exported by NetBox.")] = None,
+    known: Annotated[
+        Path | None, typer.Option(help="inventory.ndjson of an earlier run, to tell what changed.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Hosts shown in the terminal; the files have all.")] = 40,
+) -> None:
+    """List the hosts of a network out of its logs: what they are, why one thinks so, and what changed."""
+    from detector.inventory import console as shown
+    from detector.inventory.declared import load_declared
+    from detector.inventory.lifecycle import load_inventory
+    from detector.inventory.run import inventory
+
+    before = None if known is None else load_inventory(known)
+    with _bars() as progress:
+        result = inventory(
+            paths,
+            out_dir,
+            load_settings(config),
+            plant=_plant(plant),
+            declared=[] if declared is None else load_declared(declared),
+            known=before,
+            log_format=log_format,
+            progress=progress,
+        )
+    out.print(shown.asset_table(result.assets, limit))
+    if len(result.assets) > limit:
+        out.print(f"and {len(result.assets) - limit} more in {out_dir / 'inventory.csv'}", markup=False, soft_wrap=True)
+    out.print(shown.role_table(result.assets))
+    if result.events is not None:
+        out.print(shown.event_lines(result.events, limit))
+    out.print(shown.accounting(result.summary))
+    written = "inventory.ndjson, inventory.csv, inventory.cdx.json, events.ndjson, summary.json, rejected.ndjson"
+    out.print(f"\nWritten to {result.out}: {written}", soft_wrap=True, markup=False)
+
+
 @app.command("run")
 def run_command(
     config: Annotated[Path, typer.Option("--config", "-c", help="Settings file (YAML); see docs/service-settings.md.")],

@@ -77,7 +77,8 @@ def test_each_command_and_option_is_documented(command):
             wanted |= {option for part in parts.values() for option in options(part) if option.startswith("-")}
         assert wanted - {"--help", "-h"} <= told
         return
-    text = page("backtest.md") if command == "backtest" else page("simulate.md")
+    own = {"backtest", "inventory"}
+    text = page(f"{command}.md" if command in own else "simulate.md")
     before, _, demo = text.partition("## The demo")
     assert f"eastwest {command}" in text
     told = set(CODE.findall(_first_cells(demo if command == "demo" else before)))
