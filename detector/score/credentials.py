@@ -140,7 +140,8 @@ class Credentials:
 
     def _hosts(self, units: Columns) -> NDArray[np.uint64]:
         out = np.empty(units.height, dtype=np.uint64)
-        machine = (units["service_id"] == self._kerberos) | (units["service_id"] == self._ntlm)
+        service = units["service_id"]
+        machine = ((service == self._kerberos) | (service == self._ntlm)) & (units["user_id"] != 0)
         logons = np.flatnonzero(machine)
         if logons.size:
             machine[logons] = units.units["user"][logons].str.ends_with("$").fill_null(False).to_numpy()

@@ -29,7 +29,7 @@ from detector.score.model import Said
 from detector.score.table import key_of
 from detector.score.tally import columns_of, first_in, judge, slot_of
 from detector.state.compiled import kernel
-from detector.state.counts import Counts
+from detector.state.counts import AHEAD, Counts, soon
 from detector.state.counts import walk as walk_all
 
 FEATURES: Final = ("connections", "hosts", "acts", "kilobytes")
@@ -64,6 +64,9 @@ def walk(
     for row in range(start, stop):
         if known[0] >= most or marked[0] >= most_marks:
             return row
+        near = min(row + AHEAD, stop - 1)
+        soon(hosts[0], orig[near])
+        soon(marks[0], key_of(_MET, orig[near], resp[near], orig[near]))
         who, now = orig[row], times[row]
         host = hosts[1][slot_of(hosts, known, who, now)]
         today, day = now // _DAY_US, np.int64(host[_TODAY])

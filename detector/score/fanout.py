@@ -44,7 +44,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import guard, key_of
 from detector.state.compiled import kernel
-from detector.state.counts import find
+from detector.state.counts import AHEAD, find, soon
 from detector.state.keys import integer_keys, mix_all
 
 WINDOW_US: Final = 600_000_000
@@ -166,6 +166,10 @@ def walk(
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        source = block(_SOURCE, origs[near], tokens[near], tokens[near])
+        soon(keys, source)
+        soon(keys, key_of(_TARGET, source, targets[near], tokens[near]))
         now, role, token, stratum = times[row], roles[row], tokens[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
         if not asked[row]:

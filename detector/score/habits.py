@@ -21,9 +21,9 @@ import numpy as np
 
 from detector.score import calibration
 from detector.score.beta import log_count_tail
-from detector.score.table import HOUR_US, add, key_of
+from detector.score.table import HOUR_US, add, add_at, key_of
 from detector.state.compiled import kernel
-from detector.state.counts import decayed, find
+from detector.state.counts import decayed, find, soon
 
 NOISE: Final = 0.5
 """φ before it is known: the median over edges of simulated plants is 0.3, three of four have less than 0.53."""
@@ -119,6 +119,15 @@ def power(value: Any) -> Any:
 
 
 @kernel
+def surge_soon(keys: Any, who: Any, reached: Any) -> None:
+    """What `recurring` and `remember` look at of a surge to 2^``reached`` will be wanted soon."""
+    soon(keys, key_of(_SURGE, who, who, who))
+    for below in range(REMEMBERED):
+        if reached - below > 0:
+            soon(keys, key_of(_SURGE, who, np.uint64(reached - below), who))
+
+
+@kernel
 def recurring(table: Any, who: Any, reached: Any, now: Any, half_life: Any) -> Any:
     """Surprise, in nats, of a surge to 2^``reached`` by how often one came as far before; infinity = it is news."""
     days = _days(table, key_of(_SURGE, who, np.uint64(reached), who), now, half_life) - HABIT_DAYS
@@ -159,5 +168,5 @@ def _count_day(table: Any, used: Any, key: Any, now: Any, half_life: Any) -> Non
     slot = find(keys, key)
     counted = cells[slot, 1] if keys[slot] != np.uint64(0) else -np.inf
     news = now - counted >= DAY_US
-    add(table, used, key, 1.0 if news else 0.0, 0.0, now, half_life)
-    cells[find(keys, key), 1] = now if news else counted
+    add_at(table, used, slot, key, 1.0 if news else 0.0, 0.0, now, half_life)
+    cells[slot, 1] = now if news else counted

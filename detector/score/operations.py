@@ -41,7 +41,7 @@ class Operations:
         (hours in which the edge did anything of the kind), ``edge_acts`` (distinct acts of it), ``class_seen`` (hours
         in which the host did acts of this class over this protocol), ``first_act`` (whether the row changes a
         controller and its host never did such a thing)."""
-        asked = units.at(np.flatnonzero(units.units["operation"].is_not_null().to_numpy()))
+        asked = units.at(_acts(units))
         ids = ("orig_id", "resp_id", "service_id", "token_id", "orig_role", "resp_role")
         orig, resp, service, token, orig_role, resp_role = (asked[name] for name in ids)
         acts = np.stack([mix_all(orig, resp), mix_all(orig_role, resp_role), service], axis=1)
@@ -64,6 +64,14 @@ class Operations:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         self.memory.load(arrays)
+
+
+def _acts(units: Columns) -> NDArray[np.int64]:
+    """Rows that are acts: most batches have none, and Polars takes longer to look than to know."""
+    operation = units.units["operation"]
+    if operation.null_count() == units.height:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(operation.is_not_null().to_numpy())
 
 
 def _classes(units: Part) -> NDArray[np.uint64]:

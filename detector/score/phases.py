@@ -19,7 +19,7 @@ from detector.score.calibration import APART_US, MIN_ROWS
 from detector.score.columns import Columns
 from detector.score.model import Said
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
+from detector.state.counts import AHEAD, Counts, find, soon
 
 PHASES: Final = ("learning", "shadow", "protecting")
 PROTECTING: Final = 2
@@ -93,10 +93,13 @@ def walk(
     the rest (a sensor that dates records 1970) are no history: it begins again behind them.
     """
     orig, resp, times = columns
-    cells = table[1]
+    keys, cells, _ = table
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        soon(keys, orig[near])
+        soon(keys, resp[near])
         now = times[row]
         if clock[2] == 0 or (clock[2] < MIN_ROWS and now - clock[1] > APART_US):
             clock[0], clock[1] = now, now

@@ -148,8 +148,10 @@ class Scorer:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
+        parts = self._parts()
+        told = _THREADS.map(methodcaller("arrays"), parts.values())  # while the path waits
         return {
-            f"{part}.{name}": array for part, owner in self._parts().items() for name, array in owner.arrays().items()
+            f"{part}.{name}": array for part, arrays in zip(parts, told, strict=True) for name, array in arrays.items()
         }
 
     def evicted(self) -> dict[str, int]:
@@ -169,9 +171,14 @@ class Scorer:
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
-        for part, owner in self._parts().items():
+
+        def load(part: str, owner: Any) -> None:
             prefix = f"{part}."
             owner.load({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
+
+        parts = self._parts()
+        for _ in _THREADS.map(load, parts, parts.values()):
+            pass
 
     def _parts(self) -> dict[str, Any]:
         models = {model.name: model for model in self.models}

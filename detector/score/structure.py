@@ -34,7 +34,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
 from detector.state.compiled import kernel
-from detector.state.counts import find
+from detector.state.counts import AHEAD, find, soon
 from detector.state.keys import mix
 
 DIRICHLET: Final = 0.05
@@ -186,6 +186,10 @@ def walk(
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        soon(table[0], mix(_ROLE_OF, origs[near]))
+        soon(table[0], mix(_ROLE_OF, resps[near]))
+        soon(table[0], key_of(_PAIR, origs[near], resps[near], tokens[near]))
         now, kind = times[row], np.uint64(kinds[row])
         s, d, token = origs[row], resps[row], tokens[row]
         gs, gd = _role(table, s, orig_zones[row]), _role(table, d, resp_zones[row])

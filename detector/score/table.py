@@ -47,8 +47,13 @@ def read(table: Any, key: Any, now: Any, half_life: Any, out: Any) -> Any:
 @kernel
 def add(table: Any, used: Any, key: Any, weight: Any, distinct: Any, now: Any, half_life: Any) -> Any:
     """Add to the entry of ``key``; True when the entry is new."""
+    return add_at(table, used, find(table[0], key), key, weight, distinct, now, half_life)
+
+
+@kernel
+def add_at(table: Any, used: Any, slot: Any, key: Any, weight: Any, distinct: Any, now: Any, half_life: Any) -> Any:
+    """`add` where the slot is known."""
     keys, cells, last = table
-    slot = find(keys, key)
     new = keys[slot] == np.uint64(0)
     if new:
         keys[slot] = key
@@ -73,8 +78,9 @@ def repeats(table: Any, key: Any, now: Any, began: Any) -> Any:
 @kernel
 def learn_hour(table: Any, used: Any, key: Any, weight: Any, now: Any, half_life: Any) -> Any:
     """One more hour of ``key``; the second cell keeps when it began (µs). True when the entry is new."""
-    new = add(table, used, key, weight, 0.0, now, half_life)
-    table[1][find(table[0], key), 1] = now
+    slot = find(table[0], key)
+    new = add_at(table, used, slot, key, weight, 0.0, now, half_life)
+    table[1][slot, 1] = now
     return new
 
 

@@ -40,12 +40,13 @@ from detector.score.habits import (
     recall,
     recurring,
     remember,
+    surge_soon,
 )
 from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import HOUR_US, add, guard, key_of, tell
 from detector.state.compiled import kernel
-from detector.state.counts import find
+from detector.state.counts import AHEAD, find, soon
 
 ROWS, SENT, RECEIVED = 1, 2, 3
 """What ``volume_what`` names: connections, bytes of the originator, bytes of the responder."""
@@ -228,6 +229,22 @@ def _judge(
 
 
 @kernel
+def _judge_all(
+    table: Any, edge: Any, groups: Any, role: Any, slot: Any, reached: Any, now: Any, half_life: Any, cells: Any,
+    told: Any,
+) -> None:  # fmt: skip
+    """told <- nats, what, seen, usual, hours of the strangest of the numbers that reached a new power of two; zeros
+    when none is a surge."""
+    told[:] = 0.0
+    for what in range(ROWS, RECEIVED + 1):
+        if reached[what] > 0.0:
+            surge_soon(table[0], edge ^ np.uint64(what), power(reached[what]))
+    for what in range(ROWS, RECEIVED + 1):
+        if reached[what] > 0.0:
+            _judge(table, edge, groups, role, slot, what, reached[what], now, half_life, cells, told)
+
+
+@kernel
 def _groups(orig_role: Any, resp_role: Any, service: Any, out: Any) -> None:
     """out <- who tells what is usual on a new edge: this service between these roles, this service, all."""
     out[0] = block(_GROUP, orig_role, resp_role, service)
@@ -273,6 +290,8 @@ def walk(
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        soon(keys, block(_EDGE, origs[near], resps[near], services[near]))
         now, role, service = times[row], orig_roles[row], services[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
         if not is_flow[row]:
@@ -289,10 +308,7 @@ def walk(
         if not _count(entries, first, second, sents[row], receiveds[row], reached):
             continue
         _groups(role, resp_roles[row], service, groups)
-        told[:] = 0.0
-        for what in range(ROWS, RECEIVED + 1):
-            if reached[what] > 0.0:
-                _judge(table, edge, groups, role, slots[row], what, reached[what], now, half_life, cells, told)
+        _judge_all(table, edge, groups, role, slots[row], reached, now, half_life, cells, told)
         if told[2] == 0.0:
             continue
         score = told[1]
@@ -364,6 +380,10 @@ class Volume:
 
 def week_hours(times: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     """Hour of the week by local time, 0 to 167, of the UTC hour each time (µs) lies in."""
-    local = wall(times - times % HOUR_US, zone)
+    hours = times // HOUR_US
+    begins = np.flatnonzero(
+        np.diff(hours, prepend=hours[:1] - 1)
+    )  # time zones are looked up once for rows of the same hour
+    local = wall(hours[begins] * HOUR_US, zone)
     slots: NDArray[np.int64] = weekday(local) * 24 + local // HOUR_US % 24
-    return slots
+    return np.repeat(slots, np.diff(begins, append=times.size))

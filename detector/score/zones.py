@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detector.score.columns import Columns
 from detector.score.phases import PHASES, Phases
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
+from detector.state.counts import AHEAD, Counts, find, soon
 
 ACTIVE_US: Final = 7 * 86_400_000_000  # hosts silent for a week of work are not waited for
 ENOUGH: Final = 0.8
@@ -50,21 +50,29 @@ class ZonePhases:
 
 
 @kernel
-def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any) -> Any:
-    """Write the zone of both ends of each row; returns the row at which the table is full, or ``stop``."""
-    hosts, zones, present, times = columns
+def walk(columns: Any, table: Any, used: Any, max_entries: Any, start: Any, stop: Any, moved: Any) -> Any:
+    """Write the zone of both ends of each row; ``moved`` <- where it is another than before. Returns the row at which
+    the table is full, or ``stop``."""
+    origs, resps, orig_zones, resp_zones, began, answered, times = columns
     keys, cells, last = table
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        soon(keys, origs[near])
+        soon(keys, resps[near])
         for end in range(2):
-            if present[row, end]:
-                slot = find(keys, hosts[row, end])
-                if keys[slot] == np.uint64(0):
-                    keys[slot] = hosts[row, end]
-                    used[0] += 1
-                cells[slot, 0] = zones[row, end]
-                last[slot] = times[row]
+            if not (began[row] if end == 0 else answered[row]):
+                continue
+            host = origs[row] if end == 0 else resps[row]
+            zone = np.float64((orig_zones[row] if end == 0 else resp_zones[row]) & _LOW)
+            slot = find(keys, host)
+            if keys[slot] == np.uint64(0):
+                keys[slot] = host
+                used[0] += 1
+            moved[row, end] = cells[slot, 0] != zone
+            cells[slot, 0] = zone
+            last[slot] = times[row]
     return stop
 
 
@@ -83,26 +91,25 @@ class Zones:
         """Take enriched units in scoring order."""
         began = units["orig_inside"] & ~units["orig_group"]
         answered = units["resp_inside"] & ~units["resp_group"] & (units["kind"] != _ATTEMPT)
-        present = np.stack([began, answered], axis=1)
-        zones = np.stack([units["orig_zone_id"], units["resp_zone_id"]], axis=1) & _LOW
-        self._name(units, zones, present)
-        hosts = np.stack([units["orig_id"], units["resp_id"]], axis=1)
-        columns = hosts, zones.astype(np.float64), present, units["obs_ts"]
-        own = self.hosts
+        read = tuple(units[name] for name in ("orig_id", "resp_id", "orig_zone_id", "resp_zone_id"))
+        columns = *read, began, answered, units["obs_ts"]
+        own, moved = self.hosts, np.zeros((units.height, 2), dtype=np.bool_)
         own.walk(
             units.height,
             _NEW_ENTRIES,
-            lambda start, stop, table: walk(columns, table, own.used, own.max_entries, start, stop),
+            lambda start, stop, table: walk(columns, table, own.used, own.max_entries, start, stop, moved),
         )
+        self._name(units, moved)
 
-    def _name(self, units: Columns, zones: NDArray[np.uint64], present: NDArray[np.bool_]) -> None:
+    def _name(self, units: Columns, moved: NDArray[np.bool_]) -> None:
         """Keep the names of zones not met before, in the order of rows: which ones the bound cuts off does not depend
-        on the batch."""
-        met, places = np.unique(np.where(present, zones, np.uint64(0)).ravel(), return_index=True)
-        fresh = sorted((place, zone) for zone, place in zip(met.tolist(), places.tolist(), strict=True))
-        for place, zone in fresh:
-            if zone and zone not in self.names and len(self.names) < MAX_ZONES:
-                self.names[zone] = units.units[("orig_zone", "resp_zone")[place % 2]][place // 2]
+        on the batch. A zone's first host is one that was in no zone, or in another."""
+        for place in np.flatnonzero(moved).tolist():
+            row, end = divmod(place, 2)
+            column = ("orig_zone", "resp_zone")[end]
+            zone = int(units[f"{column}_id"][row] & _LOW)
+            if zone not in self.names and len(self.names) < MAX_ZONES:
+                self.names[zone] = units.units[column][row]
 
     def phases(self, known: Phases, now: int) -> list[ZonePhases]:
         """All zones as they stand at ``now`` (µs), by name."""

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _settings: Any = numba.config
 _njit: Any = numba.njit  # its types leave `_nrt` out
+_item: Any = cgutils.get_item_pointer
 _SOURCES: Final = ("features", "formats", "normalize", "score", "sources", "state")
 
 
@@ -67,3 +72,20 @@ def kernel(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """A `kernel` that becomes part of whoever calls it: for what takes less time than a call does."""
     return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False, forceinline=True)(function))
+
+
+@intrinsic
+def fetch(_: Any, array: Any, index: Any) -> Any:
+    """In a kernel: have the processor bring an item of an array near, to be written soon; waits for nothing and changes
+    nothing (LLVM Language Reference, ``llvm.prefetch``)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind, number, address = signature.args[0], ir.IntType(32), ir.IntType(8).as_pointer()
+        made = context.make_array(kind)(context, builder, args[0])
+        item = builder.bitcast(_item(context, builder, kind, made, [args[1]]), address)
+        shape = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [address], shape)
+        builder.call(hint, [item, number(1), number(3), number(1)])  # to write, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate

@@ -4,6 +4,12 @@ Open addressing over flat arrays, linear probing, load at most 0.6. 36 bytes an 
 directly; growing moves entries but changes no result, so it may happen anywhere. Evicting changes results, so it
 happens only where a kernel stops for it (`walk`), at the same row for every batch size.
 
+A row of a log touches entries all over a table that fits no cache, so what counts is how often it waits for memory.
+Key, time and cells of an entry lie side by side (keys, cells and last are views of one array): an entry is one line of
+the cache. Kernels say some rows ahead which entries they will want (`soon`). And the memory of the next larger table is
+fetched from the system by a thread beside the path before the table is full: that takes ten times as long as moving the
+entries.
+
 An entry is *known* once it was seen a day after it was first there (`Counts.note`). Entries that are not go first, so
 that a flood of made-up addresses pushes out itself and not what was learned in months.
 
@@ -13,16 +19,28 @@ and none of them has to sort.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.state.compiled import kernel
+from detector.state.compiled import fetch, kernel
 
+AHEAD: Final = 8
+"""Rows between `soon` and the row that wants the entry: memory answers in 100 ns, a row takes 20 and more."""
 _MAX_LOAD: Final = 0.6
 _EVICT_SHARE: Final = 0.25
 _CHUNK: Final = 1 << 13  # rows walked between two looks at the table's room
+_FEW: Final = 1 << 10  # rows for which there is always room made: a table grows for no more than it may need
+_NEARLY_FULL: Final = 0.8  # of the entries it may hold: from then on the next larger table is prepared
+_WORTH_PREPARING: Final = 1 << 16  # slots; less memory is had at once
+_MOST_PREPARED: Final = 4  # tables whose next memory waits: it must not add up, see `service.memory`
+_BLOCK: Final = 1 << 11  # slots copied at a time; they and their entries fit the nearer caches
+_LINE: Final = 8  # 64-bit words of a cache line
+_PAGE: Final = 512  # 64-bit words of the smallest page of memory
+_BESIDE: Final = ThreadPoolExecutor(1, "tables")
 _HALF: Final = np.uint64(32)  # bits of a key
 _HOUR_US: Final = 3_600_000_000
 _KNOWN_US: Final = 24 * _HOUR_US  # a flood lasts hours; who comes back the next day is somebody
@@ -47,6 +65,12 @@ def find(keys: Any, key: Any) -> Any:
     while keys[slot] != np.uint64(0) and keys[slot] != key:
         slot = (slot + np.uint64(1)) & mask
     return np.int64(slot)
+
+
+@kernel
+def soon(keys: Any, key: Any) -> None:
+    """The entry of ``key`` will be wanted some rows later (`AHEAD`)."""
+    fetch(keys, np.int64(home(keys, key)))  # type: ignore[call-arg]  # the first is Numba's
 
 
 @kernel
@@ -76,41 +100,60 @@ def _rehash(old: Any, ranks: Any, new: Any, cutoff: Any) -> Any:
 
 
 @kernel
-def _full(keys: Any, slots: Any) -> None:
-    """Slots in use, about in key order; ``slots`` has one more place than there are. A slot is written down before it
-    is known whether it counts: a branch would be guessed wrongly every other time.
-
-    Entries that went round the end, into the first run, have the highest keys, so they come last.
-    """
-    run, held = 0, 0
-    while keys[run] != np.uint64(0):
-        run += 1
-    for slot in range(run):
-        slots[held] = slot
-        held += home(keys, keys[slot]) <= np.uint64(slot)
-    for slot in range(run, keys.size):
-        slots[held] = slot
-        held += keys[slot] != np.uint64(0)
-    for slot in range(run):
-        slots[held] = slot
-        held += home(keys, keys[slot]) > np.uint64(slot)
+def _touch(words: Any) -> None:
+    """Have the system provide the memory of an array of zeros."""
+    for page in range(0, words.size, _PAGE):
+        words[page] = np.uint64(0)
 
 
 @kernel
-def _gather(table: Any, slots: Any, out: Any) -> None:
-    """The entries of `_full` slots in key order: by insertion, since no entry is far from its place."""
-    keys, cells, last, since = table
-    out_keys, out_cells, out_last, out_since = out
-    for entry in range(out_keys.size):
-        slot, place = slots[entry], entry
-        while place > 0 and out_keys[place - 1] > keys[slot]:
-            out_keys[place], slots[place] = out_keys[place - 1], slots[place - 1]
-            place -= 1
-        out_keys[place], slots[place] = keys[slot], slot
-    for entry in range(out_keys.size):
-        out_last[entry], out_since[entry] = last[slots[entry]], since[slots[entry]]
-        for cell in range(cells.shape[1]):
-            out_cells[entry, cell] = cells[slots[entry], cell]
+def _full(keys: Any, begin: Any, end: Any, round_the_end: Any, slots: Any) -> Any:
+    """Slots in use from ``begin`` to ``end``, and how many: those of entries that went round the end of the table, or
+    all others. A slot is written down before it is known whether it counts: a branch would be guessed wrongly every
+    other time."""
+    held = 0
+    for slot in range(begin, end):
+        slots[held] = slot
+        went_round = home(keys, keys[slot]) > np.uint64(slot)
+        held += (keys[slot] != np.uint64(0)) & (went_round == round_the_end)
+    return held
+
+
+@kernel
+def _insert(rows: Any, hours: Any, place: Any, key: Any) -> Any:
+    """Place of ``key`` among rows in key order, made free: no entry is far from its place."""
+    while place > 0 and rows[place - 1, 0] > key:
+        hours[place] = hours[place - 1]
+        for word in range(rows.shape[1]):
+            rows[place, word] = rows[place - 1, word]
+        place -= 1
+    return place
+
+
+@kernel
+def _pack(entries: Any, since: Any, slots: Any, rows: Any, hours: Any) -> Any:
+    """rows, hours <- entries and since when they are there, in key order; how many there are, which may be more than
+    there is room for. In blocks of as many slots as ``slots`` has, so that a table passes through the cache once.
+
+    Entries that went round the end, into the first run, have the highest keys, so they come last.
+    """
+    keys = entries[:, 0]
+    run, held = 0, 0
+    while keys[run] != np.uint64(0):
+        run += 1
+    for round_the_end in (False, True):
+        last = run if round_the_end else keys.size
+        for begin in range(0, last, slots.size):
+            full = _full(keys, begin, min(begin + slots.size, last), round_the_end, slots)
+            for index in range(full):
+                slot = slots[index]
+                if held < hours.size:
+                    place = _insert(rows, hours, held, keys[slot])
+                    hours[place] = since[slot]
+                    for word in range(rows.shape[1]):
+                        rows[place, word] = entries[slot, word]
+                held += 1
+    return held
 
 
 class Counts:
@@ -132,25 +175,46 @@ class Counts:
     def __init__(self, max_entries: int, capacity: int = 1 << 12, width: int = 2) -> None:
         self.max_entries = max_entries
         self._width = width
+        self._next: Future[NDArray[np.uint64]] | None = None  # entries of the next larger table
         self.evicted = self.forgotten = 0
         self.drops: list[tuple[int, int]] = [(0, 0)]
         self.used = np.zeros(1, dtype=np.int64)
         self._allocate(capacity)
 
     def _allocate(self, capacity: int) -> None:
-        self.keys = np.zeros(capacity, dtype=np.uint64)
-        self.cells = np.zeros((capacity, self._width), dtype=np.float64)
-        self.last = np.zeros(capacity, dtype=np.int64)
+        entries = self._next.result() if self._next is not None else None
+        if entries is None or len(entries) != capacity:
+            entries = _empty(capacity, self._width)
+        self._next, self._entries = None, entries
+        _PREPARED.discard(self)
+        self.keys, self.cells, self.last = _columns(entries).values()
         self.since = np.zeros(capacity, dtype=np.int32)
+
+    @property
+    def room(self) -> int:
+        """Entries that can come before it grows."""
+        return int(self.keys.size * _MAX_LOAD) - int(self.used[0])
 
     def reserve(self, extra: int) -> None:
         """Make room for ``extra`` more entries without changing any content."""
-        needed = int(self.used[0]) + extra
-        capacity = self.keys.size
-        while needed > capacity * _MAX_LOAD:
-            capacity *= 2
+        capacity = self._capacity(int(self.used[0]) + extra)
         if capacity != self.keys.size:
             self._move(capacity, self.last, np.iinfo(np.int64).min)
+        self._prepare()
+
+    def _capacity(self, entries: int) -> int:
+        capacity = self.keys.size
+        while entries > capacity * _MAX_LOAD:
+            capacity *= 2
+        return capacity
+
+    def _prepare(self) -> None:
+        """Have the memory of the next larger table ready when it is needed."""
+        capacity, most = self.keys.size, self.keys.size * _MAX_LOAD
+        nearly = _NEARLY_FULL * most < self.used[0] and most < self.max_entries
+        if self._next is None and nearly and capacity >= _WORTH_PREPARING and len(_PREPARED) < _MOST_PREPARED:
+            _PREPARED.add(self)
+            self._next = _BESIDE.submit(_touched, 2 * capacity, self._width)
 
     def walk(self, rows: int, new_entries: int, kernel: Callable[[int, int, Table], int]) -> None:
         """`walk` over this table alone."""
@@ -199,29 +263,52 @@ class Counts:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Content in key order: the same whatever the capacity or the history of insertions. Read-only: it is a copy
         that nobody changes."""
-        used = np.count_nonzero(self.keys)  # counted anew: a wrong ``used`` would have kernels write past the end
-        slots = np.empty(used + 1, dtype=np.int64)
+        used = int(self.used[0])
+        rows, hours = np.empty((used, 2 + self._width), dtype=np.uint64), np.empty(used, dtype=np.int32)
+        if _pack(self._entries, self.since, np.empty(_BLOCK, np.int64), rows, hours) != used:
+            raise RuntimeError("a table does not hold as many entries as it counted")  # the kernel kept to its room
         arrays: dict[str, NDArray[Any]] = {
-            "keys": np.empty(used, np.uint64),
-            "cells": np.empty((used, self._width)),
-            "last": np.empty(used, np.int64),
-            "since": np.empty(used, np.int32),
+            **_columns(rows),
+            "since": hours,
+            "evicted": np.array([self.evicted, self.forgotten], dtype=np.int64),
         }
-        _full(self.keys, slots)
-        _gather(self._whole(), slots, tuple(arrays.values()))
-        arrays["evicted"] = np.array([self.evicted, self.forgotten], dtype=np.int64)
         for array in arrays.values():
             array.flags.writeable = False
         return arrays
 
     def load(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace the content by what `arrays` returned."""
-        self.used[0] = 0
-        self.reserve(int(arrays["keys"].size))
-        self._allocate(self.keys.size)
+        self._allocate(self._capacity(int(arrays["keys"].size)))
         old = arrays["keys"], arrays["cells"], arrays["last"], arrays["since"]
         self.used[0] = _rehash(old, arrays["last"], self._whole(), np.iinfo(np.int64).min)
         self.evicted, self.forgotten = (*arrays["evicted"].tolist(), 0)[:2]  # states of old have but the first
+
+
+def _empty(capacity: int, width: int) -> NDArray[np.uint64]:
+    """Entries of an empty table; the first begins a line of the cache, so that none of four words lies in two."""
+    words = capacity * (2 + width)
+    room = np.zeros(words + _LINE, dtype=np.uint64)
+    begin = -(room.ctypes.data // room.itemsize) % _LINE
+    return room[begin : begin + words].reshape(capacity, 2 + width)
+
+
+def _columns(entries: NDArray[np.uint64]) -> dict[str, NDArray[Any]]:
+    """Views of what entries consist of."""
+    return {
+        "keys": entries[:, 0],
+        "cells": entries[:, 2:].view(np.float64),
+        "last": entries[:, 1].view(np.int64),
+    }
+
+
+def _touched(capacity: int, width: int) -> NDArray[np.uint64]:
+    entries = _empty(capacity, width)
+    _touch(entries.ravel())
+    return entries
+
+
+_PREPARED: Final[WeakSet[Counts]] = WeakSet()
+"""Tables whose next memory waits for them."""
 
 
 def walk(rows: int, tables: Sequence[tuple[Counts, int]], kernel: Callable[[int, int], int]) -> None:
@@ -231,7 +318,8 @@ def walk(rows: int, tables: Sequence[tuple[Counts, int]], kernel: Callable[[int,
     for table, _ in tables:
         table.drops = [(0, table.forgotten)]
     while start < rows:
-        stop = min(start + _CHUNK, rows)
+        fitting = min(table.room // new_entries for table, new_entries in tables)
+        stop = min(start + min(max(fitting, _FEW), _CHUNK), rows)
         for table, new_entries in tables:
             table.reserve(new_entries * (stop - start))
         start = kernel(start, stop)

@@ -75,22 +75,31 @@ CROWDED = st.lists(st.integers(1, 40).map(lambda n: (n << 59 | n) & 2**64 - 1 or
 
 @given(CROWDED | st.lists(st.integers(1, 2**64 - 1), max_size=80, unique=True))
 def test_content_is_in_key_order_even_where_entries_went_round_the_end(keys):
-    """By both kernels and by both kernels as the Python they were written in."""
+    """By the kernel and by the kernel as the Python it was written in, whatever number of slots it takes at a time."""
     table = Counts(1000, 8)
     for number, key in enumerate(keys):
         put(table, key, number, -number)
     expected = sorted((key, number, -number) for number, key in enumerate(keys))
-    for full, gather in ((module._full, module._gather), (module._full.py_func, module._gather.py_func)):
-        slots = np.empty(len(keys) + 1, np.int64)
-        out = np.empty(len(keys), np.uint64), np.empty((len(keys), 2)), np.empty(len(keys), np.int64)
-        out = (*out, np.empty(len(keys), np.int32))
-        full(table.keys, slots)
-        gather((table.keys, table.cells, table.last, table.since), slots, out)
-        assert list(zip(out[0].tolist(), out[1][:, 0].tolist(), out[2].tolist(), strict=True)) == expected
-        assert (out[1][:, 1] == 1).all()
+    for pack, block in ((module._pack, 3), (module._pack, 1 << 10), (module._pack.py_func, 5)):
+        rows, hours = np.empty((len(keys), 4), np.uint64), np.empty(len(keys), np.int32)
+        assert pack(table._entries, table.since, np.empty(block, np.int64), rows, hours) == len(keys)
+        out = module._columns(rows)
+        assert (
+            list(zip(out["keys"].tolist(), out["cells"][:, 0].tolist(), out["last"].tolist(), strict=True)) == expected
+        )
+        assert (out["cells"][:, 1] == 1).all()
     held = table.arrays()
     assert held["keys"].tolist() == [key for key, _, _ in expected]
     assert not any(array.flags.writeable for array in held.values())
+
+
+def test_a_table_that_counted_wrongly_writes_past_no_end():
+    table = Counts(1000, 8)
+    for key in (1, 2, 3):
+        put(table, key, 1.0, 0)
+    table.used[0] = 2
+    with pytest.raises(RuntimeError, match="as many entries"):
+        table.arrays()
 
 
 def test_some_entries_go_round_the_end():
@@ -161,6 +170,66 @@ def test_kernels_are_the_python_they_were_written_in(entries, cutoff):
         results.append((moved, [array.tolist() for array in new]))
     assert results[0] == results[1]
     assert all(find(table.keys, key) == find.py_func(table.keys, key) for key in table.keys[table.keys != 0])
+
+
+def test_a_table_that_is_nearly_full_has_the_next_ones_memory():
+    """And what it holds is the same when it comes to that."""
+    table = Counts(1 << 20, 1 << 16)
+    keys = np.random.default_rng(5).integers(1, 1 << 64, 40_000, dtype=np.uint64)
+    for key in keys[:31_000]:
+        put(table, key, 1.0, 0)
+    assert table._next is None
+    for key in keys[31_000:39_000]:
+        put(table, key, 1.0, 0)
+    prepared = table._next.result()
+    assert prepared.shape == (1 << 17, 4)
+    assert not prepared.any()
+    for key in keys[39_000:]:
+        put(table, key, 1.0, 0)
+    assert table.keys.base is prepared.base
+    assert table._next is None
+    assert table not in module._PREPARED
+    assert table.arrays()["keys"].tolist() == sorted(keys.tolist())
+
+
+def test_few_tables_have_memory_waiting():
+    module._PREPARED.clear()
+    tables = [Counts(1 << 20, 1 << 16) for _ in range(2 * module._MOST_PREPARED)]
+    for table in tables:
+        table.used[0] = 39_000
+        table.reserve(1)
+    assert sum(table._next is not None for table in tables) == module._MOST_PREPARED
+    tables[0].reserve(1000)
+    assert tables[0]._next is None
+    tables[-1].reserve(1)
+    assert tables[-1]._next is not None, "what one no longer needs is another's"
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 18])
+def test_entries_begin_with_a_line_of_the_cache(width):
+    table = Counts(1000, 64, width)
+    assert table.keys.ctypes.data % 64 == 0
+    assert table.last.ctypes.data - table.keys.ctypes.data == 8
+    assert table.cells.ctypes.data - table.keys.ctypes.data == 16
+    assert table.keys.strides == table.last.strides == (8 * (2 + width),)
+
+
+def test_rows_are_walked_in_pieces_that_need_no_larger_table():
+    """A table grows for the entries of few rows at a time, not for the most that many could bring."""
+    table, pieces = Counts(1 << 20), []
+
+    def kernel(start, stop):
+        pieces.append(stop - start)
+        return stop
+
+    module.walk(20_000, [(table, 4)], kernel)
+    assert sum(pieces) == 20_000
+    assert max(pieces) < 2 * module._FEW
+    assert 4 * module._FEW <= 0.6 * table.keys.size < 8 * module._FEW
+    table.reserve(100_000)
+    pieces.clear()
+    module.walk(20_000, [(table, 4)], kernel)
+    assert pieces == [module._CHUNK, module._CHUNK, 20_000 - 2 * module._CHUNK]
 
 
 def test_what_is_known_for_a_day_goes_last():
