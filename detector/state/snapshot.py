@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from detector.errors import StateMismatch
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 _MAGIC: Final = b"eastwest state, format "
 _HEAD: Final = b"%s%d\n" % (_MAGIC, FORMAT)
 _DIGEST: Final = hashlib.sha256().digest_size

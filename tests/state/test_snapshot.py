@@ -187,10 +187,10 @@ def test_what_is_no_snapshot_is_refused(small):
 
 
 def test_another_format_is_named(small):
-    changed = small.replace(b"format 3\n", b"format 1\n", 1)
+    changed = small.replace(b"format 4\n", b"format 1\n", 1)
     assert changed != small
-    assert "format 1, this version reads 3" in refused(changed)
-    assert "format 10, this version reads 3" in refused(small.replace(b"format 3\n", b"format 10\n", 1))
+    assert "format 1, this version reads 4" in refused(changed)
+    assert "format 10, this version reads 4" in refused(small.replace(b"format 4\n", b"format 10\n", 1))
 
 
 @pytest.mark.parametrize(
