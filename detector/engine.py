@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.alerts.decisions import End, Entry
@@ -20,6 +19,7 @@ from detector.normalize.direction import Direction
 from detector.normalize.order import Order, Released, in_order
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded
+from detector.rows import Rows
 from detector.score.scorer import Scorer
 from detector.state import snapshot
 from detector.state.snapshot import Capture
@@ -81,7 +81,7 @@ class Engine:
         self.enrich = Enrich(plant or Plant())
         self.release_rows = RELEASE_ROWS
         self._pushed: list[Decoded] = []
-        self._settled: list[pl.DataFrame] = []
+        self._settled: list[Rows] = []
         self.fingerprint = snapshot.fingerprint(
             settings.model_dump(exclude={"batch_rows"}, exclude_defaults=True),
             (plant or Plant()).model_dump(mode="json", exclude_defaults=True, exclude={"assets"}),
@@ -90,8 +90,9 @@ class Engine:
         self.judge = Judge(settings, plant, decisions)
         self._nothing = self._score(self.order.flush())  # no units, all columns
 
-    def push(self, decoded: Decoded) -> pl.DataFrame:
-        """Take decoded rows in any order; returns the units that could be scored, in scoring order."""
+    def push(self, decoded: Decoded) -> Rows:
+        """Take decoded rows in any order; returns the units that could be scored, in scoring order: what
+        nobody looks at is never put together."""
         decoded = in_time(decoded)
         self.count(decoded)
         self._pushed.append(decoded)
@@ -99,12 +100,12 @@ class Engine:
             return self._nothing
         return self.settle()
 
-    def settle(self) -> pl.DataFrame:
+    def settle(self) -> Rows:
         """Score all units that can be; `push` waits until there are some hundred rows to look at."""
         parts, self._pushed = self._pushed, []
         scored = [*self._settled, *(self._score(released) for released in self.order.push(parts))]
         self._settled = []
-        return pl.concat(scored) if scored else self._nothing
+        return Rows.concat(scored) if scored else self._nothing
 
     def count(self, decoded: Decoded) -> None:
         """Account for rows; part of `push`, alone for records that are no rows (rejected, filtered)."""
@@ -114,9 +115,9 @@ class Engine:
         account.filtered += decoded.filtered
         account.notes += decoded.notes
 
-    def finish(self) -> pl.DataFrame:
+    def finish(self) -> Rows:
         """No more rows will come: score what still waits."""
-        scored = pl.concat([self.settle(), self._score(self.order.flush())])
+        scored = Rows.concat([self.settle(), self._score(self.order.flush())])
         self.judge.finish()
         return scored
 
@@ -177,24 +178,24 @@ class Engine:
             "operation_twins": self.operation_twins.seen,
         }
 
-    def _score(self, released: Released) -> pl.DataFrame:
+    def _score(self, released: Released) -> Rows:
         units = self.enrich(self._units(released))
-        units = units.with_columns(teach=pl.lit(self.teach) | (pl.col("obs_ts") < (self.train_until or 0)))
-        self.accounting.taught += int(units["teach"].sum())
-        return self.judge.judge(self.scorer.score(units))
+        teach = (units.array("obs_ts") < (self.train_until or 0)) | self.teach
+        self.accounting.taught += int(np.count_nonzero(teach))
+        return self.judge.judge(self.scorer.score(units.plus({"teach": teach})))
 
-    def _units(self, released: Released) -> pl.DataFrame:
+    def _units(self, released: Released) -> Rows:
         flows = self.direction.orient(released.flows)
         parts = []
-        for frame, twins, build in (
+        for rows, twins, build in (
             (flows, self.flow_twins, flow_units),
             (released.operations, self.operation_twins, operation_units),
         ):
-            twin = twins.mark(frame)
-            paired = frame["paired"].to_numpy() if "paired" in frame.columns else np.zeros(frame.height, np.bool_)
-            self._account(frame["late"].to_numpy(), twin, paired)
-            parts.append(build(frame.filter(pl.Series(~twin, dtype=pl.Boolean))))
-        return in_order(pl.concat(parts), _UNIT_ORDER, nulls_last=True)
+            twin = twins.mark(rows)
+            paired = rows.array("paired") if "paired" in rows.columns else np.zeros(rows.height, np.bool_)
+            self._account(rows.array("late"), twin, paired)
+            parts.append(build(rows.at(np.flatnonzero(~twin)) if twin.any() else rows))
+        return in_order(Rows.concat(parts), _UNIT_ORDER[:3], _UNIT_ORDER, nulls_last=True)
 
     def _account(self, late: NDArray[np.bool_], twin: NDArray[np.bool_], paired: NDArray[np.bool_]) -> None:
         """A pair is two input rows; a late row that is no twin is scored too, but counts as late."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
 from detector.alerts.decisions import STATUSES, Decisions, End, Entry, Held
 from detector.alerts.explain import alert, continued, joined, rated, repeated
@@ -23,6 +23,7 @@ from detector.correlate.entities import Entities
 from detector.correlate.incidents import incidents
 from detector.correlate.telling import MINUTE_US, Telling
 from detector.features.units import KINDS, PLACES
+from detector.rows import Rows
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
 
@@ -90,30 +91,34 @@ class Judge:
         self._cases: dict[tuple[str, str, str], Case] = {}  # by both hosts, and by the decision about its acts
         self._alerted: dict[tuple[str, ...], tuple[int, int]] = {}  # act -> when it was told, place of the alert
 
-    def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
+    def judge(self, scored: Rows) -> Rows:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
         ``p_value`` becomes that of the chain they continue when that is smaller. Without the operations model no act
         is a first one."""
-        per_day = pl.col("rows_per_day")
-        wanted = pl.min_horizontal(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
-        first_act = pl.col("first_act") if "first_act" in scored.columns else pl.lit(False)
-        certain = first_act & (pl.col("history") >= KNOWN_DAYS)
-        strange = ((pl.col("p_value") * per_day <= wanted) | certain) & ~pl.col("resp_group") & ~pl.col("teach")
-        scored = scored.with_columns(finding=strange)
-        if scored.is_empty():
-            return scored
-        latest = np.maximum.accumulate(np.insert(scored["obs_ts"].to_numpy(), 0, self._latest))
+        strange = self._strange(scored)
+        if not scored.height:
+            return scored.plus({"finding": strange})
+        latest = np.maximum.accumulate(np.insert(scored.array("obs_ts"), 0, self._latest))
         minutes = deque(np.flatnonzero(np.diff(latest // MINUTE_US)).tolist())  # rows that begin one
-        places = scored["finding"].arg_true()
-        p_values = []
-        for place, row in zip(places, scored[places].iter_rows(named=True), strict=True):
+        places, p_values = np.flatnonzero(strange), scored.array("p_value").copy()
+        for place, row in zip(places.tolist(), scored.dicts(places) if places.size else (), strict=True):
             while minutes and minutes[0] <= place:
                 self._begin_minute(int(latest[minutes.popleft() + 1]))
-            p_values.append(self._finding(row))
+            p_values[place] = self._finding(row)
         for begin in minutes:
             self._begin_minute(int(latest[begin + 1]))
         self._latest = int(latest[-1])
-        return scored.with_columns(p_value=scored["p_value"].scatter(places, p_values))
+        return scored.plus({"finding": strange, "p_value": p_values})
+
+    def _strange(self, scored: Rows) -> NDArray[np.bool_]:
+        """Which rows are findings."""
+        per_day = scored.array("rows_per_day")
+        wanted = np.minimum(per_day * P_CUT, self.budget.alerts_per_day * FINDINGS_PER_ALERT)
+        strange: NDArray[np.bool_] = scored.array("p_value") * per_day <= wanted
+        if "first_act" in scored.columns:
+            strange |= scored.array("first_act") & (scored.array("history") >= KNOWN_DAYS)
+        strange &= ~(scored.array("resp_group") | scored.array("teach"))
+        return strange
 
     def finish(self) -> None:
         """No more rows will come: tell what may still wait."""

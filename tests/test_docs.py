@@ -24,7 +24,8 @@ from detector.backtest.run import backtest
 from detector.cli import PARTIAL, UNREADABLE, USAGE, app
 from detector.config import ENVIRONMENT_PREFIX, Settings, load_settings
 from detector.engine import Engine
-from detector.features.units import CLASSES, PLACES
+from detector.features.acts import CLASSES
+from detector.features.units import PLACES
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
 from detector.formats.registry import LOG_TYPES
@@ -283,7 +284,7 @@ def test_the_example_record_takes_the_path_that_is_told():
         rows += decoded.flows.to_dicts()
         engine = Engine(Settings(), EXAMPLE_PLANT)
         engine.push(decoded)
-        units += engine.finish().to_dicts()
+        units += engine.finish().frame().to_dicts()
         assert engine.accounting.scored == len(lines)
         assert engine.accounting.paired == len(lines) - 1
     assert [str(row["ts"]) for row in rows] == table["`ts` start, µs"]

@@ -434,7 +434,7 @@ def test_training_ends_at_the_instant_given(world, lines, tmp_path):
     split = next(label.start for label in load_labels(world.labels)) - 1
     engine = Engine(LENIENT, plant_of(world), train_until=split)
     whole = in_order(decoded([concatenated(lines, tmp_path / "zeek")]))
-    scored = pl.concat([engine.push(whole), engine.finish()])
+    scored = pl.concat([engine.push(whole).frame(), engine.finish().frame()])
     assert (scored["teach"] == (scored["obs_ts"] < split)).all()
     assert 0 < scored["teach"].sum() < scored.height
     assert engine.judge.alerts
@@ -447,7 +447,7 @@ def test_no_unit_is_judged_by_itself(world, around_a_hop):
     short, long = (Engine(Settings(), plant_of(world)) for _ in range(2))
     head = short.push(merge([before, hours[0]]))
     whole = long.push(merge([before, *hours]))
-    assert head.equals(whole[: head.height])
+    assert head.frame().equals(whole.frame()[: head.height])
 
 
 def test_the_clock_is_not_read(monkeypatch, world, around_a_hop):

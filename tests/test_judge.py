@@ -12,6 +12,7 @@ from detector.alerts.model import to_json, told_json, told_of
 from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.judge import _MAX_FINDINGS, KNOWN_DAYS, YOUNG_DAYS, Judge
+from detector.rows import Rows
 from detector.score.budget import FINDINGS_PER_ALERT, HOPS_PER_ALERT, P_CUT
 from tests.score.frames import PLANT, controller, desk, row, server, station, units
 
@@ -31,7 +32,7 @@ def scored(acts, models=MODELS):
     """Rows as the scorer leaves them, with these numbers."""
     if not acts:
         return scored([act(0, desk(0), desk(1), DULL)]).clear()
-    frame = Engine(Settings(models=models), PLANT).scorer.score(units([one for one, _ in acts]))
+    frame = Engine(Settings(models=models), PLANT).scorer.score(Rows.of(units([one for one, _ in acts]))).frame()
     told = {name: [said[name] for _, said in acts] for name in acts[0][1] if name != "first_act" or models}
     return frame.with_columns(pl.Series(name, values, strict=True) for name, values in told.items())
 
@@ -39,7 +40,7 @@ def scored(acts, models=MODELS):
 def judged(judge, acts, cuts=()):
     frame = scored(acts)
     bounds = [0, *sorted(cuts), frame.height]
-    return pl.concat([judge.judge(frame[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([judge.judge(Rows.of(frame[low:high])).frame() for low, high in itertools.pairwise(bounds)])
 
 
 def judge(**wish):
@@ -94,7 +95,7 @@ def test_a_first_act_on_a_controller_is_an_alert_however_likely():
 def test_without_the_operations_model_no_act_is_a_first_one():
     one = judge()
     rows = [act(0, station(0), controller(0), DULL, "modbus", operation="WRITE_SINGLE_COIL"), *path(CERTAIN)]
-    found = one.judge(scored(rows, models=()))
+    found = one.judge(Rows.of(scored(rows, models=())))
     assert found["finding"].to_list() == [False, True, True, True, True]
     assert len(one.alerts) == len(PATH)
     assert one.incidents()
@@ -103,8 +104,8 @@ def test_without_the_operations_model_no_act_is_a_first_one():
 def test_without_findings_nothing_happens():
     one, untouched = judge(), judge()
     frame = scored([act(hour, desk(hour), server(0), DULL) for hour in range(5)])
-    assert one.judge(frame).equals(frame.with_columns(finding=pl.lit(False)))
-    assert one.judge(frame.clear()).height == 0
+    assert one.judge(Rows.of(frame)).frame().equals(frame.with_columns(finding=pl.lit(False)))
+    assert one.judge(Rows.of(frame.clear())).height == 0
     assert not one.told()
     records, state = told(one)
     assert records == []
@@ -376,12 +377,12 @@ def test_going_on_from_a_snapshot_is_as_if_there_had_been_none(acts, data):
     place = data.draw(st.integers(0, len(acts)))
     frame = scored(acts)
     whole, before, after = (judge(false_incidents_per_day=20) for _ in range(3))
-    whole.judge(frame)
-    before.judge(frame[:place])
-    after.judge(scored([act(1, desk(5), desk(6), CERTAIN)]))
+    whole.judge(Rows.of(frame))
+    before.judge(Rows.of(frame[:place]))
+    after.judge(Rows.of(scored([act(1, desk(5), desk(6), CERTAIN)])))
     after.load_state(json.loads(json.dumps(before.state())))
     assert told(after) == told(before)
-    after.judge(frame[place:])
+    after.judge(Rows.of(frame[place:]))
     assert told(after) == told(whole)
 
 

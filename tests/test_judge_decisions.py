@@ -11,6 +11,7 @@ from detector.alerts.decisions import parse_decisions
 from detector.alerts.model import iso
 from detector.config import Settings
 from detector.judge import Judge
+from detector.rows import Rows
 from tests.score.frames import MONDAY, PLANT, desk, server
 from tests.test_judge import CERTAIN, FEW, STRANGE, act, days, path, scored, told
 
@@ -42,7 +43,7 @@ def judge(*made, **wish):
 def judged(one, acts, cuts=()):
     frame = scored(acts)
     bounds = [0, *sorted(cuts), frame.height]
-    return pl.concat([one.judge(frame[low:high]) for low, high in itertools.pairwise(bounds)])
+    return pl.concat([one.judge(Rows.of(frame[low:high])).frame() for low, high in itertools.pairwise(bounds)])
 
 
 def test_what_is_covered_is_an_alert_of_another_status_from_its_time_on():
@@ -114,14 +115,14 @@ def test_with_decisions_nothing_depends_on_batches_or_snapshots(acts, data):
     place = data.draw(st.integers(0, len(acts)))
     one, many, before, after = (judge(*MADE, false_incidents_per_day=20) for _ in range(4))
     frame = scored(acts)
-    one.judge(frame)
+    one.judge(Rows.of(frame))
     judged(many, acts, cuts)
     assert told(one) == told(many)
     assert one.told() == many.told()
-    before.judge(frame[:place])
+    before.judge(Rows.of(frame[:place]))
     after.load_state(json.loads(json.dumps(before.state(), sort_keys=True)))
     assert not after.adopted
-    after.judge(frame[place:])
+    after.judge(Rows.of(frame[place:]))
     assert told(after)[0] == told(one)[0]
 
 
@@ -132,14 +133,14 @@ def test_a_decision_that_is_added_is_as_if_it_had_been_there_from_the_start(acts
     place = data.draw(st.integers(0, len(acts)))
     frame = scored(acts)
     before = judge(false_incidents_per_day=20)
-    before.judge(frame[:place])
+    before.judge(Rows.of(frame[:place]))
     latest = max([row["obs_ts"] for row in frame[:place].iter_rows(named=True)], default=MONDAY)
     hour = (latest + 1 - MONDAY) / HOUR_US + data.draw(st.sampled_from([0.001, 1, 20]))
     made = "suppress", hour, hour + 1000, f"{{host: {server(0)}}}"
     after, whole = (judge(made, false_incidents_per_day=20) for _ in range(2))
     after.load_state(json.loads(json.dumps(before.state(), sort_keys=True)))
-    after.judge(frame[place:])
-    whole.judge(frame)
+    after.judge(Rows.of(frame[place:]))
+    whole.judge(Rows.of(frame))
     assert not after.adopted
     assert told(after)[0] == told(whole)[0]
 

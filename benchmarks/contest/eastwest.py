@@ -14,6 +14,7 @@ from detector.config import Settings
 from detector.engine import Engine
 from detector.judge import Judge
 from detector.records import Decoded
+from detector.rows import Rows
 
 from .outcome import BUDGETS, READ, Live, fate, worst_week
 from .plants import Recording
@@ -36,7 +37,7 @@ class Watched:
 class Bystander(Judge):
     """Lets scores pass as the models made them: a judge lowers the p-values of what continues a chain."""
 
-    def judge(self, scored: pl.DataFrame) -> pl.DataFrame:
+    def judge(self, scored: Rows) -> Rows:
         """The same rows."""
         return scored
 
@@ -57,16 +58,16 @@ def watch(recording: Recording, settings: Settings, budgets: Sequence[int] = BUD
     judges = {budget: Judge(settings.model_copy(update={"alerts_per_day": float(budget)})) for budget in budgets}
     units: list[pl.DataFrame] = []
     for scored in scores(engine, recording.pieces()):
-        judged = {budget: judge.judge(scored) for budget, judge in judges.items()}
-        units.append(units_of(as_rows(judged[READ]), recording.attacks_from))
+        judged = {budget: judge.judge(Rows.of(scored)) for budget, judge in judges.items()}
+        units.append(units_of(as_rows(judged[READ].frame()), recording.attacks_from))
     return Watched(merged(pl.concat(units)), judges)
 
 
 def scores(engine: Engine, pieces: Iterable[Decoded]) -> Iterable[pl.DataFrame]:
     """The scored frames of an engine, to the last row."""
     for piece in pieces:
-        yield engine.push(piece)
-    yield engine.finish()
+        yield engine.push(piece).frame()
+    yield engine.finish().frame()
 
 
 def as_rows(scored: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from detector.engine import Engine
 from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
 from detector.records import Block, Decoded, merge
+from detector.rows import Rows
 from detector.sources.record_batches import read_records
 
 from . import batches, parsers
@@ -145,7 +146,7 @@ def scored(sources: Sources, source: str, rows: int, size: int = BATCH) -> tuple
     """What eastwest makes of the first rows: their scores, and the alerts of all it knows as JSON lines."""
     engine = taught(sources.folder)
     frames = [engine.push(piece) for piece in sources.read(source, rows, size)]
-    units = pl.concat([*frames, engine.finish()]).select(_SCORES)
+    units = Rows.concat([*frames, engine.finish()]).frame(_SCORES)
     return units, b"\n".join(to_json(alert) for alert in engine.judge.final_alerts())
 
 

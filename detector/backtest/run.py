@@ -208,16 +208,16 @@ def _score(spool: Spool, engine: Engine, tally: Tally, out: Path, settings: Sett
         writer.write_table(table)
 
     try:
-        keep(engine.push(Decoded()))  # no rows, all columns: the file has its schema whatever comes
+        keep(engine.push(Decoded()).frame())  # no rows, all columns: the file has its schema whatever comes
         for batch in spool.batches(settings.batch_rows):
             scored = engine.push(batch)
             done += batch.rows
-            if not scored.is_empty():
-                keep(scored)
+            if scored.height:
+                keep(scored.frame())
             progress("score", done, total, done)
         scored = engine.finish()
-        if not scored.is_empty():
-            keep(scored)
+        if scored.height:
+            keep(scored.frame())
     finally:
         if writer is not None:
             writer.close()

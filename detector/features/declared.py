@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from detector.assets.local import wall, weekday
 from detector.assets.plant import Plant, Window
+from detector.rows import Rows
 
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -46,6 +45,9 @@ class Duties(NamedTuple):
     station: int
 
 
+_NOTHING: Final = Duties(0, NONE, NONE, NONE)
+
+
 class Declared:
     """Marks rows by what is declared. What does not change from row to row is asked once a host, an account and an
     operation.
@@ -64,6 +66,8 @@ class Declared:
 
     def host(self, address: str, zone: str) -> Duties:
         """What is declared of an address in a zone."""
+        if not (self._servers or self._vendors or self._works):
+            return _NOTHING
         servers = reduce(or_, (_BITS[kind] for kind, hosts in self._servers.items() if address in hosts), 0)
         vendor = next((place for place, vendor in enumerate(self._vendors) if address in vendor.hosts), NONE)
         return Duties(servers, vendor, _first(self._zones, zone), _first(self._stations, address))
@@ -79,35 +83,49 @@ class Declared:
         return reduce(or_, (_BITS[kind] for kind, begin in DUTIES.items() if _begins(operation, begin)), 0)
 
     def __call__(
-        self, units: pl.DataFrame, orig: Numbers, resp: Numbers, work: Numbers, account: Numbers
-    ) -> dict[str, pl.Series]:
+        self, units: Rows, duties: Numbers, orig: Numbers, resp: Numbers, work: Numbers, account: Numbers
+    ) -> dict[str, NDArray[Any]]:
         """``expected`` (bool: the plant file says that this happens), ``vendor`` (which of its vendors the row belongs
-        to, from 0; null = none), ``outside`` (bool: outside the windows or ways agreed with that vendor).
+        to, from 0; -1 = none), ``outside`` (bool: outside the windows or ways agreed with that vendor).
 
         Args:
             units: with ``ts``, ``orig_h``, ``resp_h``.
-            orig, resp: `host` of both ends, shape (n, 4).  work, account: as the methods tell, shape (n,).
+            duties: `host` of all hosts, shape (hosts, 4).  orig, resp: places of both ends in it, shape (n,).
+            work, account: as the methods tell, shape (n,).
         """
-        both = np.where(resp[:, _SERVERS] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
-        expected = orig[:, _SERVERS] & work & both != 0
+        vendor = self._vendor(duties[:, _VENDOR], orig, account)
+        return {
+            "expected": self._expected(units, duties, orig, resp, work),
+            "vendor": vendor.astype(np.int32),
+            "outside": self._outside(units, vendor),
+        }
+
+    def _expected(self, units: Rows, duties: Numbers, orig: Numbers, resp: Numbers, work: Numbers) -> Bools:
+        expected = np.zeros(units.height, dtype=np.bool_)
+        if self._servers:
+            servers = duties[:, _SERVERS]
+            both = np.where(servers[resp] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
+            expected = servers[orig] & work & both != 0
         for window in self._works:
-            here = resp[:, _ZONE] == _first(self._zones, window.zone)
+            here = duties[:, _ZONE][resp] == _first(self._zones, window.zone)
             if window.station is not None:
-                here &= orig[:, _STATION] == _first(self._stations, window.station)
+                here &= duties[:, _STATION][orig] == _first(self._stations, window.station)
             rows = np.flatnonzero(here)
             if rows.size:
                 expected[rows] |= _within(window, self._minutes(units, rows))
-        last = len(self._vendors)
-        vendor = np.minimum(
-            np.where(orig[:, _VENDOR] < 0, last, orig[:, _VENDOR]), np.where(account < 0, last, account)
-        )
-        return {
-            "expected": pl.Series(expected),
-            "vendor": pl.Series(pa.array(vendor.astype(np.int32), mask=vendor == last)),
-            "outside": pl.Series(self._outside(units, vendor)),
-        }
+        return expected
 
-    def _outside(self, units: pl.DataFrame, vendors: Numbers) -> Bools:
+    def _vendor(self, of_hosts: Numbers, orig: Numbers, account: Numbers) -> Numbers:
+        """The first vendor that the originator or the account belongs to."""
+        if not self._vendors:
+            return np.full(orig.size, NONE)
+        hosts = of_hosts[orig]
+        last = len(self._vendors)
+        first = np.minimum(np.where(hosts < 0, last, hosts), np.where(account < 0, last, account))
+        vendor: Numbers = np.where(first == last, NONE, first)
+        return vendor
+
+    def _outside(self, units: Rows, vendors: Numbers) -> Bools:
         """Outside all windows of the vendor, or from its host to another than its jump hosts."""
         outside = np.zeros(units.height, dtype=np.bool_)
         for place, vendor in enumerate(self._vendors):
@@ -120,9 +138,9 @@ class Declared:
                 outside[rows] |= (from_host & ~units["resp_h"][rows].is_in(list(vendor.via))).to_numpy()
         return outside
 
-    def _minutes(self, units: pl.DataFrame, rows: Numbers) -> Numbers:
+    def _minutes(self, units: Rows, rows: Numbers) -> Numbers:
         """Minute of the week, local time of the plant."""
-        local = wall(units["ts"].to_numpy()[rows], self._timezone)
+        local = wall(units.array("ts")[rows], self._timezone)
         return weekday(local) * _DAY_MINUTES + local // _MINUTE_US % _DAY_MINUTES
 
 

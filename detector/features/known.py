@@ -52,7 +52,7 @@ class KnownHosts:
 
     Attributes:
         duties: shape (hosts, 4), see `Declared.host`.
-        zones: names of the zones met, a String each; ``zone`` of a host is its place here.
+        zones: names of the zones met; ``zone`` of a host is its place here.
     """
 
     def __init__(self, hosts: Hosts, declared: Declared) -> None:
@@ -63,7 +63,8 @@ class KnownHosts:
         self._table = Counts(MOST_KNOWN, width=1)
         self._columns: dict[str, NDArray[Any]] = {name: np.empty(_ROOM, dtype) for name, dtype in _DTYPES.items()}
         self.duties = np.empty((_ROOM, len(Duties._fields)), dtype=np.int64)
-        self.zones = pl.Series(dtype=pl.String)
+        self.zones: list[str] = []
+        self._zone_keys = np.empty(0, dtype=np.uint64)
         self._zone: dict[str, int] = {}  # place of its name
         self._count = 0
 
@@ -72,24 +73,23 @@ class KnownHosts:
         ``zone_id`` (key of its name); the first of them are filled."""
         return self._columns[name]
 
-    def places(self, addresses: pl.Series) -> NDArray[np.int64]:
-        """Rows of addresses; those met for the first time get one. A full table begins anew, so rows are good until the
-        next call."""
-        keys = text_keys(addresses)
+    def places(self, addresses: Sequence[pl.Series], keys: Keys) -> NDArray[np.int64]:
+        """Rows of addresses, which stand in columns of one length, by their keys; those met for the first time get one.
+        A full table begins anew, so rows are good until the next call; what was gathered by them stays so."""
         places = np.empty(keys.size, dtype=np.int64)
         if _look_up(keys, self._table.table, places):
             self._meet(addresses, keys, places)
         return places
 
-    def _meet(self, addresses: pl.Series, keys: Keys, places: NDArray[np.int64]) -> None:
+    def _meet(self, addresses: Sequence[pl.Series], keys: Keys, places: NDArray[np.int64]) -> None:
         missing = np.flatnonzero(places < 0)
         _, first = np.unique(keys[missing], return_index=True)
         new = missing[np.sort(first)]
         if self._count + new.size > MOST_KNOWN:
             self._begin()
             new = np.sort(np.unique(keys, return_index=True)[1])
-        begin = self._count
-        self._add(addresses[new].to_list())
+        begin, height = self._count, len(addresses[0])
+        self._add([addresses[row // height][row % height] for row in new.tolist()])
         self._table.reserve(new.size)
         _enter(keys[new], begin, self._table.table, self._table.used)
         _look_up(keys, self._table.table, places)
@@ -102,13 +102,15 @@ class KnownHosts:
             self.duties = np.concatenate([self.duties, self.duties])
         zones = [self._zone.setdefault(host.zone, len(self._zone)) for host in hosts]
         if len(self._zone) > len(self.zones):
-            self.zones = pl.Series(list(self._zone), dtype=pl.String)
+            self.zones += list(self._zone)[len(self.zones) :]
+            more = text_keys(pl.Series(self.zones[self._zone_keys.size :], dtype=pl.String))
+            self._zone_keys = np.concatenate([self._zone_keys, more])
         self._columns["level"][begin:end] = [np.nan if host.level is None else host.level for host in hosts]
         self._columns["inside"][begin:end] = [host.inside for host in hosts]
         self._columns["group"][begin:end] = [host.group for host in hosts]
         self._columns["id"][begin:end] = text_keys(pl.Series([host.key for host in hosts], dtype=pl.String))
         self._columns["zone"][begin:end] = zones
-        self._columns["zone_id"][begin:end] = text_keys(self.zones)[zones]
+        self._columns["zone_id"][begin:end] = self._zone_keys[zones]
         told = zip(addresses, hosts, strict=True)
         self.duties[begin:end] = [self._declared.host(address, host.zone) for address, host in told]
         self._count = end

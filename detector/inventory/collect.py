@@ -10,16 +10,18 @@ from typing import BinaryIO, Final
 
 import polars as pl
 
+from detector import rows as by_column
 from detector.assets.hosts import OUTSIDE, Hosts
 from detector.config import Settings
 from detector.errors import UnreadableInput
-from detector.features.units import FLOW_KIND, flow_units, operation_units
+from detector.features.acts import FLOW_KIND
+from detector.features.units import flow_units, operation_units
 from detector.formats.address import canonical
 from detector.formats.batch import Batch
 from detector.formats.sightings import SIGHTS, sightings
 from detector.inventory.tables import SIGHTING, Sightings, Sums
 from detector.normalize.direction import Direction
-from detector.normalize.order import Order
+from detector.normalize.order import Order, Released
 from detector.normalize.spool import Spool
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.reading import Progress, Reader, require_logs
@@ -105,29 +107,37 @@ class Collector:
 
     def add(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
         """Take oriented flows and operations."""
-        edges = flow_units(flows).select(
-            "kind",
-            "service",
-            orig_h=self._ends(flows["orig_h"]),
-            resp_h=self._ends(flows["resp_h"]),
-            count=pl.lit(1, pl.Int64),
-            orig_bytes=pl.col("orig_bytes").fill_null(0),
-            resp_bytes=pl.col("resp_bytes").fill_null(0),
-            busy_ms=(pl.col("duration").fill_null(0) * 1000).round().cast(pl.Int64),
-            first="ts",
-            last="obs_ts",
+        edges = (
+            flow_units(by_column.Rows.of(flows))
+            .frame()
+            .select(
+                "kind",
+                "service",
+                orig_h=self._ends(flows["orig_h"]),
+                resp_h=self._ends(flows["resp_h"]),
+                count=pl.lit(1, pl.Int64),
+                orig_bytes=pl.col("orig_bytes").fill_null(0),
+                resp_bytes=pl.col("resp_bytes").fill_null(0),
+                busy_ms=(pl.col("duration").fill_null(0) * 1000).round().cast(pl.Int64),
+                first="ts",
+                last="obs_ts",
+            )
         )
         edges = edges.filter((pl.col("orig_h") != OUTSIDE) | (pl.col("resp_h") != OUTSIDE))
         self._edges.add(edges.filter(pl.col("kind") == FLOW_KIND))
         self._attempts.add(edges.filter(pl.col("kind") != FLOW_KIND))
-        acts = operation_units(operations).select(
-            "operation",
-            orig_h=self._ends(operations["orig_h"]),
-            resp_h=self._ends(operations["resp_h"]),
-            protocol=operations["protocol"],
-            count=pl.lit(1, pl.Int64),
-            first="ts",
-            last="obs_ts",
+        acts = (
+            operation_units(by_column.Rows.of(operations))
+            .frame()
+            .select(
+                "operation",
+                orig_h=self._ends(operations["orig_h"]),
+                resp_h=self._ends(operations["resp_h"]),
+                protocol=operations["protocol"],
+                count=pl.lit(1, pl.Int64),
+                first="ts",
+                last="obs_ts",
+            )
         )
         self._acts.add(acts.filter((pl.col("orig_h") != OUTSIDE) | (pl.col("resp_h") != OUTSIDE)))
 
@@ -200,10 +210,11 @@ def _sum_up(spool: Spool, collector: Collector, settings: Settings, progress: Pr
     twins = Twins(FLOW_IDENTITY, settings.max_seen), Twins(OPERATION_IDENTITY, settings.max_seen)
     done, total = 0, spool.rows
 
-    def take(flows: pl.DataFrame, operations: pl.DataFrame) -> None:
-        flows = direction.orient(flows)
+    def take(released: Released) -> None:
+        oriented, told = direction.orient(released.flows), released.operations
+        flows, operations = oriented.frame(), told.frame()
         weights = 1 + flows["paired"].cast(pl.Int64)
-        twin = pl.Series(twins[0].mark(flows), dtype=pl.Boolean), pl.Series(twins[1].mark(operations), dtype=pl.Boolean)
+        twin = pl.Series(twins[0].mark(oriented), dtype=pl.Boolean), pl.Series(twins[1].mark(told), dtype=pl.Boolean)
         rows = collector.rows
         rows.duplicate += int(weights.filter(twin[0]).sum()) + int(twin[1].sum())
         rows.conversations += int(weights.filter(~twin[0]).sum())
@@ -212,8 +223,7 @@ def _sum_up(spool: Spool, collector: Collector, settings: Settings, progress: Pr
 
     for batch in spool.batches(settings.batch_rows):
         for released in order.push([batch]):
-            take(released.flows, released.operations)
+            take(released)
         done += batch.rows
         progress("sum up", done, total, done)
-    last = order.flush()
-    take(last.flows, last.operations)
+    take(order.flush())

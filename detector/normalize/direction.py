@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from detector.assets.services import RESERVED_PORTS, SERVICE_PORTS
 from detector.normalize.pairing import endpoint_keys
+from detector.rows import Rows
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 
@@ -22,6 +24,9 @@ CLOCK_GRAIN_US: Final = 1000  # exporters keep flow times in milliseconds
 MAX_ENDPOINTS: Final = 1 << 20  # 36 bytes each; when full it keeps what it knows and learns no more
 _KEEP, _SWAP, _OPEN = 0, 1, 2
 
+_ASKED: Final = (
+    "orig_h", "orig_p", "resp_h", "resp_p", "proto", "orig_pkts", "orig_flags", "resp_flags", "orig_ts", "resp_ts",
+)  # fmt: skip
 _SWAPPED: Final = [
     ("orig_h", "resp_h"), ("orig_p", "resp_p"), ("orig_bytes", "resp_bytes"), ("orig_pkts", "resp_pkts"),
     ("orig_flags", "resp_flags"), ("orig_ts", "resp_ts"),
@@ -63,31 +68,32 @@ class Direction:
     def __init__(self) -> None:
         self.endpoints = Counts(MAX_ENDPOINTS)
 
-    def orient(self, flows: pl.DataFrame) -> pl.DataFrame:
+    def orient(self, flows: Rows) -> Rows:
         """Flows with originator first and ``guessed`` set; rows in time order.
 
         Needs the columns of `records.FLOW` plus ``orig_ts``, ``resp_ts``: start of each half, µs; None = not seen.
         """
-        if flows.is_empty():
-            return flows.with_columns(guessed=pl.lit(False))
         verdict, fallback = np.full((2, flows.height), _KEEP, dtype=np.int8)
-        asked = np.flatnonzero(~flows["oriented"].to_numpy())
+        asked = np.flatnonzero(~flows.array("oriented"))
         if asked.size:  # sensors that follow conversations, such as Zeek, know who began
-            told = flows[asked].select(verdict=_evidence(), fallback=_fallback())
+            told = flows.at(asked).frame(_ASKED).select(verdict=_evidence(), fallback=_fallback())
             verdict[asked], fallback[asked] = told["verdict"].to_numpy(), told["fallback"].to_numpy()
         guessed = np.zeros(flows.height, dtype=np.bool_)
         first, second = endpoint_keys(flows)
         self.endpoints.reserve(flows.height)
         _settle(
-            verdict, fallback, flows["obs_ts"].to_numpy(), first, second, self.endpoints.keys, self.endpoints.used,
+            verdict, fallback, flows.array("obs_ts"), first, second, self.endpoints.keys, self.endpoints.used,
             MAX_ENDPOINTS, guessed,
         )  # fmt: skip
-        flows = flows.with_columns(guessed=pl.Series(guessed))
-        swap = pl.Series(verdict == _SWAP)
-        if not swap.any():
-            return flows
-        exchanged = [pl.when(swap).then(b).otherwise(a).alias(a) for a, b in _SWAPPED]
-        return flows.with_columns(exchanged + [pl.when(swap).then(a).otherwise(b).alias(b) for a, b in _SWAPPED])
+        swap = verdict == _SWAP
+        return (_swapped(flows, swap) if swap.any() else flows).plus({"guessed": guessed})
+
+
+def _swapped(flows: Rows, swap: NDArray[np.bool_]) -> Rows:
+    """The rows with both sides exchanged where it is so."""
+    here, other = pl.Series(swap), {a: b for pair in _SWAPPED for a, b in (pair, pair[::-1])}
+    exchanged = [pl.when(here).then(b).otherwise(a).alias(a) for a, b in other.items()]
+    return flows.plus(Rows.of(flows.frame(other).with_columns(exchanged)).columns)
 
 
 def _rank(side: str) -> pl.Expr:

@@ -13,6 +13,8 @@ time has left is late: it leaves at the next tick, before what is due then.
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,14 +22,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from detector.normalize.pairing import join_halves, partners
-from detector.records import FLOW, OPERATION, Decoded, merge
+from detector.records import FLOW, OPERATION, Decoded
+from detector.rows import Column, Rows, nothing
 
 _NEVER: Final = int(np.iinfo(np.int64).min) // 2  # room for windows below it
 _TICKS: Final = 64  # in a window; rows wait up to a tick longer, 31 ms by default, and those of a tick leave together
+_FEW_ROWS: Final = 512  # a block that is smaller takes in the next one
 
-_HALVES: Final = {"orig_ts": pl.Int64(), "resp_ts": pl.Int64(), "paired": pl.Boolean(), "late": pl.Boolean()}
-_BUFFERED_FLOW: Final = {**FLOW, "late": pl.Boolean()}
-_BUFFERED_OPERATION: Final = {**OPERATION, "late": pl.Boolean()}
 _FLOW_ORDER: Final = [
     "obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "proto", "uid", "conn_state", "orig_bytes", "resp_bytes",
     "orig_pkts", "resp_pkts", "orig_flags", "service", "log", "exporter", "source", "position",
@@ -36,19 +37,80 @@ _OPERATION_ORDER: Final = [
     "obs_ts", "ts", "orig_h", "orig_p", "resp_h", "resp_p", "protocol", "operation", "uid", "object", "outcome",
     "user", "exporter", "log", "source", "position",
 ]  # fmt: skip
+_MANY_CHUNKS: Final = 16  # of a table, each of which costs every look at it
+_TIMES: Final = ("obs_ts", "ts")
+_MOST_OFTEN: Final = 5  # columns by which rows differ: times, hosts, a port
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that wait, in scoring order: those of ``table`` at ``order``; None = all, as they stand there. ``late`` and
+    ``times`` (of observation, µs) have an entry a row. Where they are ``whole``, none is half of a conversation."""
+
+    table: pl.DataFrame
+    order: NDArray[np.int64] | None
+    late: NDArray[np.bool_]
+    times: NDArray[np.int64]
+    whole: bool
+
+    @classmethod
+    def of(cls, table: pl.DataFrame, late: NDArray[np.bool_]) -> "Block":
+        """Rows with what is to be told apart from them."""
+        whole = "oriented" not in table.columns or bool(table["oriented"].all())
+        return cls(table, None, late, table["obs_ts"].to_numpy(), whole)
+
+    def part(self, begin: int, end: int) -> "Block":
+        """Rows from one to another. Rows stand near their place, so most of the table goes with them."""
+        order, low, high = self.order, begin, end
+        if order is not None and begin < end:
+            low, high = int(order[begin:end].min()), int(order[begin:end].max()) + 1
+        table = self.table.slice(low, high - low)
+        order = None if order is None else order[begin:end] - low
+        part = Block(table, order, self.late[begin:end], self.times[begin:end], self.whole)
+        return part if high - low <= 2 * (end - begin) else Block.of(part.frame(), part.late)
+
+    def chosen(self, mask: NDArray[np.bool_]) -> "Block":
+        """Some of the rows. Most often they stand together: then nothing is copied."""
+        begin, count = int(mask.argmax()) if mask.size else 0, int(np.count_nonzero(mask))
+        if mask[begin : begin + count].all():
+            return self.part(begin, begin + count)
+        return Block.of(self.frame().filter(pl.Series(mask)), self.late[mask])
+
+    def sorted(self, by: Sequence[str]) -> "Block":
+        """All rows in scoring order."""
+        order = order_of(self.rows(), _TIMES, by)
+        if order is None:
+            return self
+        places = order if self.order is None else self.order[order]
+        return Block(self.table, places, self.late[order], self.times[order], self.whole)
+
+    def rows(self) -> Rows:
+        """The rows by column."""
+        rows = Rows.of(self.table)
+        return rows if self.order is None else rows.at(self.order)
+
+    def frame(self) -> pl.DataFrame:
+        """The rows as a table of their own."""
+        return self.table if self.order is None else self.table[self.order]
+
+
+Blocks = tuple[Block, ...]
+"""Rows that wait: in scoring order, and so are the blocks."""
+_NO_FLOWS: Final = Block.of(pl.DataFrame(schema=FLOW), np.empty(0, np.bool_))
+_NO_OPERATIONS: Final = Block.of(pl.DataFrame(schema=OPERATION), np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Rows whose turn has come, each frame in scoring order.
+    """Rows whose turn has come, each table in scoring order.
 
     ``flows`` has the columns of `records.FLOW` plus ``orig_ts``, ``resp_ts``, ``paired``, ``late``;
     ``operations`` those of
     `records.OPERATION` plus ``late``.
     """
 
-    flows: pl.DataFrame
-    operations: pl.DataFrame
+    flows: Rows
+    operations: Rows
 
 
 class Order:
@@ -56,14 +118,17 @@ class Order:
 
     Args:
         window_us: how long a row waits for rows that belong before it, µs of observation time.
+
+    Attributes:
+        flows, operations: what waits; replaced, never changed.
     """
 
     def __init__(self, window_us: int) -> None:
         self.window_us = window_us
         self.watermark = _NEVER
         self.released = _NEVER  # rows up to here have left
-        self.flows = pl.DataFrame(schema=_BUFFERED_FLOW)
-        self.operations = pl.DataFrame(schema=_BUFFERED_OPERATION)
+        self.flows: Blocks = ()
+        self.operations: Blocks = ()
 
     def push(self, parts: Sequence[Decoded]) -> list[Released]:
         """Take rows; returns those whose turn has come, in order.
@@ -71,27 +136,30 @@ class Order:
         Rows came in the order of their turns where all parts have ``arrived``; else part by part, and those of a part
         in order of observation time.
         """
-        taken = merge(parts)
-        came = _order_of_arrival(parts, taken)
-        times = np.concatenate([taken.flows["obs_ts"].to_numpy(), taken.operations["obs_ts"].to_numpy()])[came]
+        came = _order_of_arrival(parts)
+        new = [
+            _stacked([_NO_FLOWS.table, *(part.flows for part in parts)]),
+            _stacked([_NO_OPERATIONS.table, *(part.operations for part in parts)]),
+        ]
+        times = np.concatenate([frame["obs_ts"].to_numpy() for frame in new])[came]
         latest = np.maximum.accumulate(np.insert(times, 0, self.watermark))
         tick = max(self.window_us // _TICKS, 1)
         ends = np.flatnonzero(np.diff(latest // tick))  # rows that begin a tick, and so end what came before
         cuts = np.maximum(latest[1:][ends] - 2 * self.window_us, self.released)
         gone = np.insert(cuts, 0, self.released)[np.searchsorted(ends, np.arange(times.size), "left")]
-        behind = times <= latest[:-1] - self.window_us
-        stops = _stops(ends, behind)
+        stops = _stops(ends, times <= latest[:-1] - self.window_us)
         self.watermark = int(latest[-1])
         late, piece = np.empty((2, times.size), dtype=np.int64)
         late[came], piece[came] = times <= gone, np.searchsorted(ends[stops], np.arange(times.size), "left")
-        flows = taken.flows.with_columns(late=pl.Series(late[: taken.flows.height] == 1))
-        operations = taken.operations.with_columns(late=pl.Series(late[taken.flows.height :] == 1))
+        count = new[0].height
+        taken, acts = Block.of(new[0], late[:count] == 1), Block.of(new[1], late[count:] == 1)
         released = []
-        for number, stop in enumerate(stops):
-            self._wait(_piece(flows, piece[: flows.height], number), _piece(operations, piece[flows.height :], number))
-            released.append(self._release(int(cuts[stop])))
-        rest = len(stops)
-        self._wait(_piece(flows, piece[: flows.height], rest), _piece(operations, piece[flows.height :], rest))
+        for number in range(len(stops) + 1):
+            mine = piece == number
+            self.flows = _into(self.flows, taken.chosen(mine[:count]), _FLOW_ORDER)
+            self.operations = _into(self.operations, acts.chosen(mine[count:]), _OPERATION_ORDER)
+            if number < len(stops):
+                released.append(self._release(int(cuts[stops[number]])))
         return released
 
     def flush(self) -> Released:
@@ -100,19 +168,16 @@ class Order:
         self.released = self.watermark
         return released
 
-    def _wait(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
-        """What waits is in order at all times."""
-        self.flows = _into(self.flows, flows, _FLOW_ORDER)
-        self.operations = _into(self.operations, operations, _OPERATION_ORDER)
-
     def _release(self, cut: int) -> Released:
         self.released = cut
-        operations, self.operations = _parted(self.operations, self.operations["obs_ts"].to_numpy() <= cut)
-        return Released(self._release_flows(cut), operations)
+        gone, self.operations = _parted(self.operations, cut)
+        operations = _one(gone, _NO_OPERATIONS)
+        return Released(self._release_flows(cut), operations.rows().plus({"late": operations.late}))
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """The waiting rows, for a snapshot: Arrow IPC bytes."""
-        return {"flows": _packed(self.flows), "operations": _packed(self.operations)}
+        flows, operations = _one(self.flows, _NO_FLOWS), _one(self.operations, _NO_OPERATIONS)
+        return {"flows": _packed(flows), "operations": _packed(operations)}
 
     def state(self) -> dict[str, int]:
         """The rest of a snapshot: how far time has come, µs."""
@@ -121,37 +186,41 @@ class Order:
     def load(self, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
         """Replace the waiting rows by what `arrays` returned."""
         self.flows, self.operations = (
-            pl.read_ipc(io.BytesIO(arrays[name].tobytes())) for name in ("flows", "operations")
+            (Block.of(frame.drop("late"), frame["late"].to_numpy()),) if frame.height else ()
+            for frame in (pl.read_ipc(io.BytesIO(arrays[name].tobytes())) for name in ("flows", "operations"))
         )
 
     def load_state(self, state: Mapping[str, int]) -> None:
         """Replace the time by what `state` returned."""
         self.watermark, self.released = state["watermark"], state["released"]
 
-    def _release_flows(self, cut: int) -> pl.DataFrame:
-        flows = self.flows
-        partner, original = partners(flows, self.window_us)
-        row = np.arange(flows.height)
+    def _release_flows(self, cut: int) -> Rows:
+        if all(block.whole for block in self.flows):
+            gone, self.flows = _parted(self.flows, cut)
+            return _alone(_one(gone, _NO_FLOWS))
+        waiting = _one(self.flows, _NO_FLOWS)
+        flows = Block.of(waiting.frame(), waiting.late)
+        partner, original = partners(flows.table, self.window_us)
+        row = np.arange(flows.times.size)
         half = np.where(original >= 0, original, row)
         mate = partner[half]
         last = np.maximum(half, mate)
-        times = flows["obs_ts"].to_numpy()
-        go = np.where(mate >= 0, times[last], times) <= cut
-        gone, self.flows = _parted(flows, go)
-        single = (mate < 0)[go]
-        if single.all():
-            return _with_halves(gone, None)
+        go = np.where(mate >= 0, flows.times[last], flows.times) <= cut
+        rest = flows.chosen(~go)
+        self.flows = (rest,) if rest.times.size else ()
         pairs = row[go & (mate >= 0) & ((original >= 0) | (mate > row))]
-        joined = join_halves(flows, np.minimum(half, mate)[pairs], last[pairs], pairs)
-        return _with_halves(gone.filter(pl.Series(single)), joined)
+        alone = _alone(flows.chosen(go & (mate < 0)))
+        if not pairs.size:
+            return alone
+        frame = flows.table.with_columns(late=pl.Series(flows.late))
+        joined = join_halves(frame, np.minimum(half, mate)[pairs], last[pairs], pairs)
+        return in_order(Rows.concat([alone, Rows.of(joined.select(list(alone.columns)))]), _TIMES, _FLOW_ORDER)
 
 
-def _order_of_arrival(parts: Sequence[Decoded], taken: Decoded) -> NDArray[np.int64]:
-    """Rows of ``taken``, flows first, in the order in which they came."""
-    if not parts:
-        return np.empty(0, dtype=np.int64)
+def _order_of_arrival(parts: Sequence[Decoded]) -> NDArray[np.int64]:
+    """Rows of the parts, flows first, in the order in which they came."""
     in_turns = all(part.arrived is not None for part in parts)
-    keys, numbers = [], []
+    keys, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for frames in ([part.flows for part in parts], [part.operations for part in parts]):
         for number, (part, frame) in enumerate(zip(parts, frames, strict=True)):
             if in_turns and part.arrived is not None:
@@ -159,6 +228,8 @@ def _order_of_arrival(parts: Sequence[Decoded], taken: Decoded) -> NDArray[np.in
             else:
                 keys.append(frame["obs_ts"].to_numpy())
             numbers.append(np.full(frame.height, 0 if in_turns else number))
+    if in_turns or len(parts) == 1:
+        return np.argsort(np.concatenate(keys), kind="stable")
     order: NDArray[np.int64] = np.lexsort([np.concatenate(keys), np.concatenate(numbers)])
     return order
 
@@ -171,56 +242,134 @@ def _stops(ends: NDArray[np.int64], behind: NDArray[np.bool_]) -> NDArray[np.int
     return np.unique(stops[stops >= 0])
 
 
-def _piece(frame: pl.DataFrame, pieces: NDArray[np.int64], number: int) -> pl.DataFrame:
-    mine = pieces == number
-    return frame if mine.all() else frame.filter(pl.Series(mine, dtype=pl.Boolean))
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all frames, of which there is at least one; they are copied when they are in many pieces."""
+    filled = [frame for frame in frames if frame.height] or frames[:1]
+    stacked = reduce(pl.DataFrame.vstack, filled)
+    return stacked.rechunk() if stacked.n_chunks() > _MANY_CHUNKS else stacked
 
 
-def _into(waiting: pl.DataFrame, new: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Rows among those that wait, in order; only what does not come before all of them is touched."""
-    if new.is_empty():
+def _one(blocks: Sequence[Block], none: Block) -> Block:
+    """All rows as one block."""
+    if len(blocks) < 2:
+        return blocks[0] if blocks else none
+    order = None
+    if any(block.order is not None for block in blocks):
+        begins = np.cumsum([0, *(block.table.height for block in blocks)]).tolist()
+        order = np.concatenate([_places(block) + begin for block, begin in zip(blocks, begins, strict=False)])
+    return Block(
+        _stacked([block.table for block in blocks]),
+        order,
+        np.concatenate([block.late for block in blocks]),
+        np.concatenate([block.times for block in blocks]),
+        all(block.whole for block in blocks),
+    )
+
+
+def _places(block: Block) -> NDArray[np.int64]:
+    return np.arange(block.times.size) if block.order is None else block.order
+
+
+def _into(waiting: Blocks, new: Block, by: Sequence[str]) -> Blocks:
+    """Rows among those that wait; only what does not come before all of them is touched."""
+    if not new.times.size:
         return waiting
-    first = np.searchsorted(waiting["obs_ts"].to_numpy(), new["obs_ts"].to_numpy().min())
-    return pl.concat([waiting[:first], in_order(pl.concat([waiting[first:], new]), by)])
+    first, before, touched = new.times.min(), list(waiting), [new]
+    while before and (before[-1].times[-1] >= first or before[-1].times.size < _FEW_ROWS):
+        last = before.pop()
+        place = int(np.searchsorted(last.times, first)) if last.times.size >= _FEW_ROWS else 0
+        if place:
+            before.append(last.part(0, place))
+        touched.insert(0, last.part(place, last.times.size))
+        if place:
+            break
+    return (*before, _one(touched, new).sorted(by))
 
 
-def _parted(frame: pl.DataFrame, chosen: NDArray[np.bool_]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The chosen rows and the others, each in order. Most often the first ones are chosen: then nothing is copied."""
-    count = np.count_nonzero(chosen)
-    if chosen[:count].all():
-        return frame[:count], frame[count:]
-    mask = pl.Series(chosen)
-    return frame.filter(mask), frame.filter(~mask)
+def _parted(blocks: Blocks, cut: int) -> tuple[Blocks, Blocks]:
+    """Rows observed up to the cut, and the others."""
+    gone = sum(int(block.times[-1]) <= cut for block in blocks)
+    if gone == len(blocks):
+        return blocks, ()
+    split = blocks[gone]
+    place = int(np.searchsorted(split.times, cut, "right"))
+    if not place:
+        return blocks[:gone], blocks[gone:]
+    first, second = split.part(0, place), split.part(place, split.times.size)
+    return (*blocks[:gone], first), (second, *blocks[gone + 1 :])
 
 
-def in_order(frame: pl.DataFrame, by: Sequence[str], *, nulls_last: bool = False) -> pl.DataFrame:
-    """``frame.sort(by)``, for a first column of times (int, no nulls). The other columns only matter among rows of one
-    instant, which are few: sorting by all of them costs several times as much."""
-    times = frame[by[0]].to_numpy()
-    order = np.argsort(times, kind="stable")
-    same = np.diff(times[order]) == 0
-    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+def order_of(
+    rows: Rows, numbers: Sequence[str], by: Sequence[str], *, nulls_last: bool = False
+) -> NDArray[np.int64] | None:
+    """Places of rows sorted by columns, of which the first are ``numbers``: whole, without nulls. None when they stand
+    so. The others only matter among rows alike in all numbers, which are few: sorting by all of them costs several
+    times as much."""
+    keys = [rows.array(name) for name in numbers]
+    ascending = rows.height < 2 or bool((keys[0][1:] >= keys[0][:-1]).all())
+    order = np.arange(rows.height) if ascending else np.argsort(keys[0], kind="stable")
+    tied = _alike([keys[0][order]])
     if tied.size:
-        ties = frame.select(by)[order[tied]].with_columns(_row=pl.Series(order[tied]))
-        order[tied] = ties.sort(by, nulls_last=nulls_last, maintain_order=True)["_row"].to_numpy()
-    moved = np.flatnonzero(order != np.arange(frame.height))
-    if not moved.size:
-        return frame
-    return pl.concat([frame[: moved[0]], frame[order[moved[0] :]]])  # what waited is in order: copy what is not
+        few = order[tied]
+        few = few[np.lexsort([key[few] for key in reversed(keys)])]
+        again = _alike([key[few] for key in keys])
+        if again.size:
+            few[again] = few[again][_by_content(rows.at(few[again]), by, nulls_last)]
+        order[tied] = few
+    elif ascending:
+        return None
+    return order if (order[1:] < order[:-1]).any() else None
 
 
-def _packed(frame: pl.DataFrame) -> NDArray[np.uint8]:
+def _by_content(rows: Rows, by: Sequence[str], nulls_last: bool) -> NDArray[np.int64]:
+    """Places of rows in order. Most often they differ in the first columns, and nothing else is looked up."""
+    for count in (_MOST_OFTEN, len(by)) if rows.height < _FEW_ROWS else (len(by),):
+        ties = (
+            rows.frame(by[:count]).with_row_index("_row").sort(by[:count], nulls_last=nulls_last, maintain_order=True)
+        )
+        told = ties.select(by[:count]).rows()
+        if count == len(by) or all(one != other for one, other in pairwise(told)):
+            break
+    return ties["_row"].to_numpy().astype(np.int64)
+
+
+def _alike(keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Places of rows that have the same keys as the one before or behind them."""
+    same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
+    if not same.any():
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+
+
+def in_order(rows: Rows, numbers: Sequence[str], by: Sequence[str], *, nulls_last: bool = False) -> Rows:
+    """Rows as `order_of` has them."""
+    order = order_of(rows, numbers, by, nulls_last=nulls_last)
+    return rows if order is None else rows.at(order)
+
+
+def _packed(block: Block) -> NDArray[np.uint8]:
     """The same bytes for the same rows, whatever frames they were cut from: a cut may keep a mask without nulls."""
+    frame = block.frame().with_columns(late=pl.Series(block.late, dtype=pl.Boolean))
     buffer = io.BytesIO()
     pl.DataFrame(frame.to_dict(as_series=False), schema=frame.schema).write_ipc(buffer)
     return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
 
 
-def _with_halves(alone: pl.DataFrame, joined: pl.DataFrame | None) -> pl.DataFrame:
-    columns = [*FLOW, *_HALVES]
-    alone = alone.with_columns(
-        orig_ts=pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64),
-        resp_ts=pl.lit(None, pl.Int64),
-        paired=pl.lit(False),
-    ).select(columns)
-    return alone if joined is None else in_order(pl.concat([alone, joined.select(columns)]), _FLOW_ORDER)
+def _alone(block: Block) -> Rows:
+    """Rows that are no pair: of a half its start is known, of the other half nothing."""
+    flows = block.rows()
+    halves: dict[str, Column] = {
+        "orig_ts": partial(_starts, flows),
+        "resp_ts": partial(nothing, flows.height, pl.Int64()),
+        "paired": np.zeros(flows.height, np.bool_),
+        "late": block.late,
+    }
+    return flows.plus(halves)
+
+
+def _starts(flows: Rows) -> pl.Series:
+    return (
+        flows.frame(("oriented", "ts"))
+        .select(pl.when("oriented").then(None).otherwise("ts").cast(pl.Int64))
+        .to_series()
+    )

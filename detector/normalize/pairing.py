@@ -10,17 +10,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from detector.rows import Rows
 from detector.state.compiled import kernel
-from detector.state.keys import Keys, integer_keys, mix_all, text_keys
+from detector.state.keys import Keys, integer_key, mix, mix_all
 
 
-def endpoint_keys(flows: pl.DataFrame) -> tuple[Keys, Keys]:
+@kernel
+def _endpoints(hosts: Any, ports: Any, protos: Any, out: Any) -> None:
+    for row in range(out.size):
+        out[row] = mix(mix(hosts[row], integer_key(ports[row])), protos[row])
+
+
+def endpoint_keys(flows: Rows) -> tuple[Keys, Keys]:
     """Keys of (originator, port, protocol) and (responder, port, protocol)."""
-    proto = text_keys(flows["proto"])
-    first, second = (
-        mix_all(mix_all(text_keys(flows[f"{side}_h"]), integer_keys(flows[f"{side}_p"])), proto)
-        for side in ("orig", "resp")
-    )
+    first, second = np.empty((2, flows.height), dtype=np.uint64)
+    for side, out in (("orig", first), ("resp", second)):
+        _endpoints(flows.keys(f"{side}_h"), flows.array(f"{side}_p"), flows.keys("proto"), out)
     return first, second
 
 
@@ -73,7 +78,7 @@ def partners(flows: pl.DataFrame, window_us: int) -> tuple[NDArray[np.int64], ND
 
 def _matched(halves: pl.DataFrame, window_us: int) -> NDArray[np.int64]:
     """`partners` where all rows take part, shape (2, rows)."""
-    first, second = endpoint_keys(halves)
+    first, second = endpoint_keys(Rows.of(halves))
     keys = mix_all(np.minimum(first, second), np.maximum(first, second))
     partner, original, waiting = np.full((3, halves.height), -1, dtype=np.int64)
     # Without ports two equal records may be two conversations.

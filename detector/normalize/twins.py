@@ -9,12 +9,12 @@ file name would make the result depend on how logs are cut into files.
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from detector.rows import ABSENT, Rows
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
-from detector.state.keys import Keys, integer_keys, mix_all, text_keys
+from detector.state.keys import Keys, integer_key, mix, mix_all
 
 SENSOR_SKEW_US: Final = 200_000
 _CHUNK: Final = 1 << 13
@@ -22,6 +22,14 @@ _SENSOR: Final = (1 << 26) - 1
 
 FLOW_IDENTITY: Final = ("proto",)
 OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user")
+
+
+@kernel
+def _conversations(origs: Any, orig_ports: Any, resp_ports: Any, resps: Any, out: Any) -> None:
+    """out <- a key of both hosts and ports."""
+    for row in range(out.size):
+        ports = mix(mix(origs[row], integer_key(orig_ports[row])), integer_key(resp_ports[row]))
+        out[row] = mix(ports, resps[row])
 
 
 @kernel
@@ -70,30 +78,29 @@ class Twins:
         self.identity = identity
         self.seen = Counts(max_entries)
 
-    def mark(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+    def mark(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows (in scoring order) repeat an earlier row. Rows without ports are never taken for twins."""
-        twin = np.zeros(frame.height, dtype=np.bool_)
-        keys = self._keys(frame)
-        uid, sensor = text_keys(frame["uid"]), text_keys(frame["exporter"])
+        twin = np.zeros(rows.height, dtype=np.bool_)
+        keys = self._keys(rows)
+        uid, sensor = rows.keys("uid"), rows.keys("exporter")
         # 26 bits of each: 52 bits are exact in a float
         who = ((uid >> np.uint64(38) << np.uint64(26)) | (sensor >> np.uint64(38))).astype(np.int64)
         # 2**53 µs is the year 2255: times are exact in a float
-        starts, now = frame["ts"].to_numpy().astype(np.float64), frame["obs_ts"].to_numpy()
+        starts, now = rows.array("ts").astype(np.float64), rows.array("obs_ts")
         row = 0
-        while row < frame.height:
-            stop = min(row + _CHUNK, frame.height)
+        while row < rows.height:
+            stop = min(row + _CHUNK, rows.height)
             self.seen.reserve(stop - row)
             table = self.seen.keys, self.seen.cells, self.seen.last
             row = _mark(keys, who, starts, now, table, self.seen.used, self.seen.max_entries, row, stop, twin)
             if row < stop:
                 self.seen.evict()
-        has_ports: NDArray[np.bool_] = frame["orig_p"].is_not_null().to_numpy()
+        has_ports: NDArray[np.bool_] = rows.array("orig_p") != ABSENT["orig_p"]
         return np.logical_and(twin, has_ports)
 
-    def _keys(self, frame: pl.DataFrame) -> Keys:
-        keys: Keys = text_keys(frame["orig_h"])
-        for name in ("orig_p", "resp_p"):
-            keys = mix_all(keys, integer_keys(frame[name]))
-        for name in ("resp_h", *self.identity):
-            keys = mix_all(keys, text_keys(frame[name]))
+    def _keys(self, rows: Rows) -> Keys:
+        keys: Keys = np.empty(rows.height, dtype=np.uint64)
+        _conversations(rows.keys("orig_h"), rows.array("orig_p"), rows.array("resp_p"), rows.keys("resp_h"), keys)
+        for name in self.identity:
+            keys = mix_all(keys, rows.keys(name))
         return keys

@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from detector.state.keys import whole
+from detector.rows import Rows
 
-_ABSENT: Final = {"user_id": 0, "orig_bytes": -1, "resp_bytes": -1, "vendor": -1}
-"""What stands for null; no key, number of bytes or vendor is so."""
 _WIDE: Final = {"kind": np.int64, "stratum": np.int64}
 
 
@@ -24,20 +22,18 @@ class Columns:
         units: the columns of `features.units.Enrich` and ``teach``, and of what has scored them already.
     """
 
-    def __init__(self, units: pl.DataFrame) -> None:
-        self.units = units
+    def __init__(self, units: Rows | pl.DataFrame) -> None:
+        self.units = Rows.of(units)
         self.height = units.height
         self._arrays: dict[str, NDArray[Any]] = {}
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """A column without nulls (see `_ABSENT`), contiguous. Models that run side by side may make one twice; both
+        """A column without nulls (see `rows.ABSENT`), contiguous. Models that run side by side may make one twice; both
         are the same."""
         array = self._arrays.get(name)
         if array is None:
-            column = self.units[name]
-            made = whole(column, _ABSENT[name]) if name in _ABSENT else column.to_numpy()
-            array = self._arrays[name] = _fixed(made, _WIDE.get(name))
+            array = self._arrays[name] = _fixed(self.units.array(name), _WIDE.get(name))
         return array
 
     def add(self, said: Mapping[str, NDArray[Any]]) -> None:

@@ -7,10 +7,10 @@ from operator import methodcaller
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from detector.config import MODELS, Settings
+from detector.rows import Rows
 from detector.score.columns import Columns
 from detector.score.credentials import Credentials
 from detector.score.crossing import Crossing
@@ -102,11 +102,11 @@ class Scorer:
         calibrations = {name: memory.calibration for name, memory in memories.items() if memory is not None}
         self.drift = Drift(calibrations, strata)
 
-    def score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def score(self, units: Rows) -> Rows:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
         fusion; ``stratum`` tells newcomers apart. In pieces: drift found between two changes what follows."""
-        parts = [self._score(units[piece]) for piece in self.drift.pieces(units["obs_ts"].to_numpy(), self._note)]
-        return pl.concat(parts) if parts else self._score(units)
+        parts = [self._score(units.at(piece)) for piece in self.drift.pieces(units.array("obs_ts"), self._note)]
+        return Rows.concat(parts) if parts else self._score(units)
 
     def _note(self, now: int) -> None:
         """All tables write down what they have: what is there for a day is worth more than what came in a flood."""
@@ -119,7 +119,7 @@ class Scorer:
             yield from _tables_of(part)
             yield from _tables_of(getattr(part, "memory", None))
 
-    def _score(self, units: pl.DataFrame) -> pl.DataFrame:
+    def _score(self, units: Rows) -> Rows:
         columns = Columns(units)
         self.zones.learn(columns)
         said = dict(self.phases.score(columns))
@@ -133,8 +133,7 @@ class Scorer:
         said.update(self.history.mark(columns, [table for name, table in self.tables().items() if name in TABLES]))
         self.drift.note(columns)
         said.update(self.fusion.judge(columns))
-        stratum = pl.Series("stratum", columns["stratum"], dtype=units["stratum"].dtype)
-        return units.with_columns(stratum).hstack(pl.DataFrame(said))
+        return units.plus({"stratum": columns["stratum"].astype(np.int32), **said})
 
     @staticmethod
     def _map(score: Callable[[Model], Said], models: Sequence[Model], rows: int) -> Iterable[Said]:

@@ -9,14 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from detector.state.compiled import kernel
+from detector.state.texts import absent, bits, fnv, views
 
 Keys = NDArray[np.uint64]
 
-_FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _M1: Final = np.uint64(0xFF51AFD7ED558CCD)
 _M2: Final = np.uint64(0xC4CEB9FE1A85EC53)
@@ -43,48 +42,62 @@ def mix(left: Any, right: Any) -> Any:
 
 
 @kernel
-def _hash_texts(offsets: Any, data: Any, out: Any) -> None:
+def _hash_texts(texts: Any, out: Any) -> None:
+    words, addresses, valid, offset = texts
+    before = -1
     for row in range(out.size):
-        key = _FNV_OFFSET
-        for position in range(offsets[row], offsets[row + 1]):
-            key = (key ^ np.uint64(data[position])) * _FNV_PRIME
-        out[row] = finalize(key)
-
-
-def coded(column: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
-    """A String column as places in its distinct values, in order of first appearance; the last of them is null, whether
-    it appears or not. What is worked out once a distinct value is spread over the rows by these."""
-    encoded = column.to_arrow().cast(pa.large_string()).dictionary_encode()
-    distinct = pl.Series(column.name, encoded.dictionary, pl.String)
-    codes = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, distinct.append(pl.Series([None], dtype=pl.String))
+        if absent(valid, offset + row):
+            out[row] = NULL_KEY
+        elif before >= 0 and words[row, 0] == words[before, 0] and words[row, 1] == words[before, 1]:
+            out[row] = out[before]
+        else:
+            out[row] = finalize(fnv(words[row, 0], words[row, 1], addresses))
+            before = row
 
 
 def text_keys(texts: pl.Series) -> Keys:
     """One key a value of a String column; null has `NULL_KEY`."""
-    content = texts.to_arrow().cast(pa.large_string())
-    keys = np.empty(len(content), dtype=np.uint64)
-    if len(content):
-        _, offsets, data = content.buffers()
-        bounds = np.frombuffer(offsets, dtype=np.int64)[content.offset : content.offset + len(content) + 1]
-        _hash_texts(bounds, np.frombuffer(data, dtype=np.uint8) if data else np.zeros(1, np.uint8), keys)
-    if texts.null_count():
-        keys[texts.is_null().to_numpy()] = NULL_KEY
+    found, _held = views(texts)
+    keys = np.empty(len(texts), dtype=np.uint64)
+    _hash_texts(found, keys)
     return keys
 
 
-def whole(column: pl.Series, absent: int) -> NDArray[Any]:
-    """Whole numbers of the column's type, ``absent`` for null."""
-    numbers = column.to_arrow()
-    filled = numbers.fill_null(absent) if numbers.null_count else numbers
-    values: NDArray[Any] = filled.to_numpy(zero_copy_only=False)
-    return values
+@kernel
+def _fill(values: Any, valid: Any, offset: Any, other: Any, out: Any) -> None:
+    for row in range(out.size):
+        out[row] = other if absent(valid, offset + row) else values[row]
+
+
+def whole(column: pl.Series, other: int) -> NDArray[Any]:
+    """Whole numbers of the column's type, ``other`` for null."""
+    if not column.null_count():
+        return column.to_numpy()
+    array = column.to_arrow()
+    valid, data = array.buffers()
+    out = np.empty(len(array), dtype=array.type.to_pandas_dtype())
+    values = np.frombuffer(data, out.dtype)[array.offset : array.offset + out.size] if data else out
+    _fill(values, bits(valid, array.null_count), array.offset, out.dtype.type(other), out)
+    return out
+
+
+@kernel
+def integer_key(value: Any) -> Any:
+    """The key of a whole number."""
+    return mix(np.uint64(value), np.uint64(1))
+
+
+@kernel
+def _integer_keys(values: Any, out: Any) -> None:
+    for row in range(out.size):
+        out[row] = integer_key(values[row])
 
 
 def integer_keys(column: pl.Series) -> Keys:
-    """One key a value of an integer column; null has its own."""
-    values = whole(column, -1).astype(np.int64).astype(np.uint64)
-    return mix_all(values, np.ones_like(values))
+    """One key a value of an integer column; null has that of -1."""
+    keys = np.empty(len(column), dtype=np.uint64)
+    _integer_keys(whole(column, -1).astype(np.int64), keys)
+    return keys
 
 
 @kernel

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detector.assets.plant import Plant
+from detector.features.acts import FLOW_KIND
 from detector.features.declared import DUTIES
-from detector.features.units import FLOW_KIND
 from tests.score.frames import MONDAY, controller, desk, row, server, station, units
 
 ZONE = "Europe/Berlin"

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
 from detector.records import Block, Decoded, merge
+from detector.rows import Rows
 from detector.simulate import simulate
 from detector.sources.files import Files
 
@@ -30,9 +32,9 @@ def units(blocks):
     assert not decoded.notes
     order = Order(2_000_000)
     released = [*order.push([Decoded(decoded.flows)]), order.flush()]
-    flows = Direction().orient(pl.concat([part.flows for part in released]))
+    flows = Direction().orient(Rows.concat([part.flows for part in released]))
     twin = Twins(FLOW_IDENTITY, 1_000_000).mark(flows)
-    return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean)))
+    return flow_units(flows.at(np.flatnonzero(~twin))).frame()
 
 
 # --- conversations made up here, rendered as both sensors would ---

@@ -6,15 +6,28 @@ import pytest
 from detector.assets.plant import Plant
 from detector.features import known as known_hosts
 from detector.features import units as module
-from detector.features.units import CLASSES, COMMON, ESTABLISHED_STATES, PLACES, Enrich, flow_units, operation_units
+from detector.features.acts import ATTEMPT_KIND, CLASSES, FLOW_KIND, OPERATION_KIND
+from detector.features.units import COMMON, ESTABLISHED_STATES, PLACES, Enrich
 from detector.formats.zeek import CONN_STATES
 from detector.records import OPERATION
+from detector.rows import Rows
 from detector.state.keys import text_keys
 from tests.normalize.flows import RST_ACK, SYN, SYN_ACK, WHOLE, conn, half, oriented
 
-FLOW_KIND, ATTEMPT_KIND = module.FLOW_KIND, module.ATTEMPT_KIND
 CLIENT, SERVER = "10.0.0.9:50000", "10.0.0.2:445"
 RST, ACK, PSH_ACK = 0x04, 0x10, 0x18
+
+
+def flow_units(flows):
+    return module.flow_units(Rows.of(flows)).frame()
+
+
+def operation_units(operations):
+    return module.operation_units(Rows.of(operations)).frame()
+
+
+def enriched(units, enrich=None):
+    return (enrich or Enrich(PLANT))(Rows.of(units)).frame()
 
 
 def kind(*rows):
@@ -119,7 +132,7 @@ def test_units_of_flows_and_operations_are_one_table():
     both = pl.concat([flows, units])
     assert both.columns[: len(COMMON)] == list(COMMON)
     assert both["service"].to_list() == ["smb", "smb"]
-    assert both.select("kind", "operation", "user").rows()[1] == (module.OPERATION_KIND, "map:C$", "u")
+    assert both.select("kind", "operation", "user").rows()[1] == (OPERATION_KIND, "map:C$", "u")
     assert both["guessed"].to_list() == [False, False]
 
 
@@ -153,14 +166,14 @@ PLANT = Plant.model_validate(
     ],
 )
 def test_strata_crossings_and_moves(orig, resp, state, stratum, crossing, moves):
-    units = Enrich(PLANT)(flow_units(oriented(conn(f"{orig}:50000", resp, conn_state=state))))
+    units = enriched(flow_units(oriented(conn(f"{orig}:50000", resp, conn_state=state))))
     row = units.row(0, named=True)
     assert (CLASSES[row["stratum"] // len(PLACES)], PLACES[row["stratum"] % len(PLACES)]) == stratum
     assert (row["crossing"], row["moves"]) == (crossing, moves)
 
 
 def test_what_is_outside_has_one_zone():
-    units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
+    units = enriched(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
     assert units.select("resp_zone", "resp_inside").rows() == [("external", False)]
     assert units["resp_id"][0] == text_keys(pl.Series(["8.8.0.0/16"]))[0]
     assert module.outside_key() == text_keys(units["resp_zone"])[0]
@@ -172,12 +185,12 @@ def operations(*rows):
         for row in rows
     ]
     frame = pl.DataFrame(made, schema=OPERATION).with_columns(late=pl.lit(False))
-    return Enrich(PLANT)(operation_units(frame))
+    return enriched(operation_units(frame))
 
 
 def test_what_is_counted_apart_has_a_key_of_its_own():
     """A failed attempt teaches nothing about established connections, nor one operation about another."""
-    flows = Enrich(PLANT)(
+    flows = enriched(
         flow_units(oriented(*(conn("10.4.0.1:50000", "10.4.0.2:445", conn_state=state) for state in ("SF", "S0"))))
     )
     acts = operations({"protocol": "smb", "operation": "read"}, {"protocol": "smb", "operation": "write"})
@@ -196,7 +209,7 @@ def test_accounts_are_compared_in_lower_case_and_none_is_no_account():
 
 
 def test_keys_are_those_of_the_names_they_stand_for():
-    units = Enrich(PLANT)(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
+    units = enriched(flow_units(oriented(conn("10.4.0.1:50000", "8.8.8.8:443"))))
     for side, name in (("orig", "10.4.0.1"), ("resp", "8.8.0.0/16")):
         assert units[f"{side}_id"][0] == text_keys(pl.Series([name]))[0]
         assert units[f"{side}_zone_id"][0] == text_keys(units[f"{side}_zone"])[0]
@@ -208,11 +221,13 @@ def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
         flow_units(oriented(*(conn(f"10.4.{n % 3}.{n}:50000", f"8.{n}.8.8:443") for n in range(start, start + 5))))
         for start in (1, 3, 1, 20)
     ]
-    expected = [Enrich(PLANT)(batch) for batch in batches]
+    expected = [enriched(batch) for batch in batches]
     for most in (1, 12, 1000):
         monkeypatch.setattr(known_hosts, "MOST_KNOWN", most)
         enrich = Enrich(PLANT)
-        assert [enrich(batch).equals(known) for batch, known in zip(batches, expected, strict=True)] == [True] * 4
+        assert [enriched(batch, enrich).equals(known) for batch, known in zip(batches, expected, strict=True)] == [
+            True
+        ] * 4
         assert int(enrich._hosts._table.used[0]) == enrich._hosts._count <= max(most, 10)
 
 
@@ -221,8 +236,8 @@ def test_an_empty_operation_is_looked_up_apart_from_none():
     schema = {**OPERATION, "late": pl.Boolean()}
     frame = operation_units(pl.DataFrame({name: [None, None] for name in schema}, schema=schema))
     rows = frame.with_columns(orig_h=pl.lit("10.4.0.1"), resp_h=pl.lit("10.4.0.2"), service=pl.lit("modbus"))
-    rows = rows.with_columns(operation=pl.Series([None, ""], dtype=pl.String), kind=pl.lit(module.OPERATION_KIND))
-    there, back = Enrich(PLANT)(rows), Enrich(PLANT)(rows.reverse())
+    rows = rows.with_columns(operation=pl.Series([None, ""], dtype=pl.String), kind=pl.lit(OPERATION_KIND))
+    there, back = enriched(rows), enriched(rows.reverse())
     assert there["technique"].to_list() == back["technique"].reverse().to_list()
     assert there["technique"].n_unique() == 2
     assert there["token_id"].n_unique() == 1

@@ -16,16 +16,19 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from detector.features.units import ATTEMPT_KIND, FLOW_KIND, flow_units
+from detector.features.acts import ATTEMPT_KIND, FLOW_KIND
+from detector.features.units import flow_units
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
 from detector.records import Decoded, merge
+from detector.rows import Rows
 from detector.sources.files import Files
 
 pytestmark = pytest.mark.softflowd
@@ -44,9 +47,9 @@ def units(path):
     assert decoded.rejects == []
     order = Order(2_000_000)
     released = [*order.push([Decoded(decoded.flows)]), order.flush()]
-    flows = Direction().orient(pl.concat([part.flows for part in released]))
+    flows = Direction().orient(Rows.concat([part.flows for part in released]))
     twin = Twins(FLOW_IDENTITY, 100_000).mark(flows)
-    return flow_units(flows.filter(~pl.Series(twin, dtype=pl.Boolean))), decoded.notes
+    return flow_units(flows.at(np.flatnonzero(~twin))).frame(), decoded.notes
 
 
 def free_port():

@@ -8,6 +8,7 @@ import polars as pl
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.records import FLOW, Decoded
+from detector.rows import Rows
 
 SECOND = 1_000_000
 WINDOW = 2 * SECOND
@@ -52,19 +53,19 @@ def released(batches: Iterable[Sequence[dict[str, Any]]], window: int = WINDOW) 
     out = []
     for rows in batches:
         left = order.push([Decoded(frame(rows))])
-        out.append(pl.concat([part.flows for part in left]) if left else Order(window).flush().flows)
-    return [*out, order.flush().flows]
+        out.append(Rows.concat([part.flows for part in left or [Order(window).flush()]]).frame())
+    return [*out, order.flush().flows.frame()]
 
 
 def at_once(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """All rows in one batch, nothing waits."""
     order = Order(WINDOW)
-    return pl.concat([part.flows for part in (*order.push([Decoded(frame(rows))]), order.flush())])
+    return Rows.concat([part.flows for part in (*order.push([Decoded(frame(rows))]), order.flush())]).frame()
 
 
 def oriented(*rows: dict[str, Any], direction: Direction | None = None) -> pl.DataFrame:
     """Rows as whole conversations, originator first."""
-    return (direction or Direction()).orient(at_once(rows))
+    return (direction or Direction()).orient(Rows.of(at_once(rows))).frame()
 
 
 def ends(flows: pl.DataFrame) -> list[str]:

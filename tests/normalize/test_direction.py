@@ -6,6 +6,7 @@ import pytest
 
 from detector.normalize import direction as module
 from detector.normalize.direction import Direction
+from detector.rows import Rows
 from tests.normalize.flows import RST_ACK, SYN, SYN_ACK, WHOLE, conn, ends, half, oriented
 
 CLIENT, HIGH_CLIENT, SERVER, HIGH_SERVER = "10.0.0.9:50000", "10.0.0.9:1625", "10.0.0.2:445", "10.0.0.2:4444"
@@ -125,7 +126,7 @@ def test_a_full_memory_keeps_what_it_knows(monkeypatch):
 
 
 def test_no_rows():
-    out = Direction().orient(oriented(conn(CLIENT, SERVER)).drop("guessed").clear())
+    out = Direction().orient(Rows.of(oriented(conn(CLIENT, SERVER)).drop("guessed").clear())).frame()
     assert (out.height, out.schema["guessed"]) == (0, pl.Boolean())
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from detector.normalize import pairing
 from detector.normalize.pairing import partners
 from detector.normalize.twins import FLOW_IDENTITY, Twins
+from detector.rows import Rows
 from tests.normalize.flows import SECOND, WINDOW, at_once, conn, frame, half, oriented
 
 CLIENT, SERVER = "10.0.0.1:50000", "10.0.0.2:445"
@@ -55,7 +56,7 @@ def test_a_flow_exported_twice_is_paired_once(repeated):
     there = [half(CLIENT, SERVER, proto="udp", position=n) for n in range(1 + repeated[0])]
     back = [half(SERVER, CLIENT, ts=0.01, proto="udp", position=10 + n) for n in range(1 + repeated[1])]
     out = oriented(*there, *back)
-    twin = Twins(FLOW_IDENTITY, 1000).mark(out)
+    twin = Twins(FLOW_IDENTITY, 1000).mark(Rows.of(out))
     assert twin.tolist() == [False] + [True] * sum(repeated)
     assert set(out.select("orig_p", "orig_pkts", "resp_pkts").rows()) == {(50_000, 3, 3)}
     assert (1 + out["paired"].cast(int)).sum() == len(there) + len(back)

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from detector.normalize import twins as module
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import OPERATION
+from detector.rows import Rows
 from tests.normalize.flows import SECOND, conn, cut, frame, half
 
 CLIENT, SERVER = "10.0.0.1:50000", "10.0.0.2:445"
 
 
 def marks(*rows, size=1000):
-    return Twins(FLOW_IDENTITY, size).mark(frame(rows)).tolist()
+    return Twins(FLOW_IDENTITY, size).mark(Rows.of(frame(rows))).tolist()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ ACT = {"uid": "Ca", "orig_h": "10.0.0.1", "orig_p": 50_000, "resp_h": "10.0.0.2"
 def test_operations(second, twin):
     first = {**dict.fromkeys(OPERATION), **ACT, "ts": 0, "obs_ts": 0, "operation": "READ"}
     rows = pl.DataFrame([first, {**first, **second}], schema=OPERATION)
-    assert Twins(OPERATION_IDENTITY, 1000).mark(rows).tolist() == [False, twin]
+    assert Twins(OPERATION_IDENTITY, 1000).mark(Rows.of(rows)).tolist() == [False, twin]
 
 
 @given(
@@ -100,8 +101,8 @@ def test_full_memory_forgets_the_same_rows_whatever_the_batches(seen, places, si
         for n, (port, age) in enumerate(seen)
     ]
     whole, pieces = Twins(FLOW_IDENTITY, size), Twins(FLOW_IDENTITY, size)
-    expected = whole.mark(frame(rows)).tolist()
-    assert [bool(mark) for part in cut(rows, places) for mark in pieces.mark(frame(part))] == expected
+    expected = whole.mark(Rows.of(frame(rows))).tolist()
+    assert [bool(mark) for part in cut(rows, places) for mark in pieces.mark(Rows.of(frame(part)))] == expected
     assert whole.seen.used[0] == pieces.seen.used[0] <= size
     assert whole.seen.evicted == pieces.seen.evicted
     assert whole.seen.arrays()["keys"].tolist() == pieces.seen.arrays()["keys"].tolist()
@@ -110,11 +111,11 @@ def test_full_memory_forgets_the_same_rows_whatever_the_batches(seen, places, si
 def test_what_was_seen_longest_ago_is_forgotten_first():
     rows = [conn(f"10.0.0.1:{1000 + n}", SERVER, ts=n, length=0, uid=f"C{n}") for n in range(9)]
     twins = Twins(FLOW_IDENTITY, 8)
-    assert not twins.mark(frame(rows)).any()
+    assert not twins.mark(Rows.of(frame(rows))).any()
     assert (twins.seen.evicted, twins.seen.used[0]) == (2, 7)
     again = [conn(f"10.0.0.1:{1000 + n}", SERVER, ts=n, length=20 - n, uid=f"C{n}") for n in (8, 2)]
-    assert twins.mark(frame(again)).tolist() == [True, True]
-    assert not twins.mark(frame([conn("10.0.0.1:1000", SERVER, length=30, uid="C0")])).any()
+    assert twins.mark(Rows.of(frame(again))).tolist() == [True, True]
+    assert not twins.mark(Rows.of(frame([conn("10.0.0.1:1000", SERVER, length=30, uid="C0")]))).any()
 
 
 def test_the_kernel_is_the_python_it_was_written_in():

@@ -5,6 +5,7 @@ import pytest
 
 from detector.config import Settings
 from detector.engine import Engine
+from detector.rows import Rows
 from tests.score.frames import MONDAY, PLANT, controller, desk, row, server, station, units
 from tests.score.reference import HOUR_US
 
@@ -33,7 +34,7 @@ def alerts(extra):
     rows = sorted([*ordinary_life(), *extra], key=lambda one: (one["ts"], one["orig_h"], one["resp_h"]))
     rows = [one | {"teach": one["ts"] < MONDAY + LAST * HOUR_US} for one in rows]
     engine = Engine(Settings(alerts_per_day=25), PLANT)
-    engine.judge.judge(engine.scorer.score(units(rows)))
+    engine.judge.judge(engine.scorer.score(Rows.of(units(rows))))
     return engine.judge.final_alerts()
 
 

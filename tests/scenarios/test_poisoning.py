@@ -11,6 +11,7 @@ from scipy.stats import poisson
 from detector.alerts.model import iso
 from detector.config import MODELS, Settings
 from detector.engine import Engine
+from detector.rows import Rows
 from tests.score.frames import MONDAY, PLANT, desk, row, server, units
 from tests.score.reference import HOUR_US
 
@@ -28,7 +29,10 @@ def in_time(rows):
 def judged(frame, **wish):
     """An engine after rows that came as its units, and what it scored."""
     engine = Engine(Settings(**wish), PLANT)
-    parts = [engine.judge.judge(engine.scorer.score(frame[low : low + BATCH])) for low in range(0, frame.height, BATCH)]
+    parts = [
+        engine.judge.judge(engine.scorer.score(Rows.of(frame[low : low + BATCH]))).frame()
+        for low in range(0, frame.height, BATCH)
+    ]
     return engine, pl.concat(parts)
 
 

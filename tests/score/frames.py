@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 
 from detector.assets.plant import Plant
-from detector.features.units import ATTEMPT_KIND, COMMON, FLOW_KIND, OPERATION_KIND, Enrich
+from detector.features.acts import ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND
+from detector.features.units import COMMON, Enrich
 from detector.records import FLOW
+from detector.rows import Rows
 from detector.score.columns import Columns
 from detector.score.scorer import Scorer
 from tests.score.reference import HOUR_US
@@ -69,7 +71,7 @@ def units(rows, plant=PLANT):
     """Rows as the scorer takes them; ``teach`` rows only teach."""
     bare = [{name: value for name, value in one.items() if name != "teach"} for one in rows]
     teach = pl.Series("teach", [one.get("teach", False) for one in rows], dtype=pl.Boolean)
-    return Enrich(plant)(pl.DataFrame(bare, schema=_UNITS)).with_columns(teach)
+    return Enrich(plant)(Rows.of(pl.DataFrame(bare, schema=_UNITS))).frame().with_columns(teach)
 
 
 def enriched(rows, plant=PLANT):
@@ -87,7 +89,9 @@ def scored(model, rows, cuts=()):
 
 def said(model, frame):
     """Of a model its columns, of the scorer all."""
-    return model.score(frame) if isinstance(model, Scorer) else pl.DataFrame(model.score(Columns(frame)))
+    return (
+        model.score(Rows.of(frame)).frame() if isinstance(model, Scorer) else pl.DataFrame(model.score(Columns(frame)))
+    )
 
 
 class Trained:

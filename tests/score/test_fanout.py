@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.features.units import ATTEMPT_KIND
+from detector.features.acts import ATTEMPT_KIND
 from detector.score.calibration import BELOW_ONE
 from detector.score.fanout import COLUMNS, WINDOW_US, Fanout
 from tests.score import reference_habits

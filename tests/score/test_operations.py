@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detector.features.units import ACT_BONUS
+from detector.features.acts import ACT_BONUS
 from detector.score.operations import Operations
 from detector.score.table import STRENGTH
 from tests.score.frames import STRATA, Trained, controller, desk, enriched, row, scored, server, station

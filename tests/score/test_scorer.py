@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from detector.config import MODELS, Settings
 from detector.engine import Engine
-from detector.features.units import ATTEMPT_KIND
+from detector.features.acts import ATTEMPT_KIND
 from detector.score.forest import JOINED
 from detector.score.phases import PHASES
 from tests.score.frames import PLANT, desk, life, row, same_state, scored, server, units

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from river.anomaly import HalfSpaceTrees
 
-from detector.features import units as features
-from detector.features.units import ATTEMPT_KIND
+from detector.features import acts as features
+from detector.features.acts import ATTEMPT_KIND
 from detector.score import tally, windows
 from detector.score.columns import Columns
 from detector.score.memory import Memory

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector.features.units import ATTEMPT_KIND, FLOW_KIND
+from detector.features.acts import ATTEMPT_KIND, FLOW_KIND
 from detector.score import zones as module
 from detector.score.columns import Columns
 from detector.score.phases import Phases

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.state import keys as module
-from detector.state.keys import NULL_KEY, coded, finalize, integer_keys, mix, mix_all, text_keys
+from detector.state.keys import NULL_KEY, finalize, integer_keys, mix, mix_all, text_keys, whole
+from detector.state.texts import coded, numbered
 
 MASK = (1 << 64) - 1
 U64 = st.integers(0, MASK)
@@ -45,22 +46,54 @@ def plain_text(text):
     return plain_finalize(key)
 
 
-@given(st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=20), max_size=20), st.integers(0, 5))
+TEXTS = st.lists(
+    st.none() | st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(["tcp", "a" * 12, "b" * 13]),
+    max_size=20,
+)
+"""Polars keeps 12 bytes in the row itself, what is longer elsewhere."""
+
+
+@given(TEXTS, st.integers(0, 5))
 def test_text_keys_are_fnv_of_the_bytes(texts, begin):
-    """Also of a part of a column, of repeated values, and of none at all."""
+    """Also of a part of a column, of chosen rows, of repeated values, and of none at all."""
     expected = [int(NULL_KEY) if text is None else plain_text(text) for text in texts]
     column = pl.Series(texts, dtype=pl.String)
     assert text_keys(column).tolist() == expected
     assert text_keys(column[begin:]).tolist() == expected[begin:]
+    assert text_keys(column.gather(range(0, len(texts), 2))).tolist() == expected[::2]
     assert text_keys(pl.concat([column, column])).tolist() == expected * 2
 
 
-@given(st.lists(st.none() | st.sampled_from("abcé"), max_size=20), st.integers(0, 5))
+@given(TEXTS, st.integers(0, 5))
 def test_codes_are_places_in_the_distinct_values(texts, begin):
     """In order of first appearance, null last."""
-    codes, distinct = coded(pl.Series(texts, dtype=pl.String)[begin:])
-    assert distinct.to_list() == [*dict.fromkeys(text for text in texts[begin:] if text is not None), None]
-    assert distinct[codes].to_list() == texts[begin:]
+    column = pl.Series(texts, dtype=pl.String)
+    for part, expected in ((column[begin:], texts[begin:]), (pl.concat([column, column]), texts * 2)):
+        codes, distinct = coded(part)
+        assert distinct == [*dict.fromkeys(text for text in expected if text is not None), None]
+        assert [distinct[code] for code in codes] == expected
+
+
+def test_codes_of_many_values():
+    texts = [f"{n % 5000} of many values" for n in range(20_000)]
+    codes, distinct = coded(pl.Series(texts))
+    assert distinct == [*dict.fromkeys(texts), None]
+    assert [distinct[code] for code in codes] == texts
+
+
+@given(st.lists(st.integers(0, 3) | st.integers(0, 2**63 - 1), max_size=300))
+def test_numbers_of_whole_numbers(values):
+    codes, firsts = numbered(np.array(values, dtype=np.int64))
+    distinct = list(dict.fromkeys(values))
+    assert firsts.tolist() == [values.index(value) for value in distinct]
+    assert codes.tolist() == [distinct.index(value) for value in values]
+
+
+@given(st.lists(st.none() | st.integers(0, 9), max_size=20), st.integers(0, 5))
+def test_whole_numbers_have_another_for_null(values, begin):
+    for kind in (pl.Int32, pl.Int64, pl.UInt64, pl.Float64):
+        told = whole(pl.Series(values, dtype=kind)[begin:], 77)
+        assert told.tolist() == [77 if value is None else value for value in values[begin:]]
 
 
 @given(st.lists(st.tuples(U64, U64), min_size=1, max_size=20))

@@ -44,7 +44,7 @@ def test_an_old_one_is_gone_on_from(name, tmp_path):
     assert engine.accounting.scored == checkpoint.counters["scored"]
     now = BEGIN + 3600 * HOURS
     engine.push(decoded([conversation(now + 20, 20, 7), conversation(now + 21, 20, 5)], checkpoint.position))
-    units = engine.finish()
+    units = engine.finish().frame()
     mine = units.filter(orig_h="10.0.0.20")
     (known,), (new,) = (mine.filter(resp_h=host).rows(named=True) for host in ("10.0.0.7", "10.0.0.5"))
     assert known["seen"] > HOURS / 2  # but for what time let fade
