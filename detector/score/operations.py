@@ -25,7 +25,7 @@ from detector.score.model import Said
 from detector.state.keys import mix_all
 
 _CHAINS, _LEVELS = 2, 3
-_MEANT: Final = 1.5  # nats of bonus from which an act of IT is more than discovery (features.units ACT_BONUS x weight)
+_MEANT: Final = 1.5  # nats of bonus from which an act of IT is more than discovery (features.acts ACT_BONUS x weight)
 
 
 class Operations:

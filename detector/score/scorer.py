@@ -47,7 +47,7 @@ ATTENTION: Final = {
     "forest": (2.0, 2.0, 0.7, 32.0, 16.0),
 }
 """How much of the attention each model gets for what it finds in each class of rows (connection, attempt, chatter,
-act, move; `features.units.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an
+act, move; `features.acts.CLASSES`), any scale; and the order in which models see rows. Acts and moves are what an
 intruder needs; log-ons are few and say who; hours are many and say little. Chosen by coordinate search on four
 simulated plants (seeds 101 and 2) and real captures in a fifth (seed 411); the benchmark reports other seeds
 (`docs/detection.md`, section 9)."""

@@ -15,7 +15,7 @@ from detector.state.compiled import kernel
 from detector.state.counts import find
 
 Read = tuple[NDArray[Any], ...]
-FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2  # as `features.units`, a layer that models do not look at, has them
+FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2  # as `features.acts`, a layer that models do not look at, has them
 
 
 def columns_of(units: Columns) -> Read:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from detector.config import MODELS, Settings
 from detector.engine import Engine
 from detector.features.acts import ATTEMPT_KIND
+from detector.rows import Rows
 from detector.score.forest import JOINED
 from detector.score.phases import PHASES
 from tests.score.frames import PLANT, desk, life, row, same_state, scored, server, units
@@ -141,7 +142,7 @@ def test_p_values_are_probabilities_and_models_speak():
 def test_no_rows_are_no_rows():
     """All columns of the same types, so that an idle engine hands on what a busy one does."""
     model = scorer()
-    nothing = model.score(world().clear())
+    nothing = model.score(Rows.of(world().clear())).frame()
     assert nothing.height == 0
     assert nothing.schema == scored(model, world()).schema
 
