@@ -6,6 +6,7 @@ import pytest
 
 from detector.config import Settings
 from detector.engine import Engine
+from detector.rows import Rows
 from tests.scenarios.test_poisoning import NEW, busy, flood, in_time, week
 from tests.score.frames import MONDAY, PLANT, desk, row, server
 
@@ -27,7 +28,7 @@ def stream():
 
 def scored(frame, batch, bound=BOUND):
     engine = Engine(Settings(max_entries=bound), PLANT)
-    parts = [engine.scorer.score(frame[low : low + batch]) for low in range(0, frame.height, batch)]
+    parts = [engine.scorer.score(Rows.of(frame[low : low + batch])).frame() for low in range(0, frame.height, batch)]
     return engine, pl.concat(parts)
 
 
@@ -75,7 +76,9 @@ def test_batches_do_not_matter_and_neither_does_a_restart(flooded):
     first, begin = scored(frame[:cut], 701)
     second = Engine(Settings(max_entries=BOUND), PLANT)
     second.scorer.load(first.scorer.arrays())
-    rest = pl.concat([second.scorer.score(frame[low : low + 97]) for low in range(cut, frame.height, 97)])
+    rest = pl.concat(
+        [second.scorer.score(Rows.of(frame[low : low + 97])).frame() for low in range(cut, frame.height, 97)]
+    )
     assert pl.concat([begin, rest])["history_truncated"].equals(rows["history_truncated"])
     assert np.array_equal(second.scorer.history.truncated, whole.scorer.history.truncated)
     assert rest["history_truncated"].max() > 0
