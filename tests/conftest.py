@@ -19,10 +19,15 @@ settings.register_profile("eastwest", deadline=None, derandomize=IN_CI, max_exam
 settings.load_profile("eastwest")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long fault tests run only when they are asked for."""
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.shared_data)
+    long = [item for item in items if item.get_closest_marker("faults")]
+    if long and "faults" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

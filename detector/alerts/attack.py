@@ -32,6 +32,7 @@ T1021.003 TA0008 Distributed Component Object Model
 T1021.004 TA0008 SSH
 T1021.005 TA0008 VNC
 T1021.006 TA0008 Windows Remote Management
+T1072     TA0008 Software Deployment Tools
 T1570     TA0008 Lateral Tool Transfer
 T1210     TA0008 Exploitation of Remote Services
 T1550     TA0008 Use Alternate Authentication Material

@@ -29,12 +29,12 @@ def decode(
 
 def scattered(lines: Sequence[bytes]) -> Lines:
     """The same lines in a buffer as no source would make it: backwards, with what may go on in a line between them."""
-    spans, buffer = [], b""
+    spans, buffer = [], bytearray()
     for line in reversed(lines):
         buffer += (b"0", b'"', b"}", b"\t", b"")[len(line) % 5]
         spans.append((len(buffer), len(buffer) + len(line)))
         buffer += line
-    return Lines(buffer, np.array(spans[::-1], dtype=np.int64).reshape(-1, 2).T)
+    return Lines(bytes(buffer), np.array(spans[::-1], dtype=np.int64).reshape(-1, 2).T)
 
 
 def same(
