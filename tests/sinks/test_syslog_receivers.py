@@ -2,6 +2,7 @@
 and TLS, whatever the strings, and after they were started anew."""
 
 import re
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -126,11 +127,46 @@ def fill(outbox, count):
     return ids
 
 
+class Stormy:
+    """A sink whose deliveries set off storms, each while it goes on sending: how many there are depends on what was
+    handed over and not on who is quicker.
+
+    Args:
+        out: the sink.
+        storm: what happens, in a thread of its own.
+        due: after so many records.
+    """
+
+    def __init__(self, out, storm, due):
+        self._out, self._storm, self._due = out, storm, list(due)
+        self._handed, self.storms = 0, []
+
+    def send(self, records):
+        self._out.send(records)
+        self._handed += len(records)
+        while self._due and self._handed >= self._due[0]:
+            self._due.pop(0)
+            self.join()
+            self.storms.append(threading.Thread(target=self._storm))
+            self.storms[-1].start()
+
+    def join(self):
+        for storm in self.storms:
+            storm.join()
+
+    def watch(self):
+        self._out.watch()
+
+    def close(self):
+        self._out.close()
+
+
 @contextmanager
-def fed(outbox, out, weather):
-    """Delivers all of it, in bad weather, which is called with how many were delivered, again and again; a context, in
-    which the sink has nothing left to send."""
-    feed = Delivery("syslog", out, outbox, lambda *_: None, render=rendering("cef"))
+def fed(outbox, out, storm, due):
+    """Delivers all of it through storms, as many as are due; a context, in which the sink has nothing left to send."""
+    stormy = Stormy(out, storm, due)
+    batch = min(delivery.BATCH, outbox.end // 30)
+    feed = Delivery("syslog", stormy, outbox, lambda *_: None, render=rendering("cef"), batch=batch)
     with (
         patch.object(delivery, "FIRST_SECONDS", 0.05),
         patch.object(delivery, "MOST_SECONDS", 0.5),
@@ -139,10 +175,11 @@ def fed(outbox, out, weather):
     ):
         feed.start()
         while feed.progress.waiting:
-            weather(feed.progress.delivered)
             time.sleep(0.01)
+        stormy.join()
         yield
         assert feed.stop(60)
+    assert len(stormy.storms) == len(due)
     assert feed.progress.delivered == outbox.end
     assert feed.progress.refused == 0
 
@@ -180,18 +217,13 @@ def test_all_arrive_though_the_receiver_is_restarted(name, transport, count, cer
     """Stopped as an administrator does, and a while later there again, four times."""
     ids = fill(outbox, count)
     with RECEIVERS[name](tmp_path, transport, certs) as receiver:
-        restarts = iter(range(count // 5, count, count // 5))
-        due = next(restarts)
 
-        def weather(delivered):
-            nonlocal due
-            if delivered >= due:
-                receiver.stop()
-                time.sleep(0.2)
-                receiver.start()
-                due = next(restarts, 10 * count)
+        def restart():
+            receiver.stop()
+            time.sleep(0.2)
+            receiver.start()
 
-        with fed(outbox, sink(receiver.port, transport, certs), weather):
+        with fed(outbox, sink(receiver.port, transport, certs), restart, range(count // 5, count, count // 5)):
             receiver.wait(lambda: len(arrived(receiver)) == count)
         assert told(receiver, ids, "stopped and started 4 times") == []
 
@@ -201,19 +233,11 @@ def test_all_arrive_over_a_line_that_is_cut(name, transport, count, certs, tmp_p
     ids = fill(outbox, count)
     [port] = free_ports(1)
     with RECEIVERS[name](tmp_path, transport, certs) as receiver, Proxy(port, receiver.port) as proxy:
-        cuts = iter(range(count // 10, count, count // 10))
-        due = next(cuts)
-
-        def weather(delivered):
-            nonlocal due
-            if delivered >= due:
-                proxy.cut()
-                due = next(cuts, 10 * count)
-
-        with fed(outbox, sink(port, transport, certs), weather):
+        due = range(count // 10, count, count // 10)
+        with fed(outbox, sink(port, transport, certs), proxy.cut, due):
             receiver.wait(lambda: len(arrived(receiver)) == count)
-        assert told(receiver, ids, f"line cut {proxy.cuts} times") == []
-    assert proxy.cuts >= 3
+        assert told(receiver, ids, f"line cut {len(due)} times") == []
+    assert proxy.cuts > 0
 
 
 @pytest.mark.parametrize(("name", "transport", "count"), RUNS)
@@ -221,15 +245,11 @@ def test_a_receiver_that_is_killed_loses_no_more_than_it_held(name, transport, c
     """What it had in memory and what it had not read yet comes again, as far as ``resend`` goes back."""
     ids = fill(outbox, count)
     with RECEIVERS[name](tmp_path, transport, certs) as receiver:
-        due = count // 2
 
-        def weather(delivered):
-            nonlocal due
-            if delivered >= due:
-                receiver.kill()
-                receiver.start()
-                due = 10 * count
+        def kill():
+            receiver.kill()
+            receiver.start()
 
-        with fed(outbox, sink(receiver.port, transport, certs), weather):
+        with fed(outbox, sink(receiver.port, transport, certs), kill, [count // 2]):
             receiver.wait(lambda: ids[-1] in arrived(receiver))
         assert told(receiver, ids, "killed once") == []
