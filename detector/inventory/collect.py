@@ -1,10 +1,7 @@
 """From files to tables: every row ordered, oriented and told from its twin as for scoring, then summed up."""
 
-import shutil
-import tempfile
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,18 +10,14 @@ import polars as pl
 from detector import rows as by_column
 from detector.assets.hosts import OUTSIDE, Hosts
 from detector.config import Settings
-from detector.errors import UnreadableInput
 from detector.features.acts import FLOW_KIND
 from detector.features.units import flow_units, operation_units
 from detector.formats.address import canonical
 from detector.formats.batch import Batch
 from detector.formats.sightings import SIGHTS, sightings
+from detector.history import History, Told
 from detector.inventory.tables import SIGHTING, Sightings, Sums
-from detector.normalize.direction import Direction
-from detector.normalize.order import Order, Released
-from detector.normalize.spool import Spool
-from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
-from detector.reading import Progress, Reader, require_logs
+from detector.reading import Progress
 from detector.sources.files import Files
 
 GROUP: Final = "group"
@@ -36,23 +29,6 @@ MAX_STATEMENTS: Final = 200_000  # pairs of host and kind, up to 16 statements e
 _SIGHTINGS_AT_ONCE: Final = 50_000
 _EDGE_SUMS: Final = {name: pl.Int64() for name in ("count", "orig_bytes", "resp_bytes", "busy_ms")}
 _EDGE: Final = ("orig_h", "resp_h", "service")
-
-
-@dataclass(slots=True)
-class Rows:
-    """Where every record went: in = conversations + acts + sighted + duplicate + rejected + filtered.
-
-    ``conversations`` counts records: both halves of one that NetFlow tells in two. ``sighted`` records are of logs that
-    tell of hosts only.
-    """
-
-    total: int = 0
-    conversations: int = 0
-    acts: int = 0
-    sighted: int = 0
-    duplicate: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +46,7 @@ class Collected:
     acts: pl.DataFrame
     sightings: pl.DataFrame
     kept: dict[str, float]
-    rows: Rows
+    rows: Told
     files: Files
 
 
@@ -89,7 +65,6 @@ class Collector:
         self._sightings = Sightings(MAX_STATEMENTS)
         self._of_others = Sightings(MAX_STATEMENTS)  # of certificates and hardware addresses, see `formats.sightings`
         self._seen: list[tuple[int, str, str, str, str]] = []
-        self.rows = Rows()
 
     def observe(self, batch: Batch) -> None:
         """Take the statements of a log's records; part of reading."""
@@ -154,14 +129,14 @@ class Collector:
             return address
         return GROUP if host.group else address if host.inside else OUTSIDE
 
-    def collected(self, files: Files) -> Collected:
+    def collected(self, rows: Told, files: Files) -> Collected:
         """What came of it."""
         self._settle()
         tables = {"edges": self._edges, "attempts": self._attempts, "acts": self._acts}
         frames = {name: table.frame() for name, table in tables.items()}
         said = pl.concat([self._sightings.frame(), self._of_others.frame()])
         kept = {name: table.kept for name, table in tables.items()} | {"sightings": self._sightings.kept}
-        return Collected(**frames, sightings=said, kept=kept, rows=self.rows, files=files)
+        return Collected(**frames, sightings=said, kept=kept, rows=rows, files=files)
 
 
 def collect(
@@ -179,51 +154,6 @@ def collect(
         ConfigError: unknown format.
     """
     collector = Collector(hosts)
-    rows = collector.rows
-    reader = Reader(settings, log_format, progress, dead_letters, collector.observe)
-    files = reader.files(paths)
-    scratch = Path(tempfile.mkdtemp(prefix="eastwest-"))
-    try:
-        spool = Spool(scratch)
-        for decoded in reader.read(files):
-            spool.add(decoded)
-            rows.total += decoded.rows
-            rows.rejected.update(reject.reason for reject in decoded.rejects)
-            for (log, reason), count in decoded.filtered.items():
-                if log in SIGHTS and reason.startswith("no model reads"):
-                    rows.sighted += count
-                else:
-                    rows.filtered[log, reason] += count
-        require_logs(files)
-        if rows.total and rows.total == rows.rejected.total():
-            reason, count = rows.rejected.most_common(1)[0]
-            raise UnreadableInput(f"none of {rows.total} records could be read; {count}: {reason}; see rejected.ndjson")
-        _sum_up(spool, collector, settings, progress)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return collector.collected(files)
-
-
-def _sum_up(spool: Spool, collector: Collector, settings: Settings, progress: Progress) -> None:
-    """The rows of the spool in order of time: oriented, without what was told twice."""
-    order, direction = Order(round(settings.reorder_seconds * 1e6)), Direction()
-    twins = Twins(FLOW_IDENTITY, settings.max_seen), Twins(OPERATION_IDENTITY, settings.max_seen)
-    done, total = 0, spool.rows
-
-    def take(released: Released) -> None:
-        oriented, told = direction.orient(released.flows), released.operations
-        flows, operations = oriented.frame(), told.frame()
-        weights = 1 + flows["paired"].cast(pl.Int64)
-        twin = pl.Series(twins[0].mark(oriented), dtype=pl.Boolean), pl.Series(twins[1].mark(told), dtype=pl.Boolean)
-        rows = collector.rows
-        rows.duplicate += int(weights.filter(twin[0]).sum()) + int(twin[1].sum())
-        rows.conversations += int(weights.filter(~twin[0]).sum())
-        rows.acts += operations.height - int(twin[1].sum())
-        collector.add(flows.filter(~twin[0]), operations.filter(~twin[1]))
-
-    for batch in spool.batches(settings.batch_rows):
-        for released in order.push([batch]):
-            take(released)
-        done += batch.rows
-        progress("sum up", done, total, done)
-    take(order.flush())
+    history = History(settings, log_format, dead_letters, progress, collector.observe, SIGHTS)
+    files = history.read(paths, collector.add)
+    return collector.collected(history.rows, files)
