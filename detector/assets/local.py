@@ -26,6 +26,14 @@ def wall(times: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     return shifted
 
 
+def instant(local: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """µs UTC, from local times: the way back from `wall`. A time that the clock shows twice is the first one; one that
+    it skips is told by the clock before the change (RFC 5545, 3.3.5)."""
+    before, after = (local - (wall(near, zone) - near) for near in (local - DAY_US, local + DAY_US))
+    told: NDArray[np.int64] = np.where((wall(before, zone) != local) & (wall(after, zone) == local), after, before)
+    return told
+
+
 @lru_cache(1 << 12)
 def _offset(step: int, zone: str) -> int:
     """Of one quarter of an hour, as most batches have it; Polars takes a millisecond to answer."""

@@ -7,31 +7,21 @@ lists them, because a misspelt key is one too.
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError
+from pydantic import BaseModel, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError, field_validator
 
+from detector.assets.section import Section
+from detector.assets.windows import Window
 from detector.errors import ConfigError
 
 _TEXT: Final = 100  # characters of a name, role or owner
 Importance = Literal["low", "normal", "high", "critical"]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-def _clock(value: Any) -> Any:
-    """YAML 1.1 reads an unquoted 11:00 as the number 660."""
-    return f"{value // 60:02d}:{value % 60:02d}" if isinstance(value, int) else value
-
-
-Clock = Annotated[str, BeforeValidator(_clock), Field(pattern=r"^\d{1,2}:\d\d$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="allow", populate_by_name=True, frozen=True, coerce_numbers_to_str=True)
-
-
-class Zone(_Section):
+class Zone(Section):
     """A group of hosts with one security need (IEC 62443-3-2); ``purdue_level`` 0 to 5, 3.5 = industrial DMZ."""
 
     name: str
@@ -39,7 +29,7 @@ class Zone(_Section):
     cidrs: tuple[IPvAnyNetwork, ...] = ()
 
 
-class Conduit(_Section):
+class Conduit(Section):
     """A permitted way from one zone to another; None = any zone."""
 
     from_zone: str | None = Field(default=None, alias="from")
@@ -57,15 +47,7 @@ class Conduit(_Section):
         )
 
 
-class Window(_Section):
-    """A weekly window in the plant's time zone; an end before the start lies on the next day."""
-
-    day: Weekday | None = None
-    start: Clock | None = Field(default=None, alias="from")
-    end: Clock | None = Field(default=None, alias="to")
-
-
-class Vendor(_Section):
+class Vendor(Section):
     """A supplier account: the hosts its sessions come from, through which jump hosts, when."""
 
     account: str | None = None
@@ -81,7 +63,7 @@ class MaintenanceWindow(Window):
     station: str | None = None
 
 
-class DeclaredAsset(_Section):
+class DeclaredAsset(Section):
     """A host, or several that are alike: who reads an alert learns what it is and whom to call."""
 
     hosts: tuple[IPvAnyNetwork, ...] = ()
@@ -94,7 +76,7 @@ class DeclaredAsset(_Section):
 _UNKNOWN: Final = DeclaredAsset()
 
 
-class Plant(_Section):
+class Plant(Section):
     """The whole file."""
 
     timezone: str = "UTC"
@@ -102,8 +84,17 @@ class Plant(_Section):
     conduits: tuple[Conduit, ...] = ()
     vendors: tuple[Vendor, ...] = ()
     maintenance_windows: tuple[MaintenanceWindow, ...] = ()
-    known_servers: dict[str, tuple[IPvAnyAddress, ...]] = {}
+    known_servers: dict[str, tuple[IPvAnyAddress, ...]] = Field(default={})
     assets: tuple[DeclaredAsset, ...] = ()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (OSError, ValueError, KeyError):  # a folder, an absolute path, a name that is not there
+            raise ValueError(f"{name!r} is no IANA time zone, such as Europe/London") from None
+        return name
 
     def asset(self, address: str) -> DeclaredAsset:
         """What is declared of a host: the first entry of the most specific network it is in."""

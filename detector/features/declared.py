@@ -8,16 +8,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.assets.local import wall, weekday
-from detector.assets.plant import Plant, Window
+from detector.assets.plant import Plant
+from detector.assets.windows import Windows
 from detector.rows import Rows
 
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
-
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY_MINUTES: Final = 24 * 60
-_MINUTE_US: Final = 60_000_000
 
 DUTIES: Final[dict[str, tuple[str, ...]]] = {
     "domain_controllers": ("drsuapi::",),
@@ -57,11 +53,12 @@ class Declared:
     """
 
     def __init__(self, plant: Plant) -> None:
-        self._timezone = plant.timezone
         self._works = [window for window in plant.maintenance_windows if window.zone is not None]
+        self._open = [Windows([window], plant.timezone) for window in self._works]
         self._zones = [window.zone for window in self._works]
         self._stations = [window.station for window in self._works]
         self._vendors = plant.vendors
+        self._agreed = [Windows(vendor.windows, plant.timezone) for vendor in plant.vendors]
         self._servers = {kind: set(map(str, hosts)) for kind, hosts in plant.known_servers.items() if kind in DUTIES}
 
     def host(self, address: str, zone: str) -> Duties:
@@ -106,13 +103,13 @@ class Declared:
             servers = duties[:, _SERVERS]
             both = np.where(servers[resp] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
             expected = servers[orig] & work & both != 0
-        for window in self._works:
+        for window, open_ in zip(self._works, self._open, strict=True):
             here = duties[:, _ZONE][resp] == _first(self._zones, window.zone)
             if window.station is not None:
                 here &= duties[:, _STATION][orig] == _first(self._stations, window.station)
             rows = np.flatnonzero(here)
             if rows.size:
-                expected[rows] |= _within(window, self._minutes(units, rows))
+                expected[rows] |= open_.within(units.array("ts")[rows])
         return expected
 
     def _vendor(self, of_hosts: Numbers, orig: Numbers, account: Numbers) -> Numbers:
@@ -131,17 +128,11 @@ class Declared:
         for place, vendor in enumerate(self._vendors):
             rows = np.flatnonzero(vendors == place)
             if rows.size and vendor.windows:
-                minutes = self._minutes(units, rows)
-                outside[rows] = ~reduce(or_, (_within(window, minutes) for window in vendor.windows))
+                outside[rows] = ~self._agreed[place].within(units.array("ts")[rows])
             if rows.size and vendor.via:
                 from_host = units["orig_h"][rows].is_in(list(vendor.hosts))
                 outside[rows] |= (from_host & ~units["resp_h"][rows].is_in(list(vendor.via))).to_numpy()
         return outside
-
-    def _minutes(self, units: Rows, rows: Numbers) -> Numbers:
-        """Minute of the week, local time of the plant."""
-        local = wall(units.array("ts")[rows], self._timezone)
-        return weekday(local) * _DAY_MINUTES + local // _MINUTE_US % _DAY_MINUTES
 
 
 def _first(known: Sequence[str | None], name: str | None) -> int:
@@ -150,19 +141,3 @@ def _first(known: Sequence[str | None], name: str | None) -> int:
 
 def _begins(operation: str | None, beginnings: tuple[str, ...]) -> bool:
     return operation is None or operation.startswith(beginnings)
-
-
-def _within(window: Window, minute: Numbers) -> Bools:
-    """Whether a minute of the week is in the window; a day that is not given is every day."""
-    begin, end = _minutes(window.start or "00:00"), _minutes(window.end or "24:00")
-    length = (end - begin) % _DAY_MINUTES or _DAY_MINUTES
-    if window.day is None:
-        within: Bools = (minute - begin) % _DAY_MINUTES < length
-    else:
-        within = (minute - _DAYS.index(window.day) * _DAY_MINUTES - begin) % (7 * _DAY_MINUTES) < length
-    return within
-
-
-def _minutes(clock: str) -> int:
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
