@@ -6,12 +6,13 @@ import socket
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from detector.assets.plant import Plant, Zone
+from detector.assets.plant import EXTERNAL, Plant, Zone
+from detector.assets.roles import role_of
 
 _CACHE_LIMIT: Final = 1 << 20
 _LONGEST_WITH_BROADCAST: Final = 30
 _EVERYBODY: Final = "255.255.255.255"
-OUTSIDE: Final = "external"
+OUTSIDE: Final = EXTERNAL
 OT_LEVEL: Final = 3.0  # Purdue levels up to site operations are OT (IEC 62443-1-1, ISA-95)
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(text)
@@ -57,10 +58,14 @@ class Host(NamedTuple):
 
 
 class Hosts:
-    """Looks addresses up in the plant's zones; the most specific network wins."""
+    """Looks addresses up in the plant's zones: by the address itself, then its declared role, then its network, of
+    which the most specific wins."""
 
     def __init__(self, plant: Plant) -> None:
         self._cache: dict[str, Host] = {}
+        self._plant = plant
+        self._named = {str(address): zone for zone in plant.zones for address in zone.hosts}
+        self._roles = {role_of(role): zone for zone in plant.zones for role in zone.roles}
         ranges = [(network, zone) for zone in plant.zones for network in zone.cidrs]
         # A /31 has no broadcast address (RFC 3021).
         self._broadcasts = {
@@ -81,9 +86,7 @@ class Hosts:
 
     def _look_up(self, text: str) -> Host:
         version, number = _numbered(text)
-        starts, zones = self._v4 if version == 4 else self._v6
-        position = bisect.bisect_right(starts, number) - 1
-        zone = zones[position] if position >= 0 else None
+        zone = self._zone(text, version, number)
         inside = zone is not None or bisect.bisect_right(_PRIVATE_BOUNDS[version], number) % 2 == 1
         group = _is_multicast(version, number) or text == _EVERYBODY
         group = group or (inside and version == 4 and self._is_broadcast(number))
@@ -92,6 +95,16 @@ class Hosts:
         if group or inside:
             return Host(text, _subnet(version, number, text), None, True, group)
         return Host(_prefix(version, number, text), OUTSIDE, None, False, False)
+
+    def _zone(self, text: str, version: int, number: int) -> Zone | None:
+        zone = self._named.get(text)
+        if zone is None and self._roles:
+            zone = self._roles.get(self._plant.role(text) or "")
+        if zone is None:
+            starts, zones = self._v4 if version == 4 else self._v6
+            position = bisect.bisect_right(starts, number) - 1
+            zone = zones[position] if position >= 0 else None
+        return zone
 
     def _is_broadcast(self, number: int) -> bool:
         """Of a declared network, or of a /24 as most undeclared ones are."""

@@ -11,6 +11,8 @@ from typing import Final
 READ, WRITE, OPERATE, MODE, PROGRAM = range(5)
 """Consequence classes: what an act can change. 0 nothing, 1 values, 2 the process directly, 3 the run state
 of a device, 4 its logic or firmware."""
+CONSEQUENCES: Final = ("read", "write", "control", "mode", "program")
+"""What the classes are called where people write them: in conduits of the plant file."""
 
 
 def _words(*lines: str) -> list[str]:

@@ -4,7 +4,8 @@ Sections and fields this version does not know are kept out of the way, so that 
 lists them, because a misspelt key is one too.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,38 +14,100 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, Field, IPvAnyAddress, IPvAnyNetwork, ValidationError, field_validator
 
+from detector.assets import services
+from detector.assets.industrial import CONSEQUENCES
+from detector.assets.operations import facts, is_industrial
+from detector.assets.roles import role_of
 from detector.assets.section import Section
 from detector.assets.windows import Window
 from detector.errors import ConfigError
 
+EXTERNAL: Final = "external"
+"""The zone of hosts that are in none and outside."""
 _TEXT: Final = 100  # characters of a name, role or owner
 Importance = Literal["low", "normal", "high", "critical"]
 
 
 class Zone(Section):
-    """A group of hosts with one security need (IEC 62443-3-2); ``purdue_level`` 0 to 5, 3.5 = industrial DMZ."""
+    """A group of hosts with one security need (IEC 62443-3-2). A host is in one zone: the one that names its address
+    in ``hosts``, else the one that has its declared role in ``roles``, else the one with the longest of ``cidrs``.
+
+    ``purdue_level`` 0 to 5, 3.5 = industrial DMZ; ``security_level`` is the target SL-T 0 to 4 of IEC 62443-3-3.
+    What no conduit permits into or out of an ``enforced`` zone is a violation.
+    """
 
     name: str
     purdue_level: float | None = Field(default=None, ge=0, le=5)
+    security_level: int | None = Field(default=None, ge=0, le=4)
     cidrs: tuple[IPvAnyNetwork, ...] = ()
+    hosts: tuple[IPvAnyAddress, ...] = ()
+    roles: tuple[str, ...] = ()
+    enforced: bool = False
+
+
+PORTS: Final = re.compile(r"(tcp|udp)/(\d{1,5})(?:-(\d{1,5}))?")
+"""A service by its port, or by a range of them."""
 
 
 class Conduit(Section):
-    """A permitted way from one zone to another; None = any zone."""
+    """A permitted way from one zone to another; None = any zone.
 
+    ``services`` are names (`assets.services`), or ports such as ``tcp/8443`` and ``tcp/49152-65535``. ``operations``
+    are classes of consequence (`CONSEQUENCES`; of plant protocols) or beginnings of operations.
+    """
+
+    name: str | None = Field(default=None, max_length=_TEXT)
+    note: str | None = None
     from_zone: str | None = Field(default=None, alias="from")
     to_zone: str | None = Field(default=None, alias="to")
     services: tuple[str, ...] | str = "any"
     operations: tuple[str, ...] | str = "any"
+    direction: Literal["forward", "both"] = "forward"
+    windows: tuple[Window, ...] = ()
 
     def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
-        """Whether ``service`` may go this way."""
-        services = (self.services,) if isinstance(self.services, str) else self.services
-        return (
-            self.from_zone in (None, from_zone)
-            and self.to_zone in (None, to_zone)
-            and (service in services or "any" in services)
-        )
+        """Whether ``service`` may go this way, whatever it does there."""
+        return self.leads(from_zone, to_zone) and self.carried_as(service) is not None
+
+    def leads(self, from_zone: str, to_zone: str) -> bool:
+        """Whether it goes this way, or, in both directions, back."""
+        here = self.from_zone in (None, from_zone) and self.to_zone in (None, to_zone)
+        back = self.from_zone in (None, to_zone) and self.to_zone in (None, from_zone)
+        return here or (self.direction == "both" and back)
+
+    def carried_as(self, service: str, port: int | None = None) -> int | None:
+        """The first of its services that this one is, None = none of them."""
+        asked = (place for place, spec in enumerate(words(self.services)) if _is_service(spec, service, port))
+        return next(asked, None)
+
+    def allows(self, protocol: str, operation: str) -> bool:
+        """Whether an operation of a protocol may be done over it."""
+        asked = words(self.operations)
+        if "any" in asked:
+            return True
+        kinds = tuple("control" if word == "operate" else word for word in asked)
+        return consequence(protocol, operation) in kinds or operation.startswith(asked)
+
+
+def words(text: tuple[str, ...] | str) -> tuple[str, ...]:
+    """One word is a list of one."""
+    return (text,) if isinstance(text, str) else text
+
+
+def consequence(protocol: str, operation: str) -> str | None:
+    """The class of consequence of an operation on plant equipment; None for all others."""
+    return CONSEQUENCES[facts(protocol, operation).consequence or 0] if is_industrial(protocol) else None
+
+
+def _is_service(spec: str, service: str, port: int | None) -> bool:
+    """Whether a service goes by this name or port."""
+    if spec in ("any", service):
+        return True
+    ports = PORTS.fullmatch(spec)
+    if ports is None or port is None:
+        return False
+    proto, first, last = ports[1], int(ports[2]), int(ports[3] or ports[2])
+    return first <= port <= last and service == services.token(proto, port)
 
 
 class Vendor(Section):
@@ -103,6 +166,17 @@ class Plant(Section):
                  for network in asset.hosts if network.version == place.version and place in network]  # fmt: skip
         return self.assets[min(found)[1]] if found else _UNKNOWN
 
+    def role(self, address: str) -> str | None:
+        """What is declared that a host is: its own entry, then known servers, then suppliers' hosts; one of our roles
+        or somebody's own word."""
+        role = self.asset(address).role
+        if role is not None:
+            return role_of(role)
+        for purpose, hosts in sorted(self.known_servers.items()):
+            if any(str(host) == address for host in hosts):
+                return role_of(purpose)
+        return "vendor_gateway" if any(address in vendor.hosts for vendor in self.vendors) else None
+
     def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
         """Whether a declared conduit allows ``service`` this way. Inside one zone everything is permitted."""
         return from_zone == to_zone or any(conduit.permits(from_zone, to_zone, service) for conduit in self.conduits)
@@ -123,11 +197,42 @@ def load_plant(path: Path) -> Plant:
     except ValidationError as problem:
         first = problem.errors()[0]
         raise ConfigError(str(path), ".".join(map(str, first["loc"])), first["msg"]) from problem
-    names = [zone.name for zone in plant.zones]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(str(path), "zones", f"zone {name!r} is declared twice")
+    for key, mistake in mistakes(plant):
+        raise ConfigError(str(path), key, mistake)
     return plant
+
+
+def mistakes(plant: Plant) -> Iterator[tuple[str, str]]:
+    """Key and what is wrong with it: zones of one name, hosts in two zones, conduits to zones that are none."""
+    names = [zone.name for zone in plant.zones]
+    yield from (("zones", f"zone {name!r} is declared twice") for name in names if names.count(name) > 1)
+    seen: dict[str, str] = {}
+    for place, zone in enumerate(plant.zones):
+        claims = [("cidrs", str(one)) for one in zone.cidrs] + [("hosts", str(one)) for one in zone.hosts]
+        for section, claim in claims + [("roles", role_of(one)) for one in zone.roles]:
+            owner = seen.setdefault(f"{section} {claim}", zone.name)
+            if owner != zone.name:
+                yield f"zones.{place}.{section}", f"{claim} is in zone {owner!r}, too"
+    yield from _torn(
+        plant, {key.removeprefix("roles "): zone for key, zone in seen.items() if key.startswith("roles ")}
+    )
+    for place, conduit in enumerate(plant.conduits):
+        for key, name in (("from", conduit.from_zone), ("to", conduit.to_zone)):
+            if name not in (None, EXTERNAL, *names):
+                yield f"conduits.{place}.{key}", f"there is no zone {name!r}"
+
+
+def _torn(plant: Plant, zones: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Known servers whose purposes are roles of different zones."""
+    named = {str(host) for zone in plant.zones for host in zone.hosts}
+    found: dict[str, str] = {}
+    for purpose, hosts in sorted(plant.known_servers.items()):
+        zone = zones.get(role_of(purpose))
+        for host in map(str, hosts):
+            if zone is None or host in named or plant.asset(host).role is not None:
+                continue
+            if found.setdefault(host, zone) != zone:
+                yield f"known_servers.{purpose}", f"{host} would be in zone {found[host]!r} and zone {zone!r}"
 
 
 def unknown_keys(section: BaseModel, place: str = "") -> Iterator[str]:

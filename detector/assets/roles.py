@@ -288,3 +288,42 @@ def weigh(facts: Collection[str]) -> dict[str, float]:
     odds = {role: exp(score) for role, score in scores.items() if role in spoken_for}
     total = sum(odds.values())
     return {role: odd / total for role, odd in odds.items()}
+
+
+_SPELLINGS: Final = {
+    spelling: role
+    for role, spellings in {
+        "domain_controller": "dc domain_controllers",
+        "file_server": "fileserver nas",
+        "database": "database_server db",
+        "web_server": "webserver application_server",
+        "mail_server": "mailserver",
+        "proxy": "web_proxy",
+        "management_server": "monitoring deployment orchestration directory_sync",
+        "backup_server": "backup",
+        "scanner": "vulnerability_scanner vulnerability_scanners",
+        "jump_host": "jump_server jump_hosts bastion",
+        "vendor_gateway": "supplier vendor",
+        "workstation": "desktop laptop client",
+        "iot": "camera",
+        "network_device": "router switch firewall",
+        "historian": "historians",
+        "scada_server": "scada mes",
+        "engineering_workstation": "ews",
+        "hmi": "panel operator_panel",
+        "plc": "rtu controller ied",
+    }.items()
+    for spelling in spellings.split()
+}
+"""Other words for our roles, those of the plant file's ``known_servers`` among them."""
+
+
+def role_of(text: str) -> str:
+    """Our name of a declared role where we have one, else the text.
+
+    >>> role_of("Jump server"), role_of("Paint robot")
+    ('jump_host', 'Paint robot')
+    """
+    name = text.strip().lower().replace(" ", "_").replace("-", "_")
+    name = _SPELLINGS.get(name, name)
+    return name if name in ROLES else text.strip()

@@ -7,7 +7,6 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from detector.assets.plant import DeclaredAsset, Plant
-from detector.assets.roles import ROLES
 from detector.errors import ConfigError
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -21,59 +20,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 _NETBOX_ADDRESSES: Final = frozenset({"vrf", "nat (inside)", "assigned"})
 """Only NetBox's export of addresses has these; its role is of the address (VIP, loopback), not of the host."""
 _IMPORTANCES: Final = {"1": "low", "2": "normal", "3": "high", "4": "critical", "medium": "normal"}
-_SPELLINGS: Final = {
-    spelling: role
-    for role, spellings in {
-        "domain_controller": "dc domain_controllers",
-        "file_server": "fileserver nas",
-        "database": "database_server db",
-        "web_server": "webserver application_server",
-        "mail_server": "mailserver",
-        "proxy": "web_proxy",
-        "management_server": "monitoring deployment orchestration directory_sync",
-        "backup_server": "backup",
-        "scanner": "vulnerability_scanner vulnerability_scanners",
-        "jump_host": "jump_server jump_hosts bastion",
-        "vendor_gateway": "supplier vendor",
-        "workstation": "desktop laptop client",
-        "iot": "camera",
-        "network_device": "router switch firewall",
-        "historian": "historians",
-        "scada_server": "scada mes",
-        "engineering_workstation": "ews",
-        "hmi": "panel operator_panel",
-        "plc": "rtu controller ied",
-    }.items()
-    for spelling in spellings.split()
-}
-"""Other words for our roles, those of the plant file's ``known_servers`` among them."""
-
-
-def role_of(text: str) -> str:
-    """Our name of a declared role where we have one, else the text.
-
-    >>> role_of("Jump server"), role_of("Paint robot")
-    ('jump_host', 'Paint robot')
-    """
-    name = text.strip().lower().replace(" ", "_").replace("-", "_")
-    name = _SPELLINGS.get(name, name)
-    return name if name in ROLES else text.strip()
-
-
-def declared_role(plant: Plant, address: str) -> str | None:
-    """What the plant file says a host is: its own entry, then known servers, then suppliers' hosts."""
-    role = plant.asset(address).role
-    if role is not None:
-        return role_of(role)
-    for purpose, hosts in sorted(plant.known_servers.items()):
-        if any(str(host) == address for host in hosts):
-            return role_of(purpose)
-    return "vendor_gateway" if any(address in vendor.hosts for vendor in plant.vendors) else None
 
 
 def is_declared(plant: Plant, address: str) -> bool:
     """Whether somebody named this very host."""
-    return declared_role(plant, address) is not None or plant.asset(address).name is not None
+    return plant.role(address) is not None or plant.asset(address).name is not None
 
 
 def load_declared(path: Path) -> list[DeclaredAsset]:

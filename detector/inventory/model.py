@@ -10,9 +10,9 @@ from detector.assets.hosts import OUTSIDE, Hosts
 from detector.assets.makers import maker
 from detector.assets.plant import Plant
 from detector.assets.roles import ROLES, RULES, UNKNOWN, weigh
-from detector.inventory.collect import Collected
-from detector.inventory.declared import declared_role, is_declared
-from detector.inventory.facts import Profile, Use, facts, names, profiles
+from detector.inventory.declared import is_declared
+from detector.profiles.collect import Collected
+from detector.profiles.facts import Profile, Use, facts, names, profiles
 
 CRITICALITIES: Final = ("low", "normal", "high", "critical")
 """Importance 1 to 4 as the plant file writes it."""
@@ -102,7 +102,7 @@ def _place(asset: Asset) -> tuple[bool, int, str]:
 def _asset(profile: Profile, found: Mapping[str, str], plant: Plant, hosts: Hosts) -> Asset:
     shares = weigh(found)
     ranked = sorted(shares, key=lambda role: (-shares[role], role))
-    learned, declared = ranked[0], declared_role(plant, profile.address)
+    learned, declared = ranked[0], plant.role(profile.address)
     role, place = declared or learned, hosts[profile.address]
     entry, called, macs = plant.asset(profile.address), names(profile), profile.values("mac")
     level, level_reason = _level(place.level, role)

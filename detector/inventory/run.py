@@ -11,10 +11,10 @@ import detector
 from detector.assets.hosts import Hosts
 from detector.assets.plant import DeclaredAsset, Plant
 from detector.config import Settings
-from detector.inventory.collect import Collected, collect
 from detector.inventory.lifecycle import Event, advance
 from detector.inventory.model import Asset, assets
 from detector.inventory.written import as_csv, as_cyclonedx, as_lines
+from detector.profiles.collect import Collected, collect
 from detector.reading import Progress
 
 _REASONS: Final = 100  # of rejected records that are listed

@@ -4,8 +4,8 @@ from detector.assets.hosts import Hosts
 from detector.assets.plant import Plant
 from detector.assets.roles import weigh
 from detector.config import Settings
-from detector.inventory.collect import collect
-from detector.inventory.facts import facts, profiles
+from detector.profiles.collect import collect
+from detector.profiles.facts import facts, profiles
 from detector.simulate import simulate
 from detector.simulate.plant import Role, build_plant
 

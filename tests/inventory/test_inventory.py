@@ -10,11 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from detector.assets.makers import maker, trade
-from detector.assets.roles import NAME_PARTS, ROLES, RULES, UNKNOWN, weigh
+from detector.assets.roles import NAME_PARTS, ROLES, RULES, UNKNOWN, role_of, weigh
 from detector.cli import app
 from detector.errors import ConfigError
 from detector.inventory import console
-from detector.inventory.declared import load_declared, role_of
+from detector.inventory.declared import load_declared
 from detector.inventory.lifecycle import advance, load_inventory
 from detector.inventory.written import CSV_COLUMNS, as_csv, as_cyclonedx, as_lines
 from tests.inventory.logs import DAY, conn, row, take, write

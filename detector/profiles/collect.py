@@ -16,7 +16,7 @@ from detector.formats.address import canonical
 from detector.formats.batch import Batch
 from detector.formats.sightings import SIGHTS, sightings
 from detector.history import History, Told
-from detector.inventory.tables import SIGHTING, Sightings, Sums
+from detector.profiles.tables import SIGHTING, Sightings, Sums
 from detector.reading import Progress
 from detector.sources.files import Files
 

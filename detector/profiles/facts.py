@@ -15,7 +15,7 @@ from detector.assets.operations import facts as facts_of_operation
 from detector.assets.operations import is_industrial
 from detector.assets.roles import NAME_PARTS
 from detector.assets.services import OT_SERVICES
-from detector.inventory.collect import GROUP, Collected
+from detector.profiles.collect import GROUP, Collected
 
 _FILES: Final = frozenset({"smb", "netbios-ssn", "nfs", "afp"})
 _DATABASES: Final = frozenset(
