@@ -19,6 +19,7 @@ from detector.assets.industrial import CONSEQUENCES
 from detector.assets.operations import facts, is_industrial
 from detector.assets.roles import role_of
 from detector.assets.section import Section
+from detector.assets.vendors import Networks, Vendor, unknown_assets
 from detector.assets.windows import Window
 from detector.errors import ConfigError
 
@@ -110,15 +111,6 @@ def _is_service(spec: str, service: str, port: int | None) -> bool:
     return first <= port <= last and service == services.token(proto, port)
 
 
-class Vendor(Section):
-    """A supplier account: the hosts its sessions come from, through which jump hosts, when."""
-
-    account: str | None = None
-    hosts: tuple[str, ...] = ()
-    via: tuple[str, ...] = ()
-    windows: tuple[Window, ...] = ()
-
-
 class MaintenanceWindow(Window):
     """When a zone is worked on, and from which station."""
 
@@ -175,7 +167,7 @@ class Plant(Section):
         for purpose, hosts in sorted(self.known_servers.items()):
             if any(str(host) == address for host in hosts):
                 return role_of(purpose)
-        return "vendor_gateway" if any(address in vendor.hosts for vendor in self.vendors) else None
+        return "vendor_gateway" if any(address in Networks(vendor.hosts) for vendor in self.vendors) else None
 
     def permits(self, from_zone: str, to_zone: str, service: str) -> bool:
         """Whether a declared conduit allows ``service`` this way. Inside one zone everything is permitted."""
@@ -203,7 +195,7 @@ def load_plant(path: Path) -> Plant:
 
 
 def mistakes(plant: Plant) -> Iterator[tuple[str, str]]:
-    """Key and what is wrong with it: zones of one name, hosts in two zones, conduits to zones that are none."""
+    """Key and what is wrong with it: zones of one name, hosts in two zones, ways to what is none."""
     names = [zone.name for zone in plant.zones]
     yield from (("zones", f"zone {name!r} is declared twice") for name in names if names.count(name) > 1)
     seen: dict[str, str] = {}
@@ -220,6 +212,8 @@ def mistakes(plant: Plant) -> Iterator[tuple[str, str]]:
         for key, name in (("from", conduit.from_zone), ("to", conduit.to_zone)):
             if name not in (None, EXTERNAL, *names):
                 yield f"conduits.{place}.{key}", f"there is no zone {name!r}"
+    roles = {asset.role for asset in plant.assets if asset.role} | {*plant.known_servers}
+    yield from unknown_assets(plant.vendors, {*names, *roles, *map(role_of, roles)})
 
 
 def _torn(plant: Plant, zones: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,8 @@ MOST_ACTS: Final = 1 << 16  # looked up and kept; no result depends on it
 _ROOM: Final = 1 << 8
 _DTYPES: Final = {
     "token": np.uint64, "service": np.uint64, "bonus": np.float64, "consequence": np.int64, "stratum_class": np.int64,
-    "crossing_class": np.int64, "foothold": np.bool_, "industrial": np.bool_, "session": np.bool_, "work": np.int64,
+    "crossing_class": np.int64, "foothold": np.bool_, "industrial": np.bool_, "session": np.bool_, "touches": np.bool_,
+    "work": np.int64,
 }  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class Act(NamedTuple):
         stratum_class, crossing_class: place in `CLASSES`, and where it crosses levels without a conduit.
         foothold: whether an intruder could move by it, wherever it leads.
         session: whether somebody works on the responder.
+        touches: whether that, or it is a controller's protocol, and not in vain.
         work: kinds of known server (bits, see `declared.Declared`) whose work it is.
     """
 
@@ -55,6 +57,7 @@ class Act(NamedTuple):
     foothold: bool
     industrial: bool
     session: bool
+    touches: bool
     work: int
 
 
@@ -63,6 +66,8 @@ def act(kind: int, service: str | None, operation: str | None) -> Act:
     bonus, consequence, technique = _meaning(service, operation)
     meant = bonus >= ACT_BONUS * ACT_WEIGHT or consequence > 0
     calm, strange = {FLOW_KIND: (_CONNECTION, _MOVE), OPERATION_KIND: (_CHATTER, ACT)}.get(kind, (_ATTEMPT, _ATTEMPT))
+    session = service in services.SESSION_SERVICES and kind != ATTEMPT_KIND
+    industrial = service in services.OT_SERVICES
     return Act(
         token=_key(None if service is None else f"{kind} {service} {operation or ''}"),
         service=_key(service),
@@ -72,8 +77,9 @@ def act(kind: int, service: str | None, operation: str | None) -> Act:
         stratum_class=strange if meant else calm,
         crossing_class=strange,
         foothold=kind == FLOW_KIND and service == _ANY_PORT,
-        industrial=service in services.OT_SERVICES,
-        session=service in services.SESSION_SERVICES and kind != ATTEMPT_KIND,
+        industrial=industrial,
+        session=session,
+        touches=session or consequence > 0 or (industrial and kind != ATTEMPT_KIND),
         work=Declared.work(operation),
     )
 

@@ -1,6 +1,6 @@
-"""What the plant file says of a row: expected there and then, or a supplier outside its windows."""
+"""What the plant file says of a row: expected there and then, or a supplier outside what was agreed with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any, Final, NamedTuple
@@ -8,7 +8,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.assets.agreements import Agreement, agreements
+from detector.assets.hosts import Hosts
 from detector.assets.plant import Plant
+from detector.assets.vendors import ANY
 from detector.assets.windows import Windows
 from detector.rows import Rows
 
@@ -57,8 +60,7 @@ class Declared:
         self._open = [Windows([window], plant.timezone) for window in self._works]
         self._zones = [window.zone for window in self._works]
         self._stations = [window.station for window in self._works]
-        self._vendors = plant.vendors
-        self._agreed = [Windows(vendor.windows, plant.timezone) for vendor in plant.vendors]
+        self._vendors = agreements(plant, Hosts(plant))
         self._servers = {kind: set(map(str, hosts)) for kind, hosts in plant.known_servers.items() if kind in DUTIES}
 
     def host(self, address: str, zone: str) -> Duties:
@@ -66,13 +68,12 @@ class Declared:
         if not (self._servers or self._vendors or self._works):
             return _NOTHING
         servers = reduce(or_, (_BITS[kind] for kind, hosts in self._servers.items() if address in hosts), 0)
-        vendor = next((place for place, vendor in enumerate(self._vendors) if address in vendor.hosts), NONE)
+        vendor = next((place for place, vendor in enumerate(self._vendors) if vendor.owns(address)), NONE)
         return Duties(servers, vendor, _first(self._zones, zone), _first(self._stations, address))
 
     def account(self, name: str | None) -> int:
         """The vendor whose account this is (lower case), or `NONE`."""
-        accounts = [vendor.account.lower() if vendor.account is not None else None for vendor in self._vendors]
-        return NONE if name is None else _first(accounts, name)
+        return next((place for place, each in enumerate(self._vendors) if name in each.vendor.logins), NONE)
 
     @staticmethod
     def work(operation: str | None) -> int:
@@ -80,59 +81,76 @@ class Declared:
         return reduce(or_, (_BITS[kind] for kind, begin in DUTIES.items() if _begins(operation, begin)), 0)
 
     def __call__(
-        self, units: Rows, duties: Numbers, orig: Numbers, resp: Numbers, work: Numbers, account: Numbers
+        self, units: Rows, of_orig: Numbers, of_resp: Numbers, work: Numbers, account: Numbers, touches: Bools
     ) -> dict[str, NDArray[Any]]:
         """``expected`` (bool: the plant file says that this happens), ``vendor`` (which of its vendors the row belongs
-        to, from 0; -1 = none), ``outside`` (bool: outside the windows or ways agreed with that vendor).
+        to, from 0; -1 = none), ``outside`` (bool: outside what was agreed with that vendor).
 
         Args:
-            units: with ``ts``, ``orig_h``, ``resp_h``.
-            duties: `host` of all hosts, shape (hosts, 4).  orig, resp: places of both ends in it, shape (n,).
+            units: with ``ts``, ``orig_h``, ``resp_h``, ``service``, ``operation``.
+            of_orig, of_resp: `host` of both ends, shape (n, 4).
             work, account: as the methods tell, shape (n,).
+            touches: whether somebody works on the responder by it, or it is a controller's protocol, shape (n,).
         """
-        vendor = self._vendor(duties[:, _VENDOR], orig, account)
+        vendor = self._vendor(of_orig[:, _VENDOR], account)
         return {
-            "expected": self._expected(units, duties, orig, resp, work),
+            "expected": self._expected(units, of_orig, of_resp, work),
             "vendor": vendor.astype(np.int32),
-            "outside": self._outside(units, vendor),
+            "outside": self._outside(units, vendor, touches),
         }
 
-    def _expected(self, units: Rows, duties: Numbers, orig: Numbers, resp: Numbers, work: Numbers) -> Bools:
+    def _expected(self, units: Rows, of_orig: Numbers, of_resp: Numbers, work: Numbers) -> Bools:
         expected = np.zeros(units.height, dtype=np.bool_)
         if self._servers:
-            servers = duties[:, _SERVERS]
-            both = np.where(servers[resp] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
-            expected = servers[orig] & work & both != 0
+            both = np.where(of_resp[:, _SERVERS] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
+            expected = of_orig[:, _SERVERS] & work & both != 0
         for window, open_ in zip(self._works, self._open, strict=True):
-            here = duties[:, _ZONE][resp] == _first(self._zones, window.zone)
+            here = of_resp[:, _ZONE] == _first(self._zones, window.zone)
             if window.station is not None:
-                here &= duties[:, _STATION][orig] == _first(self._stations, window.station)
+                here &= of_orig[:, _STATION] == _first(self._stations, window.station)
             rows = np.flatnonzero(here)
             if rows.size:
                 expected[rows] |= open_.within(units.array("ts")[rows])
         return expected
 
-    def _vendor(self, of_hosts: Numbers, orig: Numbers, account: Numbers) -> Numbers:
+    def _vendor(self, hosts: Numbers, account: Numbers) -> Numbers:
         """The first vendor that the originator or the account belongs to."""
-        if not self._vendors:
-            return np.full(orig.size, NONE)
-        hosts = of_hosts[orig]
         last = len(self._vendors)
         first = np.minimum(np.where(hosts < 0, last, hosts), np.where(account < 0, last, account))
         vendor: Numbers = np.where(first == last, NONE, first)
         return vendor
 
-    def _outside(self, units: Rows, vendors: Numbers) -> Bools:
-        """Outside all windows of the vendor, or from its host to another than its jump hosts."""
+    def _outside(self, units: Rows, vendors: Numbers, touches: Bools) -> Bools:
         outside = np.zeros(units.height, dtype=np.bool_)
         for place, vendor in enumerate(self._vendors):
             rows = np.flatnonzero(vendors == place)
-            if rows.size and vendor.windows:
-                outside[rows] = ~self._agreed[place].within(units.array("ts")[rows])
-            if rows.size and vendor.via:
-                from_host = units["orig_h"][rows].is_in(list(vendor.hosts))
-                outside[rows] |= (from_host & ~units["resp_h"][rows].is_in(list(vendor.via))).to_numpy()
+            if rows.size:
+                outside[rows] = _beyond(vendor, units.at(rows), touches[rows])
         return outside
+
+
+def _beyond(agreed: Agreement, units: Rows, touches: Bools) -> Bools:
+    """Outside all windows of a vendor or when its access is not valid, from its host to another than its jump hosts, or
+    work on an asset or an operation that was not agreed."""
+    beyond = ~agreed.in_time(units.array("ts"))
+    if agreed.via:
+        straight = _each(units, "orig_h", agreed.owns) & ~_each(units, "resp_h", agreed.via.__contains__)
+        beyond |= straight
+    if agreed.vendor.assets:
+        beyond |= touches & ~_each(units, "resp_h", agreed.asset)
+    if agreed.vendor.operations != ANY:
+        told = zip(units["service"], units["operation"], strict=True)
+        beyond |= np.array([what is not None and not agreed.operation(service or "", what) for service, what in told])
+    return beyond
+
+
+def _each(units: Rows, column: str, asks: Callable[[str], bool]) -> Bools:
+    """An answer for each row, asked once a distinct text."""
+    answers: dict[str, bool] = {}
+    for text in units[column].to_list():
+        if text not in answers:
+            answers[text] = asks(text)
+    return np.array([answers[text] for text in units[column].to_list()], dtype=np.bool_)
 
 
 def _first(known: Sequence[str | None], name: str | None) -> int:

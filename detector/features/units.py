@@ -184,7 +184,9 @@ class Enrich:
             "user_id": user_ids,
             "stratum": (of_class * len(PLACES) + _place(here, there, acts["industrial"])).astype(np.int32),
             "moves": foothold & there["inside"] & ~there["group"],
-            **self._declared(units, self._hosts.duties, orig, resp, acts["work"], vendors),
+            **self._declared(
+                units, self._hosts.duties[orig], self._hosts.duties[resp], acts["work"], vendors, acts["touches"]
+            ),
         }  # fmt: skip
         return units.plus(added)
 

@@ -1,7 +1,8 @@
 """Vendors: does a supplier come when and how it was agreed?
 
-The plant file names the accounts and hosts of suppliers, the jump hosts they come through and their weekly windows.
-Whether a row of theirs is outside is a symbol of `backoff`::
+The plant file names the accounts and sources of suppliers, the jump hosts they come through, their windows, how long
+access is valid, and the assets and operations that were agreed. Whether a row of theirs is outside of that
+(`features.declared`) is a symbol of `backoff`::
 
     P(outside | vendor, s) <- P(outside | vendor) <- P(outside | all vendors)
 

@@ -99,3 +99,57 @@ def test_rows_are_marked_as_plain_python_marks_them(seed):
         assert mark["expected"] == expected(one, mark["resp_zone"], time)
         assert (mark["vendor"], mark["outside"]) == supplier(one, time)
         assert one["ts"] >= MONDAY
+
+
+GROWN = Plant.model_validate(
+    {
+        "timezone": ZONE,
+        "zones": [{"name": "cell", "purdue_level": 1, "cidrs": ["10.1.0.0/16"]}],
+        "vendors": [
+            {"accounts": ["first"], "hosts": ["10.4.0.0/30"], "windows": [{"from": "00:00", "to": "00:00"}]},
+            {
+                "accounts": ["GROWN"],
+                "vpn_pools": ["10.4.0.4/30"],
+                "via": [server(2)],
+                "assets": ["cell"],
+                "operations": ["read", "write", "svc"],
+                "windows": [{"dtstart": "2025-12-03T08:00", "duration": "PT10H", "rrule": "FREQ=DAILY;INTERVAL=2"}],
+                "valid_from": "2026-01-06",
+                "expires": "2026-01-15T12:00",
+            },
+        ],
+    }
+)
+_ACTS = [("rdp", None), ("smb", None), ("modbus", None), ("modbus", "READ_COILS"), ("modbus", "WRITE_SINGLE_COIL"),
+         ("s7comm", "PLC Stop"), ("dce_rpc", "svcctl::CreateServiceW")]  # fmt: skip
+
+
+def beyond(one, time):
+    """Whether a row of the grown entry is outside what was agreed, by plain Python."""
+    days = (time.replace(tzinfo=None) - datetime.fromisoformat("2025-12-03T00:00")).days
+    timely = days % 2 == 0 and 8 <= time.hour < 18 and "2026-01-06T00:00" <= time.isoformat()[:16] < "2026-01-15T12:00"
+    straight = one["orig_h"] in {desk(n) for n in range(3, 7)} and one["resp_h"] != server(2)
+    touches = one["service"] in {"rdp", "modbus", "s7comm"}
+    elsewhere = touches and not one["resp_h"].startswith("10.1.") and one["resp_h"] != server(2)
+    return not timely or straight or elsewhere or one["operation"] == "PLC Stop"
+
+
+def test_ranges_recurrences_expiry_assets_and_operations_count():
+    rng = np.random.default_rng(7)
+    origs, resps = [desk(n) for n in range(8)] + [server(2)], [server(2), controller(0), controller(1), desk(9)]
+    rows = []
+    for hour in np.sort(rng.uniform(0, 24 * 14, 4000)):
+        service, act = _ACTS[rng.integers(len(_ACTS))]
+        ends = origs[rng.integers(len(origs))], resps[rng.integers(len(resps))]
+        user = None if act is None else [None, "Grown", "FIRST", "ann"][rng.integers(4)]
+        kind = {"kind": FLOW_KIND} if act is None else {"operation": act, "user": user}
+        rows.append(row(hour, *ends, service=service, **kind))
+    told = units(rows, GROWN).select("vendor", "outside").to_dicts()
+    grown = [mark["outside"] for mark in told if mark["vendor"] == 1]
+    assert 100 < sum(grown) < len(grown) - 30
+    for one, mark in zip(rows, told, strict=True):
+        time = datetime.fromtimestamp(one["ts"] // 1_000_000, UTC).astimezone(ZoneInfo(ZONE))
+        first = one["user"] == "FIRST" or one["orig_h"] in {desk(n) for n in range(3)}
+        second = one["user"] == "Grown" or one["orig_h"] in {desk(n) for n in range(3, 7)}
+        assert mark["vendor"] == (0 if first else 1 if second else None)
+        assert mark["outside"] == (not first and second and beyond({**one, "operation": one["operation"] or ""}, time))
