@@ -23,7 +23,7 @@ _STAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 _ALERT_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 60, 300, 3600)
 """Seconds from produce to alert; close around the reorder buffer's 2 s and the second that may come on top."""
 
-_MOST_VALUES: Final = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "reason": 16}
+_MOST_VALUES: Final = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "reason": 16, "decision": 256}
 """Values of a label that are shown, where the set is not fixed by the program. Topics count with their partitions."""
 
 _REASONS: Final = (
@@ -88,6 +88,7 @@ NAMES: Final = tuple(
         ("stage_seconds", "histogram", ("stage",), "Time of one pass through a stage"),
         ("produce_to_alert_seconds", "histogram", (), "From a record's time at the broker to its alert in the outbox"),
         ("alerts_total", "counter", ("severity",), "Alerts raised"),
+        ("decision_hits_total", "counter", ("decision",), "Findings that a decision relabelled"),
         ("incidents", "gauge", (), "Incidents that are open"),
         ("budget_correction", "gauge", (), "Factor that the alert budget's feedback puts on its threshold"),
         ("drift_changes_total", "counter", ("model",), "Times that what is ordinary for a model became something else"),
@@ -189,6 +190,11 @@ class Metrics:
         """Entries evicted by table, from the beginning of the stream."""
         for table, total in totals.items():
             self._raise("state_evicted", total, table=table)
+
+    def decided(self, hits: Mapping[str, int]) -> None:
+        """Findings relabelled by decision, from the beginning of the stream."""
+        for decision, total in hits.items():
+            self._raise("decision_hits", total, decision=decision)
 
     def sink(self, sink: str, delivered: int, retries: int, refused: int) -> None:
         """Records that a sink has taken, tries that failed and records set aside, since the start."""

@@ -65,10 +65,13 @@ def test_totals_are_shown_as_they_are_and_never_fall(metrics):
     metrics.rejected(Counter({("a", "not JSON: x"): 2, ("b", "not JSON: y"): 3, ("a", "nobody knows"): 1}))
     metrics.rejected(Counter({("a", "not JSON: x"): 4, ("b", "not JSON: y"): 3, ("a", "nobody knows"): 1}))
     metrics.evicted({"forest.counts": 7})
+    metrics.decided({"nightly-copy": 3})
+    metrics.decided({"nightly-copy": 2})  # an older checkpoint was restored
     shown = values(metrics)
     assert (shown["rows_total", "scored"], shown["rows_total", "late"]) == (26, 1)
     assert (shown["rejected_rows_total", "not_json"], shown["rejected_rows_total", "other"]) == (7, 1)
     assert shown["state_evicted_total", "forest.counts"] == 7
+    assert shown["decision_hits_total", "nightly-copy"] == 3
 
 
 def test_parts_of_a_total_add_up(metrics):
@@ -109,6 +112,7 @@ def test_each_reason_of_the_golden_data_has_a_class():
     [
         ("topic", lambda metrics, i: metrics.partition(f"topic{i}", i, 1, 1.0)),
         ("table", lambda metrics, i: metrics.evicted({f"table{i}": 1})),
+        ("decision", lambda metrics, i: metrics.decided({f"decision{i}": 1})),
         ("model", lambda metrics, i: metrics.count("drift_changes", model=f"model{i}")),
         ("sink", lambda metrics, i: metrics.set("sink_waiting", i, sink=f"sink{i}")),
         ("outcome", lambda metrics, i: metrics.rows({f"outcome{i}": 1})),
@@ -123,7 +127,7 @@ def test_no_label_grows_without_bound(metrics, label, use):
         use(metrics, i)
     content, _ = metrics.exposition()
     found = {sample.labels[label] for sample in read_exposition(content.decode()) if label in sample.labels}
-    most = {"topic": 4096, "table": 128, "model": 32, "sink": 32}.get(label, 13)
+    most = {"topic": 4096, "table": 128, "model": 32, "sink": 32, "decision": 256}.get(label, 13)
     assert len(found - {OTHER}) <= most
     assert label in {"stage", "reason"} or OTHER in found
 

@@ -332,6 +332,7 @@ class Loop:
         metrics.rejected(engine.accounting.rejected)
         metrics.raised("quota_rows", "engine", self._pipeline.over_quota)
         metrics.set("rows_waiting", engine.accounting.waiting)
+        metrics.decided(engine.judge.decisions.hits)
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
         self._show_state()

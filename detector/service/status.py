@@ -63,6 +63,8 @@ def tables(
     if sinks := numbers.by("sink_waiting", "sink"):
         yield _sinks(numbers, sorted(name for (name,) in sinks), now)
     yield _tables_of_state(numbers)
+    if hits := numbers.by("decision_hits_total", "decision"):
+        yield _decisions(hits)
     yield from _alarms(numbers)
 
 
@@ -142,6 +144,13 @@ def _tables_of_state(numbers: Numbers) -> Table:
     table = _table("State", "table", "entries", "evicted")
     for place in sorted({**entries, **evicted}):
         _add(table, *place, f"{entries.get(place, 0.0):,.0f}", f"{evicted.get(place, 0.0):,.0f}")
+    return table
+
+
+def _decisions(hits: Mapping[tuple[str, ...], float]) -> Table:
+    table = _table("Decisions", "decision", "findings relabelled")
+    for name in sorted(hits):
+        _add(table, *name, f"{hits[name]:,.0f}")
     return table
 
 

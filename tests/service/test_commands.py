@@ -110,6 +110,7 @@ def metrics():
     metrics.partition("flows", 0, 10, 1.5)
     metrics.partition("zeek", 7, 999, 70.0)
     metrics.evicted({"forest.counts": 8})
+    metrics.decided({"nightly-copy": 12})
     metrics.set("state_entries", 77, table="forest.counts")
     metrics.set("sink_waiting", 4, sink="siem")
     metrics.set("sink_blocked", 1, sink="siem")
@@ -135,6 +136,7 @@ def test_status_shows_what_the_service_shows(run, serving):
     assert ["12,345", "0", "0", "6", "0", "0"] in rows
     assert rows.index(["zeek", "7", "999", "70.0"]) < rows.index(["flows", "0", "10", "1.5"])
     assert ["forest.counts", "77", "8"] in rows
+    assert ["nightly-copy", "12"] in rows
     assert ["siem", "0", "4", "0", "never", "blocked"] in rows
     assert "25% of its limit" in said
     assert "2 partitions stalled" in said
