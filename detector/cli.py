@@ -24,6 +24,7 @@ from detector.backtest import console as show
 from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.run import Result, backtest
 from detector.config import Settings, load_settings
+from detector.drill.commands import drill_command
 from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.feedback.commands import feedback_app
 from detector.service.commands import config_app, status_command
@@ -44,6 +45,7 @@ app.add_typer(sinks_app, name="sinks")
 app.add_typer(spool_app, name="spool")
 app.add_typer(feedback_app, name="feedback")
 app.command("status")(status_command)
+app.command("drill")(drill_command)
 out = Console()
 err = Console(stderr=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .plant import DOMAIN, Plant, Role
+from .plant import Plant, Role
 from .protocol_records import Fields, Logs, Talk, talks
 from .rhythm import MINUTE
 from .services import MISTYPED, Kind
@@ -17,10 +17,8 @@ from .wire import Conns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REALM: Final = DOMAIN.upper()
 _UNPREPARED: Final = 40  # of 100 first requests
 _WRONG: Final = 2
-_NETBIOS: Final = "PLANT"
 _NEVER: Final = 2136422885.0  # 2037-09-13: what Windows clients ask for as ticket end
 _SERVICE_CLASS: Final[dict[int, str]] = {
     Kind.RDP: "TERMSRV",
@@ -103,6 +101,7 @@ class ItRecords:
 
     def __init__(self, plant: Plant, addresses: list[str], logs: Logs) -> None:
         self._plant, self._addresses, self._logs = plant, addresses, logs
+        self._domain, self._realm = plant.domain, plant.domain.upper()
         self._writers: dict[Kind, Callable[[Talk], None]] = {
             Kind.DNS: self._dns,
             Kind.KRB_AS: self._ticket,
@@ -142,14 +141,14 @@ class ItRecords:
         target, kind = talk.detail // 64, talk.detail % 64
         host = self._plant.hosts[target]
         outside = host.role is Role.SITE or kind == Kind.WEB
-        name = f"www.{host.name.lower()}.example" if outside else f"{host.name.lower()}.{DOMAIN}"
+        name = f"www.{host.name.lower()}.example" if outside else f"{host.name.lower()}.{self._domain}"
         answer = (
             f'"rcode":0,"rcode_name":"NOERROR","AA":{"false" if outside else "true"},"TC":false,"RD":true,'
             f'"RA":true,"Z":0,"answers":["{self._addresses[target]}"],"TTLs":[{300 + talk.dice[1] % 3300}.0],'
             f'"rejected":false'
         )
         if talk.dice[0] % 50 == 0:  # an unknown name, as a search list makes them
-            name = f"{name}.{DOMAIN}"
+            name = f"{name}.{self._domain}"
             flags = '"AA":true,"TC":false,"RD":true,"RA":true,"Z":0,"rejected":false'
             answer = f'"rcode":3,"rcode_name":"NXDOMAIN",{flags}'
         seconds, micros = divmod(talk.duration, 1_000_000)
@@ -163,12 +162,12 @@ class ItRecords:
     def _ticket(self, talk: Talk) -> None:
         first = talk.kind == Kind.KRB_AS
         target, kind = divmod(talk.detail, 64)
-        wanted = f"krbtgt/{_REALM}"
+        wanted = f"krbtgt/{self._realm}"
         if not first:
-            wanted = f"{_SERVICE_CLASS.get(kind, 'cifs')}/{self._name(target)}.{DOMAIN}"
+            wanted = f"{_SERVICE_CLASS.get(kind, 'cifs')}/{self._name(target)}.{self._domain}"
         asked: Fields = {
             "request_type": "AS" if first else "TGS",
-            "client": f"{talk.user}/{_REALM}",
+            "client": f"{talk.user}/{self._realm}",
             "service": wanted,
         }
         flags: Fields = {"forwardable": True, "renewable": True}
@@ -213,10 +212,10 @@ class ItRecords:
         fields: Fields = {
             "username": talk.user,
             "hostname": self._name(talk.orig),
-            "domainname": _NETBIOS,
+            "domainname": self._realm.partition(".")[0],
             "server_nb_computer_name": self._name(talk.resp),
-            "server_dns_computer_name": f"{self._name(talk.resp).lower()}.{DOMAIN}",
-            "server_tree_name": DOMAIN,
+            "server_dns_computer_name": f"{self._name(talk.resp).lower()}.{self._domain}",
+            "server_tree_name": self._domain,
             "success": talk.dice[7] % 40 != 0,
         }
         self._add("ntlm", talk, talk.moment(0, 9), fields)
@@ -259,7 +258,7 @@ class ItRecords:
     def _policy(self, talk: Talk) -> None:
         path = self._map(talk, "SYSVOL", talk.turns + 2)
         for step in range(talk.turns):
-            name = f"{DOMAIN}\\Policies\\{{{talk.dice[step % 8] % 12:08X}-0000-4000-8000-00C04FB984F9}}\\gpt.ini"
+            name = f"{self._domain}\\Policies\\{{{talk.dice[step % 8] % 12:08X}-0000-4000-8000-00C04FB984F9}}\\gpt.ini"
             self._file(talk, step + 1, talk.turns + 2, "OPEN", path, name)
 
     def _admin_share(self, talk: Talk) -> None:
@@ -356,7 +355,7 @@ class ItRecords:
             self._http(talk, 0, 1, {"method": "GET", "host": site, "uri": uri, "version": "1.1"})
 
     def _web(self, talk: Talk) -> None:
-        host = f"{self._name(talk.resp).lower()}.{DOMAIN}"
+        host = f"{self._name(talk.resp).lower()}.{self._domain}"
         for step in range(talk.turns):
             number = talk.dice[step % 8]
             method = "POST" if number % 5 == 0 else "GET"

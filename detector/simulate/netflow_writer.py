@@ -23,10 +23,18 @@ _FLAGS[[SF, S0, REJ, RSTO, RSTR, S1, OTH]] = [(27, 27), (2, 0), (2, 20), (30, 26
 
 
 class NetflowWriter:
-    """Writes ``<root>/<date>.json``, ordered by the time the collector received each record."""
+    """Writes ``<root>/<date>.json``, ordered by the time the collector received each record.
 
-    def __init__(self, root: Path, plant: Plant) -> None:
+    Args:
+        root: folder.
+        plant: whose hosts they are.
+        exporters: addresses of the two that see it: in the office, and in the plant.
+        mark: put in front of the fields of each record: JSON text that ends with a comma.
+    """
+
+    def __init__(self, root: Path, plant: Plant, exporters: tuple[str, str] = _EXPORTERS, mark: str = "") -> None:
         self._file = DatedLog(lambda date: root / f"{date}.json")
+        self._exporters, self._mark = exporters, mark
         deep = {role: role in _DEEP for role in Role}
         self._exporter = np.array([deep[host.role] for host in plant.hosts], dtype=np.int64)
         self._sequence = [0, 0]
@@ -68,8 +76,8 @@ class NetflowWriter:
                         self._sequence[core] += 1
                         due.append(arrival)
                         lines.append(
-                            f'{{"type":"NETFLOW_V9","time_received_ns":{arrival}000,"sequence_num":{self._sequence[core]},'
-                            f'"sampling_rate":1,"sampler_address":"{_EXPORTERS[core]}",{side},{interfaces}}}\n'
+                            f'{{{self._mark}"type":"NETFLOW_V9","time_received_ns":{arrival}000,"sequence_num":{self._sequence[core]},'
+                            f'"sampling_rate":1,"sampler_address":"{self._exporters[core]}",{side},{interfaces}}}\n'
                         )
         return due, lines
 
@@ -104,7 +112,8 @@ def _sides(conns: Conns, received: Ints, addresses: list[str]) -> list[tuple[int
         *(column.tolist() for column in columns), strict=True
     ):
         times = f'"time_flow_start_ns":{start}000000,"time_flow_end_ns":{end}000000'
-        proto = f'"etype":"IPv4","proto":"{protos[kind]}"'
+        etype = "IPv6" if ":" in addresses[orig] else "IPv4"
+        proto = f'"etype":"{etype}","proto":"{protos[kind]}"'
         forth = (
             f'{times},"bytes":{ip},"packets":{pkts},"src_addr":"{addresses[orig]}","dst_addr":"{addresses[resp]}",'
             f'{proto},"src_port":{orig_p},"dst_port":{resp_p},"tcp_flags":{sent}'

@@ -14,7 +14,7 @@ from .draw import Ints, Mask, below
 from .plant import Plant
 from .protocol_records import Logs, Talk, talks
 from .rhythm import HOUR, MINUTE, SECOND
-from .services import Kind
+from .services import HALT, ONLY_WRITES, Kind
 from .wire import Conns
 
 _READS: Final = ("READ_HOLDING_REGISTERS", "READ_INPUT_REGISTERS", "READ_COILS", "READ_DISCRETE_INPUTS")
@@ -24,6 +24,8 @@ _WRITES: Final = (
     "WRITE_SINGLE_COIL",
     "WRITE_MULTIPLE_COILS",
 )
+_DNP3_COMMANDS: Final = ("READ", "SELECT", "OPERATE", "DIRECT_OPERATE")
+_DNP3_READS: Final = ("READ",)
 _PANEL_WRITE: Final = 10 * HOUR  # so often a panel writes: a set point changed by the operator
 _SESSION_WRITE: Final = 30  # of 100 requests of a session that is there to change something
 
@@ -77,6 +79,17 @@ class OtRecords:
             rows = np.flatnonzero((conns.kind == kind) & conns.answered)
             for talk in talks(conns, rows, self._plant, rng):
                 self._s7(talk, _s7_script(talk))
+        rows = np.flatnonzero((conns.kind == Kind.DNP3_SESSION) & conns.answered)
+        for talk in talks(conns, rows, self._plant, rng):
+            self._dnp3(talk)
+
+    def _dnp3(self, talk: Talk) -> None:
+        """A master that commands (``detail`` `ONLY_WRITES`) or only asks."""
+        fc = _DNP3_COMMANDS if talk.detail == ONLY_WRITES else _DNP3_READS
+        for number in range(talk.turns):
+            ask = talk.moment(number, talk.turns)
+            tail = f'"fc_request":"{fc[number % len(fc)]}","fc_reply":"RESPONSE","iin":0'
+            self._logs["dnp3"].add_tail(talk.row, min(ask + 2000, talk.ts + talk.duration), tail)
 
     def _modbus(self, conns: Conns, rows: Ints, kind: Kind, rng: np.random.Generator) -> None:
         """All requests of these connections and their replies, as columns."""
@@ -163,6 +176,7 @@ def _writes(part: Conns, kind: Kind, of: Ints, rng: np.random.Generator) -> Mask
         writes = below(rng, _PANEL_WRITE // SECOND, len(of)) < pause
     if kind == Kind.MODBUS_SESSION:
         writes = (part.detail[of] == 1) & (below(rng, 100, len(of)) < _SESSION_WRITE)
+        writes |= part.detail[of] == ONLY_WRITES
     return writes
 
 
@@ -172,9 +186,13 @@ def _s7_script(talk: Talk) -> list[S7Call]:
         since = talk.detail * MINUTE % _PANEL_WRITE  # the last write of the link before
         due = [(talk.duration * i // talk.turns + since) // _PANEL_WRITE for i in range(talk.turns)]
         return [_SETUP, *(_WRITE if now > before else _READ for before, now in pairwise(due))]
+    if talk.kind == Kind.S7_SESSION and talk.detail == ONLY_WRITES:
+        return [_SETUP, _SZL, *[_WRITE] * max(1, talk.turns - 2)]
     if talk.kind == Kind.S7_SESSION:
         upload = _UPLOAD if talk.dice[0] % 8 == 0 else ()
         changes = (_WRITE,) if talk.detail == 1 else ()
         return [_SETUP, _SZL, _SZL, *[_READ] * max(1, talk.turns - 3), *changes, *upload]
+    if talk.detail == HALT:
+        return [_SETUP, _SZL, _STOP]
     blocks = [_BLOCK] * max(1, talk.turns - 7)
     return [_SETUP, _SZL, _STOP, _REQUEST, *blocks, _ENDED, _INSERT, _START]

@@ -95,6 +95,8 @@ class Plant:
         uses_erp, uses_mes, engineer: 0 or 1 for each host.
         station: the engineering workstation of each cell.
         s7: 1 for cells whose controllers speak S7comm, 0 for Modbus.
+        domain: of its directory; what comes before the first dot is its NetBIOS name.
+        sites: how many of the hosts, at their end, are web sites outside.
     """
 
     hosts: tuple[Host, ...]
@@ -113,6 +115,8 @@ class Plant:
     engineer: Ints
     station: Ints
     s7: Ints
+    domain: str = DOMAIN
+    sites: int = SITES
 
     def of(self, *roles: Role) -> Ints:
         """The hosts of these roles, in order."""
@@ -134,7 +138,7 @@ class Plant:
     @property
     def inside(self) -> Ints:
         """All hosts but the web sites."""
-        return np.arange(len(self.hosts) - SITES, dtype=np.int64)
+        return np.arange(len(self.hosts) - self.sites, dtype=np.int64)
 
 
 class _Census:

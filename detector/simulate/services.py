@@ -58,6 +58,7 @@ class Kind(IntEnum):
     S7_PROGRAM = auto()
     SMB_BULK = auto()
     SQL_BULK = auto()
+    DNP3_SESSION = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +430,18 @@ SERVICES: Final[dict[Kind, Service]] = {
         (20_000, 90_000, 300_000, 900_000, 9_000_000),
         (200_000_000, 500_000_000, 1_100_000_000, 2_500_000_000, 16_000_000_000),
     ),
+    # Only drills: the plant that is made up speaks no DNP3.
+    Kind.DNP3_SESSION: Service(
+        "tcp",
+        20_000,
+        "dnp3_tcp",
+        (900, 5000, 30_000, 200_000, 1_800_000),
+        (20, 24, 30, 44, 90),
+        (17, 24, 40, 90, 250),
+        (4, 6, 9, 16, 40),
+        per_turn=True,
+        faults=(4, 2, 40),
+    ),
 }
 """The look of every kind."""
 
@@ -437,6 +450,12 @@ POLLS: Final = (Kind.MODBUS_POLL, Kind.S7_POLL)
 
 MISTYPED: Final = -1
 """The ``detail`` of a ticket request with a wrong password."""
+
+ONLY_WRITES: Final = 2
+"""The ``detail`` of a session with a controller in which whatever can change something does."""
+
+HALT: Final = -2
+"""The ``detail`` of a programming session that stops the controller and loads nothing."""
 
 PROBED_PORTS: Final = (22, 80, 135, 139, 443, 445, 3389, 5985, 8080, 161)
 """What a vulnerability scanner's discovery asks first: the usual management ports."""

@@ -1,6 +1,6 @@
 """A day's connections and protocol records as Zeek's JSON logs: one folder a day, one file a log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ from .dated_log import DatedLog
 from .draw import Ints, below
 from .it_records import ItRecords
 from .ot_records import OtRecords
-from .plant import SITES, Plant
+from .plant import Plant
 from .protocol_records import Lines, Logs
 from .services import SERVICES, Kind
 from .wire import OTH, S0, SF, STATES, Conns, ip_bytes
@@ -27,7 +27,11 @@ PROTOCOL_LOGS: Final = (
     "dns",
     "modbus",
     "s7comm",
+    "dnp3",
 )
+CONN: Final = "conn"
+LOGS: Final = (CONN, *PROTOCOL_LOGS)
+"""The logs that can be written."""
 
 # How Zeek sums up the packets of each state of `wire.STATES`; a full conversation has two common endings.
 _TCP_HISTORY: Final = ("ShADadFf", "S", "Sr", "ShADadR", "ShADadr", "ShADad", "", "ShADdaFf")
@@ -35,12 +39,17 @@ _UDP_HISTORY: Final = ("Dd", "D", "D", "Dd", "Dd", "Dd", "", "Dd")
 
 
 class ZeekWriter:
-    """Writes ``<root>/<date>/<log>.log``."""
+    """Writes ``<root>/<date>/<log>.log``.
 
-    def __init__(self, root: Path, plant: Plant) -> None:
+    Args:
+        root: folder.
+        plant: whose hosts, accounts and domain the records name.
+        logs: which of `LOGS` the sensor keeps.
+    """
+
+    def __init__(self, root: Path, plant: Plant, logs: Collection[str] = LOGS) -> None:
         self._plant = plant
-        self._conn = DatedLog(lambda date: root / date / "conn.log")
-        self._logs = {log: DatedLog(self._path(root, log)) for log in PROTOCOL_LOGS}
+        self._logs = {log: DatedLog(self._path(root, log)) for log in LOGS if log in logs}
 
     @staticmethod
     def _path(root: Path, log: str) -> Callable[[str], Path]:
@@ -49,21 +58,23 @@ class ZeekWriter:
     @property
     def written(self) -> dict[str, int]:
         """Lines written so far, by log."""
-        return {"conn": self._conn.written} | {log: file.written for log, file in self._logs.items()}
+        return {log: file.written for log, file in self._logs.items()}
 
     def add(self, conns: Conns, addresses: list[str], rng: np.random.Generator) -> None:
         """Takes connections and works out their protocol records."""
         heads = _heads(conns, addresses)
-        self._conn.add(conns.end, _conn_lines(conns, heads, len(self._plant.hosts) - SITES, rng))
+        outside_from = len(self._plant.hosts) - self._plant.sites
+        if CONN in self._logs:
+            self._logs[CONN].add(conns.end, _conn_lines(conns, heads, outside_from, rng))
         logs: Logs = {log: Lines() for log in PROTOCOL_LOGS}
         ItRecords(self._plant, addresses, logs).write(conns, rng)
         OtRecords(self._plant, addresses, logs).write(conns, rng)
         for log, lines in logs.items():
-            self._logs[log].add(np.array(lines.ts, dtype=np.int64), _protocol_lines(lines, heads))
+            if log in self._logs:
+                self._logs[log].add(np.array(lines.ts, dtype=np.int64), _protocol_lines(lines, heads))
 
     def write_until(self, moment: int) -> None:
         """Writes all lines due before ``moment`` (µs)."""
-        self._conn.write_until(moment)
         for log in self._logs.values():
             log.write_until(moment)
 

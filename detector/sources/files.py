@@ -19,6 +19,8 @@ from detector.sources.messages import looks_like_messages, messages
 
 CHUNK: Final = 1 << 18
 """Bytes read or decompressed at once; bounds what a decompression bomb can make of us."""
+DRILL_MARKER: Final = "EASTWEST-DRILL.txt"
+"""A folder with this file in it holds attacks that were made up; who reads a folder above it does not read them."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_MAX: Final = 1 << 27  # bytes of history a frame may ask for (zstd's own default limit)
@@ -39,7 +41,7 @@ class Files:
     """The logs under some paths, in sorted order, as blocks of lines.
 
     Args:
-        paths: files, or folders that are walked; hidden files are passed over.
+        paths: files, or folders that are walked; hidden files, and drills within them, are passed over.
         block_lines: records of a block.
 
     While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject
@@ -142,6 +144,9 @@ def _walk(path: Path) -> Iterator[Path]:
     """The files of a path in an order that does not depend on the file system."""
     if path.is_dir():
         for folder, folders, names in os.walk(path):
+            if DRILL_MARKER in names and Path(folder) != path:
+                folders[:] = []
+                continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
     elif path.exists():
