@@ -30,6 +30,7 @@ from detector.feedback.commands import feedback_app
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
+from detector.vendors.commands import vendors_app
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
 DEMO_DAYS, DEMO_HOSTS, DEMO_SEED = 8.0, 100, 7
@@ -44,6 +45,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(sinks_app, name="sinks")
 app.add_typer(spool_app, name="spool")
 app.add_typer(feedback_app, name="feedback")
+app.add_typer(vendors_app, name="vendors")
 app.command("status")(status_command)
 app.command("drill")(drill_command)
 out = Console()
@@ -176,14 +178,17 @@ def simulate_command(
     density: Annotated[float, typer.Option(help="Share of routine repetitions that the sensors saw, up to 1.")] = 1.0,
     netflow: Annotated[bool, typer.Option(help="Whether NetFlow is written beside Zeek logs.")] = True,
     campaigns: Annotated[bool, typer.Option(help="Whether there are attacks, or just normal life.")] = True,
+    violations: Annotated[bool, typer.Option(help="Whether suppliers do what was not agreed.")] = False,
 ) -> None:
     """Write the logs of a made-up car plant with labelled attacks: Zeek JSON and goflow2 NetFlow."""
-    plant = _simulate(out_dir, days=days, hosts=hosts, seed=seed, density=density, netflow=netflow, campaigns=campaigns)
+    wish: dict[str, Any] = {"netflow": netflow, "campaigns": campaigns, "violations": violations}
+    plant = _simulate(out_dir, days=days, hosts=hosts, seed=seed, density=density, **wish)
     places = {
         "Zeek logs": plant.zeek_dir,
         "NetFlow": plant.netflow_dir,
         "labels": plant.labels,
         "plant file": plant.plant,
+        "violations": plant.violations,
     }
     for name, path in ((name, path) for name, path in places.items() if path):
         out.print(f"{name:<11} {path}", soft_wrap=True, markup=False, highlight=False)

@@ -44,6 +44,7 @@ class Purpose(IntEnum):
     ADMINISTRATORS = auto()
     AUTOMATION = auto()
     BURSTS = auto()
+    BREACHES = auto()
 
 
 def stream(seed: int, purpose: Purpose, day: int = 0) -> np.random.Generator:

@@ -6,17 +6,18 @@ from .cells import MAINTENANCE, maintenance_weekday
 from .plant import Plant, Role
 from .rhythm import TIMEZONE, WEEKDAYS
 from .suppliers import WINDOW
+from .violations import TEMPORARY, name_of
 
 _MEMBER: Final = "dns, ntp, kerberos, ldap, epmap, smb, tcp/high"  # what a member of the domain asks of its controllers
 
 
-def plant_yaml(plant: Plant) -> str:
-    """The plant file as YAML text."""
+def plant_yaml(plant: Plant, temporary: str | None = None) -> str:
+    """The plant file as YAML text; with ``temporary`` a supplier's access that ends on that day."""
     parts = [
         f"name: simulated car plant\ntimezone: {TIMEZONE}",
         _zones(plant),
         _conduits(plant),
-        _vendors(plant),
+        _vendors(plant, temporary),
     ]
     return "\n".join([*parts, _windows(plant), _servers(plant)]) + "\n"
 
@@ -49,13 +50,21 @@ def _conduits(plant: Plant) -> str:
     return "\n".join(["conduits:", *lines])
 
 
-def _vendors(plant: Plant) -> str:
+def _vendors(plant: Plant, temporary: str | None) -> str:
+    """The suppliers; ``temporary`` is the day on which that of `violations` loses its access."""
     lines = ["vendors:"]
     for supplier in plant.suppliers:
         windows = ", ".join(f'{{day: {WEEKDAYS[d]}, from: "{WINDOW[0]}", to: "{WINDOW[1]}"}}' for d in supplier.days)
         account = plant.accounts[supplier.user]
         host, jump = plant.hosts[supplier.host].address, plant.hosts[supplier.jump].address
-        lines.append(f"  - {{account: {account}, hosts: [{host}], via: [{jump}], windows: [{windows}]}}")
+        may = "" if plant.s7[supplier.cell] else ", operations: [read, write]"
+        station = plant.hosts[int(plant.station[supplier.cell])].address
+        what = f"name: {name_of(plant, supplier)}, assets: [{station}, cell{supplier.cell + 1}_control]{may}"
+        lines.append(f"  - {{account: {account}, hosts: [{host}], via: [{jump}], windows: [{windows}], {what}}}")
+    if temporary is not None:
+        host, jumps = plant.hosts[int(plant.of(Role.RETIRED)[0])].address, plant.of(Role.JUMP).tolist()
+        via = ", ".join(plant.hosts[jump].address for jump in jumps)
+        lines.append(f"  - {{name: {TEMPORARY}, hosts: [{host}], via: [{via}], expires: {temporary}}}")
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ from .people import Crew, Staff
 from .plant import Plant, build_plant
 from .plant_file import plant_yaml
 from .rhythm import DAY, Day, date, day_of, iso, micros
+from .violations import breaches_day, is_breach, plan_breaches
 from .wire import Conns, connect, join
 from .zeek_writer import ZeekWriter
 
@@ -44,6 +45,7 @@ class SimulatedPlant:
         plant: the plant file.
         start, end: ISO 8601 times of the simulated span.
         train_until: ISO 8601 time before which there is no attack.
+        violations: CSV, what suppliers did that was not agreed: kind, vendor, start, end, src, dst; None if not wanted.
         counts: lines by log (``conn``, ``dns``, ..., ``netflow``), and ``hosts``, ``campaigns``, ``hops``.
     """
 
@@ -56,6 +58,7 @@ class SimulatedPlant:
     end: str
     train_until: str
     counts: dict[str, int]
+    violations: Path | None = None
 
 
 def simulate(  # noqa: PLR0913 - what the command takes, the function takes
@@ -69,6 +72,7 @@ def simulate(  # noqa: PLR0913 - what the command takes, the function takes
     netflow: bool = True,
     campaigns: bool | int = True,
     pace: str = "minutes",
+    violations: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedPlant:
     """Simulates a plant and writes its logs.
@@ -83,6 +87,7 @@ def simulate(  # noqa: PLR0913 - what the command takes, the function takes
         netflow: False for Zeek logs only.
         campaigns: how many attacks; True for two. With False the same ordinary life, nobody attacks.
         pace: "minutes" between an intruder's hops and several connections each, or "hours" and one connection.
+        violations: whether suppliers also do what was not agreed, see `violations`.
         progress: called after each day with its date and the share done.
 
     Raises:
@@ -98,7 +103,7 @@ def simulate(  # noqa: PLR0913 - what the command takes, the function takes
     if campaigns < 0:
         raise ValueError(f"campaigns must not be negative, not {campaigns}")
     count = _USUAL_CAMPAIGNS if campaigns is True else int(campaigns)
-    wish = _Wish(out, seed, (first, until), parts(density), netflow, count, pace)
+    wish = _Wish(out, seed, (first, until), parts(density), netflow, count, pace, violations)
     run = _Run(build_plant(hosts, seed), wish)
     for done, day in enumerate(run.days, start=1):
         run.simulate_day(day)
@@ -118,6 +123,7 @@ class _Wish:
     netflow: bool
     campaigns: int
     pace: str
+    violations: bool
 
 
 class _Run:
@@ -137,6 +143,7 @@ class _Run:
         self._hops = plan_campaigns(
             plant, self.days, wish.span, self._hired, wish.seed, count=wish.campaigns, pace=wish.pace
         )
+        self._breaches = plan_breaches(plant, self.days, stream(wish.seed, Purpose.BREACHES)) if wish.violations else []
         self._seen: dict[int, list[tuple[int, int, str, str]]] = {}
         self._book = drift.AddressBook(plant, self.days, wish.seed)
         self._staff = Staff(plant, self._hired, wish.seed)
@@ -173,7 +180,11 @@ class _Run:
         out, (first, until) = self._wish.out, self._wish.span
         labels, plant_path = out / "labels.csv", out / "plant.yaml"
         self._write_labels(labels)
-        plant_path.write_text(plant_yaml(self._plant), encoding="utf-8", newline="\n")
+        temporary = date(self.days[0].midnight) if self._wish.violations else None
+        plant_path.write_text(plant_yaml(self._plant, temporary), encoding="utf-8", newline="\n")
+        violations = out / "violations.csv" if self._wish.violations else None
+        if violations is not None:
+            self._write_violations(violations)
         counts = self._zeek.written | {
             "netflow": self._netflow.written if self._netflow else 0,
             "hosts": len(self._plant.inside),
@@ -190,6 +201,7 @@ class _Run:
             iso(until),
             iso(clean_until(self.days, first, until, self._wish.campaigns)),
             counts,
+            violations,
         )
 
     def _ordinary(self, day: Day) -> Conns:
@@ -206,6 +218,13 @@ class _Run:
         """What the intruders do today."""
         acts, rng = Acts(), self._stream(day, Purpose.ATTACK)
         attack_acts(((i, hop) for i, hop in enumerate(self._hops) if 0 <= hop.at - day.midnight < DAY), acts)
+        hostile = self._connect(with_lookups(acts.table(), self._plant, rng), rng)
+        return join([hostile, self._careless(day)]) if self._breaches else hostile
+
+    def _careless(self, day: Day) -> Conns:
+        """What suppliers do today that was not agreed."""
+        acts, rng = Acts(), self._stream(day, Purpose.BREACHES)
+        breaches_day(self._plant, day, self._breaches, rng, acts)
         return self._connect(with_lookups(acts.table(), self._plant, rng), rng)
 
     def _connect(self, table: ActTable, rng: np.random.Generator) -> Conns:
@@ -242,6 +261,18 @@ class _Run:
                 seen = self._seen.get(position)
                 if seen:
                     rows.writerow(_label(hop, seen))
+
+    def _write_violations(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("kind", "vendor", "start", "end", "src", "dst"))
+            for hop, seen in sorted(self._seen.items()):
+                place = is_breach(hop)
+                if place is not None:
+                    begin, end = min(row[0] for row in seen), max(row[1] for row in seen)
+                    breach = self._breaches[place]
+                    for kind in breach.kinds:
+                        rows.writerow((kind, breach.who, iso(begin), iso(end), *seen[0][2:]))
 
 
 def _label(hop: Hop, seen: list[tuple[int, int, str, str]]) -> tuple[str, ...]:
