@@ -26,6 +26,7 @@ from detector.backtest.run import Result, backtest
 from detector.config import Settings, load_settings
 from detector.drill.commands import drill_command
 from detector.errors import ConfigError, DetectorError, UnreadableInput
+from detector.evidence.commands import evidence_command
 from detector.feedback.commands import feedback_app
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
@@ -47,6 +48,7 @@ app.add_typer(spool_app, name="spool")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(vendors_app, name="vendors")
 app.command("status")(status_command)
+app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)
 out = Console()
 err = Console(stderr=True)
