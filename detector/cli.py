@@ -28,6 +28,7 @@ from detector.drill.commands import drill_command
 from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.evidence.commands import evidence_command
 from detector.feedback.commands import feedback_app
+from detector.incidents.commands import incidents_app
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
@@ -47,6 +48,7 @@ app.add_typer(sinks_app, name="sinks")
 app.add_typer(spool_app, name="spool")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(vendors_app, name="vendors")
+app.add_typer(incidents_app, name="incidents")
 app.command("status")(status_command)
 app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)

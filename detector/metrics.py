@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 OUTCOMES: Final = ("scored", "rejected", "duplicate", "late", "filtered")
 STAGES: Final = ("poll", "decode", "score", "outbox", "checkpoint")
+CASE_STATES: Final = ("opened", "acknowledged", "contained", "recovered", "closed")
+CASE_STEPS: Final = ("detect", "acknowledge", "contain", "recover")
 SEVERITIES: Final = ("low", "medium", "high", "critical")
 OTHER: Final = "other"
 
@@ -90,6 +92,13 @@ NAMES: Final = tuple(
         ("alerts_total", "counter", ("severity",), "Alerts raised"),
         ("decision_hits_total", "counter", ("decision",), "Findings that a decision relabelled"),
         ("incidents", "gauge", (), "Incidents that are open"),
+        ("incident_cases", "gauge", ("state",), "Incidents by the state that people brought them to"),
+        (
+            "incident_mean_seconds",
+            "gauge",
+            ("step",),
+            "Mean time to detect (from begun to opened), and from opened to acknowledge, contain and recover",
+        ),
         ("budget_correction", "gauge", (), "Factor that the alert budget's feedback puts on its threshold"),
         ("drift_changes_total", "counter", ("model",), "Times that what is ordinary for a model became something else"),
         ("state_entries", "gauge", ("table",), "Entries of a table of the state"),
@@ -139,6 +148,8 @@ class Metrics:
             ("rejected_rows_total", "reason", REASONS),
             ("stage_seconds", "stage", STAGES),
             ("alerts_total", "severity", SEVERITIES),
+            ("incident_cases", "state", CASE_STATES),
+            ("incident_mean_seconds", "step", CASE_STEPS),
         ):  # from the start, so that a rate is there before the first
             self._seen[label] = set(values)
             for value in values:

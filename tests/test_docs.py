@@ -69,6 +69,12 @@ def test_each_command_and_option_is_documented(command):
             assert f"eastwest feedback {name} " in text
             assert {option for option in options(part) if option.startswith("--")} <= set(CODE.findall(text))
         return
+    if command == "incidents":
+        text = page("incidents.md")
+        for name, part in commands()[command].commands.items():
+            assert f"eastwest incidents {name} " in text
+            assert {option for option in options(part) if option.startswith("--")} <= set(CODE.findall(text))
+        return
     if command in SERVICE:
         told = words("service.md")
         assert f"eastwest {command}" in told
@@ -423,6 +429,6 @@ def test_commands_shown_exist(path):
             else:
                 assert program in {"eastwest", ".venv/bin/eastwest"}
                 command = commands()[arguments[0]]
-                if arguments[0] == "feedback":
+                if arguments[0] in {"feedback", "incidents"}:
                     command = command.commands[arguments[1]]
                 assert {argument for argument in arguments if argument.startswith("--")} <= options(command)

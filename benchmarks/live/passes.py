@@ -22,6 +22,7 @@ from detector.metrics import STAGES, Metrics
 from detector.service.deliveries import Deliveries
 from detector.service.health import Health
 from detector.service.kafka_options import source_settings
+from detector.incidents.book import Book
 from detector.service.loop import Loop
 from detector.service.pipeline import Pipeline
 from detector.service.settings import ServiceSettings
@@ -151,7 +152,7 @@ def serve(bootstrap: Sequence[str], topic: str, folder: Path, rows: int) -> Turn
         )
         metrics = Metrics("benchmark", "")
         pipeline = Pipeline(settings, None, alerts, letters, metrics)
-        service = Loop(settings, pipeline, alerts, letters, metrics, Health())
+        service = Loop(settings, pipeline, alerts, letters, metrics, Health(), Book(settings.outbox.folder))
         began = time.perf_counter()
         reader = service.restore()
         restore_s = time.perf_counter() - began

@@ -8,11 +8,12 @@ import orjson
 import typer
 from rich.console import Console
 
+from detector import journal
 from detector.alerts.decisions import Decisions, load_decisions
 from detector.alerts.model import Alert, alert_of
 from detector.errors import ConfigError, UnreadableInput
-from detector.feedback import audit, tables
-from detector.feedback.writing import add, digest, name_of, scope_like, time_of
+from detector.feedback import tables
+from detector.feedback.writing import add, audit_path, digest, name_of, scope_like, time_of
 
 feedback_app = typer.Typer(
     help="Decide about acts: suppress, learn, end; say what became of alerts.", no_args_is_help=True
@@ -114,19 +115,19 @@ def verdict_command(
 ) -> None:
     """Write down what an alert turned out to be, in the log beside the decisions."""
     entry = {"at": datetime.now(UTC).isoformat(), "by": by, "what": "verdict", "alert_id": alert_id}
-    audit.append(audit.audit_path(file), entry | {"verdict": verdict, "why": why})
+    journal.append(audit_path(file), entry | {"verdict": verdict, "why": why})
 
 
 @feedback_app.command("log")
 def log_command(file: DecisionsPath) -> None:
     """Show who decided what, and check that nobody changed the log."""
-    out.print(tables.log_table(audit.entries(audit.audit_path(file))))
+    out.print(tables.log_table(journal.entries(audit_path(file))))
     _compare(file)
 
 
 def _compare(file: Path) -> None:
     """Say when the file is not as the log last saw it."""
-    told = [entry["file"] for entry in audit.entries(audit.audit_path(file)) if "file" in entry]
+    told = [entry["file"] for entry in journal.entries(audit_path(file)) if "file" in entry]
     if file.exists() and told and told[-1] != digest(file):
         err.print(f"{file}: was changed since the log last saw it", style="yellow", markup=False, soft_wrap=True)
 

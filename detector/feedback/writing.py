@@ -11,10 +11,10 @@ from typing import Any, Final
 import orjson
 import yaml
 
+from detector import journal
 from detector.alerts.decisions import parse_decisions
 from detector.alerts.model import Alert, content_id
 from detector.errors import ConfigError
-from detector.feedback import audit
 
 _DAYS: Final = re.compile(r"(\d{1,4})d")
 _EMPTY: Final = "decisions:\n"
@@ -78,11 +78,16 @@ def add(path: Path, entry: dict[str, Any], now: datetime) -> None:
     parse_decisions(before, str(path))
     text = before.rstrip("\n").removesuffix(" []") + "\n" + _item(entry)
     parse_decisions(text, f"{path} with the new decision")
-    log = audit.audit_path(path)
-    audit.entries(log)
+    log = audit_path(path)
+    journal.entries(log)
     _replace(path, text)
     said = {"at": now.isoformat(), "by": entry["by"], "what": entry["action"], "decision": _plain(entry)}
-    audit.append(log, {**said, "file": digest(path)})
+    journal.append(log, {**said, "file": digest(path)})
+
+
+def audit_path(decisions: Path) -> Path:
+    """The journal beside a file of decisions: ``decisions.audit.ndjson``."""
+    return decisions.with_name(f"{decisions.stem}.audit.ndjson")
 
 
 def digest(path: Path) -> str:

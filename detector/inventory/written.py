@@ -14,15 +14,13 @@ import orjson
 
 import detector
 from detector.inventory.model import Asset, as_dict
-from detector.renderings.strings import visible, whole
+from detector.renderings.strings import spreadsheet, whole
 
 CSV_COLUMNS: Final = (
     "address", "state", "approved", "name", "role", "learned_role", "confidence", "declared_role", "contradiction",
     "level", "criticality", "zone", "owner", "macs", "maker", "ot_roles", "offers", "uses", "software", "devices",
     "certificates", "names", "evidence", "first_seen", "last_seen",
 )  # fmt: skip
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What begins a formula in a spreadsheet (OWASP, CSV injection); a quote in front makes it text."""
 _BETWEEN: Final = "; "
 _NAMESPACE: Final = uuid.UUID("6f1c0a52-3d0e-5b0e-9b1e-0f6a7c5d2e11")  # of our own; the same content, the same number
 
@@ -54,8 +52,7 @@ def cell(value: Any) -> str:
         text = _BETWEEN.join(item if isinstance(item, str) else f"{item.service} ({item.hosts})" for item in value)
     else:
         text = "" if value is None else str(value)
-    text = visible(text)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    return spreadsheet(text)
 
 
 def as_cyclonedx(assets: Sequence[Asset]) -> bytes:

@@ -5,6 +5,8 @@ from typing import Final
 from detector.alerts.model import hostile
 
 MARK: Final = "…"  # ends what was cut
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What begins a formula in a spreadsheet (OWASP, CSV injection); a quote in front makes it text."""
 _MARK_BYTES: Final = len(MARK.encode())
 
 
@@ -32,3 +34,13 @@ def visible(text: str) -> str:
     r"""The text with what breaks lines, hides or turns text written out, as in ``\u202e``: for formats without an
     escape of their own."""
     return "".join(f"\\u{ord(char):04x}" if char < " " or hostile(char) else char for char in whole(text))
+
+
+def spreadsheet(text: str) -> str:
+    """The text as a cell of CSV: `visible`, and nothing that a spreadsheet would take for a formula.
+
+    >>> spreadsheet("=1+1")
+    "'=1+1"
+    """
+    text = visible(text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

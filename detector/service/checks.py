@@ -79,6 +79,7 @@ def _files(settings: ServiceSettings) -> Iterator[Finding]:
         (security.sasl, "kafka.security.sasl"),
         (settings.state, "state"),
         (settings.state.s3, "state.s3"),
+        (settings.http, "http"),
         *((sink, f"alerts.sinks[{number}]") for number, sink in enumerate(settings.alerts.sinks)),
     ):
         for key, path in _named(section, "_file"):

@@ -1,4 +1,5 @@
-"""What orchestrators and Prometheus ask: `/livez`, `/readyz`, `/metrics`. Nothing else is answered, nothing is changed.
+"""What orchestrators and Prometheus ask: `/livez`, `/readyz`, `/metrics`. What people ask of incidents is `/incidents`
+(`service.cases`), where there is a journal of them. Nothing else is answered.
 
 Live means that the loop goes round; Kafka, sinks and lag have no say, or a broker that is away would have us killed
 again and again. Ready means that the loop has its partitions, its state and its compiled kernels; a sink that is away
@@ -16,13 +17,16 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from detector.alerts.model import escaped
 from detector.errors import ConfigError
+from detector.service.cases import CasesApi
 
 BEAT_SECONDS: Final = 60.0  # silence of the loop beyond which it hangs; a checkpoint takes less than 5 s
 NEEDS: Final = ("assigned", "restored", "warm")
 _REQUEST_SECONDS: Final = 5.0  # for the whole head of a request, and for each write of the answer
 _MOST_REQUEST_BYTES: Final = 8192
 _MOST_AT_ONCE: Final = 16  # connections; further ones are closed at once
+INCIDENTS: Final = "/incidents"
 _JSON: Final = "application/json"
 
 
@@ -78,14 +82,22 @@ class HealthServer:
         port: 0 takes any that is free; see ``port`` then.
         health: what the loop says.
         exposition: `Metrics.exposition`.
+        cases: answers about incidents; None = there are none here.
 
     Raises:
         ConfigError: the address cannot be used.
     """
 
-    def __init__(self, host: str, port: int, health: Health, exposition: Callable[[str], tuple[bytes, str]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        health: Health,
+        exposition: Callable[[str], tuple[bytes, str]],
+        cases: CasesApi | None = None,
+    ) -> None:
         try:
-            self._server = _Server(host, port, health, exposition)
+            self._server = _Server((host, port), health, exposition, cases)
         except OSError as problem:
             raise ConfigError("settings", "http", f"cannot listen at {host} port {port}: {problem.strerror}") from None
         self.port: int = self._server.server_address[1]
@@ -112,10 +124,16 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 2 * _MOST_AT_ONCE
 
-    def __init__(self, host: str, port: int, health: Health, exposition: Callable[[str], tuple[bytes, str]]) -> None:
-        self.health, self.exposition = health, exposition
+    def __init__(
+        self,
+        place: tuple[str, int],
+        health: Health,
+        exposition: Callable[[str], tuple[bytes, str]],
+        cases: CasesApi | None,
+    ) -> None:
+        self.health, self.exposition, self.cases = health, exposition, cases
         self._free = threading.BoundedSemaphore(_MOST_AT_ONCE)
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, *_, address = socket.getaddrinfo(*place, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self.address_family = family
         super().__init__(address[:2], _Handler)  # type: ignore[arg-type]  # of IPv6 it makes the rest itself
 
@@ -153,19 +171,38 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(_REQUEST_SECONDS)
 
     def _head(self) -> bytes:
-        """The request up to its empty line; a body is never read. Nothing when it is too long or too slow."""
-        end = time.monotonic() + _REQUEST_SECONDS
+        """The request up to its empty line, and what came with it. Nothing when it is too long or too slow."""
+        self._end = time.monotonic() + _REQUEST_SECONDS
         head = b""
         while b"\r\n\r\n" not in head and b"\n\n" not in head:
-            self.connection.settimeout(max(end - time.monotonic(), 0.001))
-            try:
-                more = self.connection.recv(_MOST_REQUEST_BYTES)
-            except OSError:
-                return b""
+            more = self._more()
             head += more
             if not more or len(head) > _MOST_REQUEST_BYTES:
                 return b""
         return head
+
+    def _more(self) -> bytes:
+        """What comes next, within the time that a request has; nothing when it ends or is too slow."""
+        self.connection.settimeout(max(self._end - time.monotonic(), 0.001))
+        try:
+            more: bytes = self.connection.recv(_MOST_REQUEST_BYTES)
+        except OSError:
+            return b""
+        return more
+
+    def _body(self) -> bytes | None:
+        """The body, as long as its header says; None when it says nothing, too much, or more than comes."""
+        told = self.headers.get("Content-Length", "")
+        if not (told.isascii() and told.isdigit()) or int(told) > _MOST_REQUEST_BYTES:
+            return None
+        body = self.rfile.read()
+        while len(body) < int(told):
+            more = self._more()
+            if not more:
+                return None
+            body += more
+        self.connection.settimeout(_REQUEST_SECONDS)
+        return body[: int(told)]
 
     def do_GET(self) -> None:
         health = self.server.health
@@ -176,8 +213,27 @@ class _Handler(BaseHTTPRequestHandler):
                 self._verdict("ready", *health.ready())
             case "/metrics":
                 self._answer(200, *self.server.exposition(self.headers.get("Accept", "")))
+            case path if self.server.cases is not None and path.startswith(INCIDENTS):
+                self._tell(*self.server.cases.read(path.removeprefix(INCIDENTS), urlsplit(self.path).query))
             case _:
                 self.send_error(404)
+
+    def do_POST(self) -> None:
+        path, cases = urlsplit(self.path).path, self.server.cases
+        if cases is None or not path.startswith(INCIDENTS):
+            self.send_error(405)
+            return
+        refused = cases.refused(self.headers.get("Authorization", ""))
+        body = None if refused else self._body()
+        if refused:
+            self._tell(*refused)
+        elif body is None:
+            self._tell(413, {"error": f"a body of {_MOST_REQUEST_BYTES} bytes at most, with its Content-Length"})
+        else:
+            self._tell(*cases.move(path.removeprefix(INCIDENTS), body))
+
+    def _tell(self, code: int, content: dict[str, Any]) -> None:
+        self._answer(code, escaped(json.dumps(content).encode()) + b"\n", _JSON)
 
     do_HEAD = do_GET  # noqa: N815 - the same
 
@@ -192,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         if code == 405:
             self.send_header("Allow", "GET, HEAD")
+        if code == 401:
+            self.send_header("WWW-Authenticate", "Bearer")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)

@@ -5,26 +5,32 @@ captured, and each sink has its own. What is told is on the disk before the chec
 moment makes nothing lost and nothing twice (`docs/reliability.md`).
 """
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Final
 
 import detector
 from detector.alerts.decisions import load_decisions
-from detector.alerts.model import iso
+from detector.alerts.model import Incident, iso
 from detector.assets.plant import load_plant
-from detector.errors import StorageFailed
+from detector.errors import ConfigError, StorageFailed
+from detector.incidents.book import Book, Opening
+from detector.incidents.life import stamp
+from detector.incidents.trend import means, states
 from detector.metrics import Metrics
 from detector.service import logs, memory
+from detector.service.cases import CasesApi
 from detector.service.decoding import source_of
 from detector.service.deliveries import Deliveries
 from detector.service.faults import point
 from detector.service.health import Health, HealthServer
-from detector.service.kafka_options import source_settings
+from detector.service.kafka_options import SecretFile, SecretVariable, source_settings
 from detector.service.normalizing import SHOWN_DIGITS, normalize
 from detector.service.pipeline import Pipeline, Taken
 from detector.service.portions import portions
@@ -45,6 +51,7 @@ _RETRY_SECONDS: Final = 1.0  # between two tries of a full disk
 _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses would come and go
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
 _NAMED: Final = 10  # partitions in a line of the log
+_MOST_WAITING: Final = 10_000  # incidents that wait for a journal that cannot be written
 _SCOPE: Final = "service"
 _Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
@@ -71,11 +78,13 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
         letters = stack.enter_context(_outbox(settings, "dead-letters"))
         metrics = Metrics(detector.__version__, fingerprint(settings.model_dump(mode="json"))[:SHOWN_DIGITS])
-        stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition))
+        book = Book(settings.outbox.folder)
+        cases = CasesApi(book, _token(settings))
+        stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition, cases))
         warm(settings.engine)
         health.done("warm")
         pipeline = Pipeline(settings, plant, alerts, letters, metrics, decisions)
-        loop = Loop(settings, pipeline, alerts, letters, metrics, health)
+        loop = Loop(settings, pipeline, alerts, letters, metrics, health, book)
         source = loop.restore()
         stack.callback(source.close)
         deliveries = stack.enter_context(Deliveries(settings, alerts, letters, metrics))
@@ -95,6 +104,7 @@ class Loop:
         dead_letters: outbox of records that could not be used.
         metrics: of all this.
         health: is told that the loop goes round.
+        book: is told of incidents.
     """
 
     def __init__(
@@ -105,8 +115,10 @@ class Loop:
         dead_letters: Outbox,
         metrics: Metrics,
         health: Health,
+        book: Book,
     ) -> None:
         self._settings, self._pipeline, self._metrics, self._health = settings, pipeline, metrics, health
+        self._book, self._book_problem = book, ""
         self._alerts, self._dead_letters = alerts, dead_letters
         self._log = logs.get("loop")
         self._checkpoints = _checkpoints(settings)
@@ -212,7 +224,34 @@ class Loop:
                     self._log.info("the outbox can be written again")
                 if (self._alerts.durable, self._dead_letters.durable) != before:
                     deliveries.wake()
+                self._note_incidents()
                 return
+
+    def _note_incidents(self) -> None:
+        """What was told of incidents goes into their journal; one that cannot be written holds up nothing, and has it
+        with the next."""
+        waiting = self._pipeline.incidents
+        if not waiting:
+            return
+        now = datetime.now(UTC)
+        try:
+            opened = [Opening.of(told.record, stamp(now)) for told in waiting if isinstance(told.record, Incident)]
+            self._book.open(opened, now)
+            for told in waiting:
+                if told.record is None:
+                    self._book.merge(told.id, told.merged_into, now)
+        except (ConfigError, OSError) as problem:
+            self._tell_of_book(str(problem))
+            del waiting[:-_MOST_WAITING]
+        else:
+            waiting.clear()
+            self._tell_of_book("")
+
+    def _tell_of_book(self, problem: str) -> None:
+        """Once, not with each turn."""
+        if problem and problem != self._book_problem:
+            self._log.error("the journal of incidents cannot be written", problem=problem)
+        self._book_problem = problem
 
     def _heed(self, events: list[Event]) -> None:
         """What happened while reading is counted and told."""
@@ -336,6 +375,7 @@ class Loop:
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
         self._show_state()
+        self._show_incidents()
         for partition, lag in source.lag().items():
             metrics.partition(*partition, lag.rows, lag.seconds or 0.0)
         self._show_silence(source.silent())
@@ -360,6 +400,18 @@ class Loop:
             tell = self._log.error if alone else self._log.info
             tell("nobody normalizes" if alone else "all is normalized again",
                  partitions=[*map(source_of, alone[:_NAMED])], count=len(alone))  # fmt: skip
+
+    def _show_incidents(self) -> None:
+        """Their states and times, as the journal has them: people and other processes write in it, too."""
+        try:
+            known = self._book.cases().values()
+        except (ConfigError, OSError) as problem:
+            self._tell_of_book(str(problem))
+            return
+        for state, count in states(known).items():
+            self._metrics.set("incident_cases", count, state=state)
+        for step, seconds in means(known).items():
+            self._metrics.set("incident_mean_seconds", math.nan if seconds is None else seconds, step=step)
 
     def _show_state(self) -> None:
         scorer = self._pipeline.engine.scorer
@@ -388,6 +440,13 @@ class Loop:
         writing.exception()  # waits
         self._health.beat()
         self._conclude(writing, source)
+
+
+def _token(settings: ServiceSettings) -> Callable[[], str] | None:
+    """Of those who move incidents."""
+    if settings.http.token_file is not None:
+        return SecretFile(settings.http.token_file)
+    return None if settings.http.token_env is None else SecretVariable(settings.http.token_env)
 
 
 def _source(settings: ServiceSettings) -> KafkaSource:

@@ -70,6 +70,7 @@ class Pipeline:
         self._quotas = Quotas(lambda name: next((each.rows_per_second for each in topics if each.matches(name)), None))
         self._clocks: deque[tuple[str, Arrived]] = deque(maxlen=_REMEMBERED)
         self._told: deque[Told] = deque()  # not stored yet
+        self.incidents: list[Told] = []  # stored: those told for the first time, and those that became part of another
         self._letters: deque[bytes] = deque()
 
     # --- records in, alerts out ---
@@ -140,7 +141,10 @@ class Pipeline:
         with self._metrics.stage("outbox"):
             while self._told:
                 self._alerts.append(self._told[0].kind, told_json(self._told[0]))
-                self._measure(self._told.popleft(), now)
+                told = self._told.popleft()
+                if told.kind == "incident" and (told.revision == 0 or told.record is None):
+                    self.incidents.append(told)
+                self._measure(told, now)
             while self._letters:
                 self._dead_letters.append(DEAD_LETTER, self._letters[0])
                 self._letters.popleft()

@@ -159,6 +159,21 @@ class Http(Section):
         json_schema_extra=says("an address or name of this machine"),
     )
     port: int = Field(default=9108, ge=0, le=65535, description="Port; 0 takes any that is free.")
+    token_file: Path | None = Field(
+        default=None, description="File that holds the token of those who move incidents; without one nobody can."
+    )
+    token_env: str | None = Field(
+        default=None,
+        min_length=1,
+        description="In place of the file: environment variable that holds the token.",
+        json_schema_extra=says("name of a variable"),
+    )
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token_file is not None and self.token_env is not None:
+            raise ValueError("wants one at most of token_file and token_env")
+        return self
 
 
 class Log(Section):

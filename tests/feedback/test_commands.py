@@ -10,7 +10,7 @@ from detector.alerts.decisions import load_decisions
 from detector.alerts.model import Alert, Asset, Decision, to_json
 from detector.cli import app
 from detector.errors import ConfigError, UnreadableInput
-from detector.feedback import audit
+from detector.feedback.writing import audit_path
 from tests.alerts.test_model import PLAIN
 
 RUNNER = CliRunner()
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(decisions, arguments, sai
     with pytest.raises(ConfigError, match=said):
         feedback("add", decisions, *WHO, *arguments)
     assert not decisions.exists()
-    assert not audit.audit_path(decisions).exists()
+    assert not audit_path(decisions).exists()
 
 
 def test_roles_that_nobody_knows_cannot_be_meant(decisions, alerts):
@@ -150,7 +150,7 @@ def log(decisions):
     feedback("add", decisions, *WHO, "--until", "30d", "--id", "one", "--scope", "service=smb")
     feedback("verdict", decisions, "a1", "true_positive", *WHO)
     feedback("end", decisions, "one", *WHO)
-    return audit.audit_path(decisions)
+    return audit_path(decisions)
 
 
 def test_the_log_tells_all_and_each_line_names_the_one_before(decisions, log):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.metrics import NAMES, OUTCOMES, REASONS, STAGES
+from detector.metrics import CASE_STATES, CASE_STEPS, NAMES, OUTCOMES, REASONS, STAGES
 from detector.service.health import BEAT_SECONDS, NEEDS
 from detector.service.loading import keys, load_service_settings
 from detector.service.settings import ServiceSettings
@@ -59,7 +59,7 @@ def test_every_metric_is_told():
 
 def test_every_value_of_a_known_label_is_told():
     text = page("metrics.md")
-    for values in (OUTCOMES, STAGES, REASONS):
+    for values in (OUTCOMES, STAGES, REASONS, CASE_STATES, CASE_STEPS):
         assert ", ".join(f"`{value}`" for value in values) in text
 
 
