@@ -18,11 +18,11 @@ from race.laps import Laps
 from race.shape import START_US
 
 from detector.engine import Engine
+from detector.incidents.book import Book
 from detector.metrics import STAGES, Metrics
 from detector.service.deliveries import Deliveries
 from detector.service.health import Health
 from detector.service.kafka_options import source_settings
-from detector.incidents.book import Book
 from detector.service.loop import Loop
 from detector.service.pipeline import Pipeline
 from detector.service.settings import ServiceSettings
