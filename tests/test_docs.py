@@ -60,19 +60,16 @@ def options(command: Any) -> set[str]:
 
 # --- commands and settings ---
 
+GROUPS = {"feedback", "incidents", "vendors"}
+"""Commands of commands that have a page of their own."""
+
 
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_each_command_and_option_is_documented(command):
-    if command == "feedback":
-        text = page("feedback.md")
+    if command in GROUPS:
+        text = page(f"{command}.md")
         for name, part in commands()[command].commands.items():
-            assert f"eastwest feedback {name} " in text
-            assert {option for option in options(part) if option.startswith("--")} <= set(CODE.findall(text))
-        return
-    if command == "incidents":
-        text = page("incidents.md")
-        for name, part in commands()[command].commands.items():
-            assert f"eastwest incidents {name} " in text
+            assert f"eastwest {command} {name}" in text
             assert {option for option in options(part) if option.startswith("--")} <= set(CODE.findall(text))
         return
     if command in SERVICE:
@@ -84,7 +81,7 @@ def test_each_command_and_option_is_documented(command):
             wanted |= {option for part in parts.values() for option in options(part) if option.startswith("-")}
         assert wanted - {"--help", "-h"} <= told
         return
-    own = {"backtest", "drill", "inventory"}
+    own = {"backtest", "drill", "evidence", "inventory"}
     text = page(f"{command}.md" if command in own else "simulate.md")
     before, _, demo = text.partition("## The demo")
     assert f"eastwest {command}" in text
@@ -429,6 +426,6 @@ def test_commands_shown_exist(path):
             else:
                 assert program in {"eastwest", ".venv/bin/eastwest"}
                 command = commands()[arguments[0]]
-                if arguments[0] in {"feedback", "incidents"}:
+                if arguments[0] in GROUPS:
                     command = command.commands[arguments[1]]
                 assert {argument for argument in arguments if argument.startswith("--")} <= options(command)

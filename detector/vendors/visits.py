@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from detector.assets.agreements import Agreement
-from detector.assets.services import SESSION_SERVICES
+from detector.assets.services import OT_SERVICES, SESSION_SERVICES
 from detector.score.provenance import SHIFT_US
 
 GAP_US: Final = 5 * 60_000_000
@@ -215,6 +215,8 @@ class Following:
     def _begin(self, place: int, stay: Stay) -> Visit:
         visit = Visit(place, stay)
         self.visits.append(visit)
+        if stay.service in OT_SERVICES:  # it works from its own host
+            self._here.setdefault(stay.orig, []).append((stay, visit))
         return visit
 
     def _owner(self, stay: Stay) -> int | None:
@@ -273,6 +275,7 @@ def work(following: Following, rows: pl.DataFrame, hours: int) -> None:
             without.setdefault(what, set()).add(row["start"] // _HOUR_US)
     pairs = {what[:2] for what in without}
     for (_, what), (visit, deed) in deeds.items():
-        deed.routine = len(without.get(what, ())) > max(_ROUTINE * hours, 2)
-        deed.habit = what[:2] in pairs
+        if deed.orig != visit.entry.orig:  # on a host of the plant
+            deed.routine = len(without.get(what, ())) > max(_ROUTINE * hours, 2)
+            deed.habit = what[:2] in pairs
         visit.deeds.append(deed)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from datetime import datetime
 
 import pytest
@@ -119,6 +120,8 @@ def test_a_visit_as_agreed_is_told_and_nothing_is_wrong(tmp_path):
         ([visit(), rdp(JUMP, STATION, WED.format(2), 9), work("READ_COILS", WED.format(4), resp=OTHER)], ["asset"]),
         ([visit(resp=STATION)], ["direct"]),
         ([visit(resp=OTHER)], ["asset", "direct"]),
+        ([work("READ_COILS", "2026-03-25T12:05:00+01:00", orig=PC)], ["direct"]),
+        ([work("PROGRAM_UNITY", "2026-03-25T12:05:00+01:00", orig=PC)], ["direct", "operation"]),
         ([visit(orig=SPARE)], ["unknown_source"]),
         ([visit(user="maria")], ["unknown_account"]),
         ([visit(user="CORP\\Ext-Presses")], []),
@@ -244,3 +247,20 @@ def test_check_ends_with_five_when_something_was_not_agreed(tmp_path):
     assert CliRunner().invoke(app, args).exit_code == 0
     report(tmp_path, visit("2026-03-24T12:00:00+01:00"))
     assert CliRunner().invoke(app, args).exit_code == 5
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page(tmp_path, require_tool):
+    report(tmp_path, visit(), visit("2026-03-25T22:00:00+01:00", user="<b>ext"))
+    command = [
+        require_tool("chromium"),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+    ]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "out" / "report.html").as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert 'id="s2"' in dom
+    assert "<b>ext" not in dom
+    assert "minutes outside" in dom
