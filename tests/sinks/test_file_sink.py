@@ -1,5 +1,6 @@
 import errno
 import os
+import random
 from pathlib import Path
 from unittest.mock import patch
 
@@ -178,3 +179,52 @@ def test_what_is_no_file_is_not_written_to(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Retry, match="is no regular file"):
         FileSink(tmp_path / "pipe").send(records(0))
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.faults)])
+def test_none_is_lost_and_none_changed_on_a_bad_disk(path, count):
+    """Every seventh write finds no room after a part, every eleventh fsync fails, the file is rotated now and then, and
+    the process dies within a line."""
+    chance, sink, done = random.Random(6), FileSink(path), 0
+    write_all, fsync = module.write_all, os.fsync
+
+    def full(file, content):
+        if chance.random() < 1 / 7:
+            write_all(file, content[: chance.randrange(len(content))])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(file, content)
+
+    def failing(file):
+        if chance.random() < 1 / 11:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(file)
+
+    faults = 0
+    with patch.object(module, "write_all", full), patch.object(module.os, "fsync", failing):
+        while done < count:
+            some = range(done, min(done + chance.randint(1, 60), count))
+            try:
+                sink.send(records(*some))
+            except Retry:
+                faults += 1
+                continue
+            done = some.stop
+            if chance.random() < 0.1:
+                path.rename(path.with_suffix(f".{done:07d}"))
+            elif chance.random() < 0.1:
+                sink = died_within(path, sink, b'{"n":%d' % done)
+    sink.close()
+    parts = [*sorted(path.parent.glob("alerts.0*")), path]
+    found = b"".join(part.read_bytes() for part in parts if part.exists())
+    print(f"| file | {faults} failed writes, {len(parts) - 1} rotations | {count} | {found.count(10)} |")
+    assert faults > 0
+    assert len(parts) > 1
+    assert found == lines(*range(count))
+
+
+def died_within(path, sink, part):
+    """What is there after a crash in the middle of a line, and the next process's sink."""
+    sink.close()
+    with path.open("ab") as file:
+        file.write(part)
+    return FileSink(path)

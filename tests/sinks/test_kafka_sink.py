@@ -354,6 +354,30 @@ def test_a_broker_that_restarts_loses_and_repeats_nothing(cluster, topic, outbox
 
 
 @real
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+@marked(broker_away)
+def test_many_arrive_through_a_broker_that_is_killed_again_and_again(cluster, topic, outbox, fill):
+    count = 100_000
+    fill(count)
+    delivery = Delivery(
+        "kafka", KafkaSink(topic, connection(cluster.bootstrap), seconds=2.0), outbox, lambda *_: None,
+        spread=lambda: 0.01,
+    )  # fmt: skip
+    delivery.start()
+    for share in range(1, 5):
+        wait_until(lambda share=share: delivery.progress.delivered >= share * count // 5)
+        cluster.nodes[0].kill()
+        wait_until(lambda seen=delivery.progress.retries: delivery.progress.retries > seen)
+        cluster.nodes[0].restart()
+    assert delivery.stop(300)
+    found = [record.value for record in arrived(cluster.bootstrap, topic)]
+    first = list(dict.fromkeys(found))
+    print(f"| kafka | broker killed 4 times | {count} | {len(first)} | {len(found) - len(first)} |")
+    assert first == [payload(number) for number in range(count)]
+
+
+@real
 @marked(broker_away)
 def test_closing_while_brokers_are_away_leaves_no_thread(cluster, topic):
     threads = set(threading.enumerate())
