@@ -123,6 +123,10 @@ class Service:
         """Whether it reads."""
         return '"running"' in self.log
 
+    def url(self, path: str) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self._port}{path}"
+
     def metrics(self) -> dict[str, float]:
         """Sums by name; by name and outcome for rows. Nothing while it does not answer."""
         try:

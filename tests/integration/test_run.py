@@ -1,8 +1,13 @@
 """`eastwest run` on a real Kafka: what it tells, how it ends, and what it shows."""
 
+import json
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
 import orjson
 import pytest
 
+from detector.incidents.book import NAME
 from tests.faults.harness import Trial, broken
 from tests.faults.process import STOP_SECONDS, Service, create, named_for, publish
 from tests.faults.stream import rows_of, with_rubbish
@@ -54,6 +59,46 @@ def test_topics_to_alerts_as_in_one_process_and_again_nothing(started, tmp_path)
     assert service.stop()[0] == 0
     assert service.outcome().lines == outcome.lines
     assert "goes on from a checkpoint" in service.log
+
+
+def test_incidents_that_were_told_are_worked_on_and_opened_once(plain, kafka, tmp_path):
+    world, rows = plain
+    rows = named_for(rows, kafka.prefix)
+    create(kafka, rows)
+    publish(kafka, rows)
+    token = tmp_path / "token"
+    token.write_text("correct-horse\n")
+    topics = sorted({row.partition.topic for row in rows})
+    with Service(tmp_path / "service", kafka.bootstrap, topics, world.plant) as service:
+        service.start(EASTWEST_HTTP__TOKEN_FILE=str(token))
+        service.wait(service.done(len(rows)))
+        told = [json.loads(line) for line in (service.folder / "alerts.ndjson").read_bytes().splitlines()]
+        ids = {line["incident_id"] for line in told if "path" in line and line["revision"] == 0}
+        listed = _asked(service.url("/incidents"))
+        assert {one["incident_id"] for one in listed["incidents"]} == ids != set()
+        working = next(one["incident_id"] for one in listed["incidents"] if one["state"] == "opened")
+        wish = {"move": "contain", "by": "anna"}
+        assert _asked(service.url(f"/incidents/{working}"), wish, "correct-horse")["state"] == "contained"
+        with pytest.raises(HTTPError, match="401"):
+            _asked(service.url(f"/incidents/{working}"), wish, "wrong")
+        service.wait(lambda: 'eastwest_incident_cases{state="contained"} 1.0' in _text(service.url("/metrics")))
+        lines = (service.folder / "outbox" / NAME).read_bytes()
+        assert service.stop()[0] == 0
+        service.start()
+        service.wait(service.running)
+        assert _asked(service.url(f"/incidents/{working}"))["state"] == "contained"
+        assert service.stop()[0] == 0
+        assert (service.folder / "outbox" / NAME).read_bytes() == lines
+
+
+def _asked(url, wish=None, token=""):
+    return json.loads(_text(url, None if wish is None else json.dumps(wish).encode(), token))
+
+
+def _text(url, content=None, token=""):
+    request = Request(url, content, {"Authorization": f"Bearer {token}"})  # noqa: S310 - our own address
+    with urlopen(request, timeout=10) as answer:  # noqa: S310
+        return answer.read().decode()
 
 
 def test_an_end_under_load_tells_nothing_twice(started, tmp_path):
