@@ -26,7 +26,7 @@ _OTHER_BYTES: Final = 63
 def render(told: Told) -> bytes:
     """One record without a line feed."""
     facts = facts_of(told)
-    header = ("CEF:0", PRODUCT, PRODUCT, VERSION, facts.kind, cut(visible(facts.title), NAME_BYTES))
+    header = ("CEF:0", PRODUCT, PRODUCT, VERSION, facts.kind, cut(_name(facts.title), NAME_BYTES))
     values = (f"{key}={_value(key, value)}" for key, value in _extension(facts) if value not in (None, ""))
     return f"{'|'.join(map(_header, header))}|{facts.level.cef}|{' '.join(values)}".encode()
 
@@ -76,6 +76,11 @@ def _labelled(key: str, label: str, value: object) -> Iterator[tuple[str, object
     if value not in (None, ""):
         yield f"{key}Label", label
         yield key, value
+
+
+def _name(title: str) -> str:
+    """Readers that look for ``key=`` in the whole line (pycef, jc) would take an attacker's for the extension."""
+    return visible(title).replace("=", "\\u003d")
 
 
 def _header(text: str) -> str:

@@ -38,13 +38,13 @@ def cef(record: bytes) -> tuple[list[str], dict[str, str]]:
     for key, following in zip(keys, [*keys[1:], None], strict=True):
         raw = extension[key.end() : following.start() if following else len(extension)]
         assert key[1] not in found, f"{key[1]} twice"
-        found[key[1]] = _unescaped(raw)
+        found[key[1]] = unescaped(raw)
     assert keys
     assert keys[0].start() == 0
     return header, found
 
 
-def _unescaped(raw: str) -> str:
+def unescaped(raw: str) -> str:
     assert raw == raw.strip()
     assert re.fullmatch(r"(?:[^\\=]|\\[\\=nr])*", raw), raw
     return re.sub(r"\\(.)", lambda escape: _ESCAPES[escape[1]], raw)
