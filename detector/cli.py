@@ -33,6 +33,7 @@ from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
 from detector.vendors.commands import vendors_app
+from detector.zones.commands import zones_app
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
 DEMO_DAYS, DEMO_HOSTS, DEMO_SEED = 8.0, 100, 7
@@ -49,6 +50,7 @@ app.add_typer(spool_app, name="spool")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(vendors_app, name="vendors")
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(zones_app, name="zones")
 app.command("status")(status_command)
 app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)

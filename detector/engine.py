@@ -84,7 +84,7 @@ class Engine:
         self._settled: list[Rows] = []
         self.fingerprint = snapshot.fingerprint(
             settings.model_dump(exclude={"batch_rows"}, exclude_defaults=True),
-            (plant or Plant()).model_dump(mode="json", exclude_defaults=True, exclude={"assets"}),
+            _of_plant(plant or Plant()),
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
         self.judge = Judge(settings, plant, decisions)
@@ -205,3 +205,12 @@ class Engine:
         account.late += int(weight[late & ~twin].sum())
         account.scored += int(weight[~late & ~twin].sum())
         account.paired += int(paired[~late & ~twin].sum())
+
+
+def _of_plant(plant: Plant) -> dict[str, Any]:
+    """What of the plant file decides what is learned: assets only where zones are made of their roles."""
+    by_role = any(zone.roles for zone in plant.zones)
+    told: dict[str, Any] = plant.model_dump(
+        mode="json", exclude_defaults=True, exclude=set() if by_role else {"assets"}
+    )
+    return told

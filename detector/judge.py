@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.alerts.decisions import STATUSES, Decisions, End, Entry, Held
-from detector.alerts.explain import alert, continued, joined, rated, repeated
+from detector.alerts.explain import alert, continued, joined, rated, repeated, violation
 from detector.alerts.model import IMPORTANCES, Alert, Incident, Told, alert_of, as_dict
 from detector.alerts.runbook import SWEEPS
 from detector.assets import services
@@ -22,6 +22,9 @@ from detector.correlate.context import Context
 from detector.correlate.entities import Entities
 from detector.correlate.incidents import incidents
 from detector.correlate.telling import MINUTE_US, Telling
+from detector.correlate.violations import Place, Violations
+from detector.features.acts import ATTEMPT_KIND
+from detector.features.conduits import Conduits
 from detector.features.units import KINDS, PLACES
 from detector.rows import Rows
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
@@ -78,6 +81,7 @@ class Judge:
     def __init__(self, settings: Settings, plant: Plant | None = None, decisions: Sequence[Entry | End] = ()) -> None:
         self.budget = Budget(settings.alerts_per_day)
         self.budget_decided = Budget(settings.alerts_per_day)
+        self.budget_violations = Budget(settings.alerts_per_day)
         self.decisions = Decisions.of(decisions)
         self.adopted: list[Held] = []  # what `load_state` made hold at other times than declared
         self.chains = Chains(settings.false_incidents_per_day)
@@ -85,6 +89,8 @@ class Judge:
         self.alerts: list[tuple[Alert, int]] = []  # with their start, µs
         self.keep_all = True  # a service forgets alerts when no chain can change them any more
         self._dropped = 0  # alerts before the first that is kept
+        self.violations = Violations()
+        self._conduits = Conduits(plant or Plant())
         self._context = Context(plant or Plant())
         self._telling = Telling(self.chains, self._context.told)
         self._latest = _NEVER  # observation time that rows have come to
@@ -100,11 +106,16 @@ class Judge:
             return scored.plus({"finding": strange})
         latest = np.maximum.accumulate(np.insert(scored.array("obs_ts"), 0, self._latest))
         minutes = deque(np.flatnonzero(np.diff(latest // MINUTE_US)).tolist())  # rows that begin one
-        places, p_values = np.flatnonzero(strange), scored.array("p_value").copy()
+        violated = self._violated(scored)
+        places, p_values = np.flatnonzero(strange | violated), scored.array("p_value").copy()
         for place, row in zip(places.tolist(), scored.dicts(places) if places.size else (), strict=True):
             while minutes and minutes[0] <= place:
                 self._begin_minute(int(latest[minutes.popleft() + 1]))
-            p_values[place] = self._finding(row)
+            found = self._described(row)
+            if strange[place]:
+                p_values[place] = self._finding(found, row)
+            if violated[place]:
+                self._violation(found, row)
         for begin in minutes:
             self._begin_minute(int(latest[begin + 1]))
         self._latest = int(latest[-1])
@@ -119,6 +130,13 @@ class Judge:
             strange |= scored.array("first_act") & (scored.array("history") >= KNOWN_DAYS)
         strange &= ~(scored.array("resp_group") | scored.array("teach"))
         return strange
+
+    @staticmethod
+    def _violated(scored: Rows) -> NDArray[np.bool_]:
+        """Which rows are violations to tell: what nobody answered was stopped where it should be."""
+        violated: NDArray[np.bool_] = scored.array("violation") & (scored.array("kind") != ATTEMPT_KIND)
+        violated &= ~scored.array("teach")
+        return violated
 
     def finish(self) -> None:
         """No more rows will come: tell what may still wait."""
@@ -166,6 +184,8 @@ class Judge:
             ],
             "budget": self.budget.state(),
             "budget_decided": self.budget_decided.state(),
+            "budget_violations": self.budget_violations.state(),
+            "violations": self.violations.state(),
             "decisions": self.decisions.state(),
             "chains": self.chains.state(),
             "entities": self.entities.state(),
@@ -182,30 +202,61 @@ class Judge:
         }
         self.budget.load(state["budget"])
         self.budget_decided.load(state["budget_decided"])
+        if "violations" in state:  # an engine before them had no enforced zones, and told none
+            self.budget_violations.load(state["budget_violations"])
+            self.violations.load_state(state["violations"])
         self.adopted = self.decisions.adopt(state["decisions"], self._latest)
         self.chains.load_state(state["chains"])
         self.entities.load_state(state["entities"])
         self._telling.load_state(state["telling"])
 
-    def _finding(self, row: dict[str, Any]) -> float:
-        """Takes one finding; returns its p-value in the light of the chain it continues."""
-        rate = row["rows_per_day"]
+    def _described(self, row: dict[str, Any]) -> Alert:
+        """The row as an alert; adds what it takes to the row."""
         row["evidence"] = row["uid"] or f"{row['source']}:{row['position']}"
         row["transport"] = row["proto"] or services.transport(row["service"])
         ends = self._context.asset(row["orig_h"]), self._context.asset(row["resp_h"])
         row["importance"] = max((end.importance for end in ends), key=list(IMPORTANCES).index)
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
-        found = alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
+        return alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
+
+    def _decide(self, found: Alert, now: int) -> Alert:
+        """The alert with what was decided about it."""
+        decision = self.decisions.find(found, self._context.asset(found.src), self._context.asset(found.dst), now)
+        if decision is None:
+            return found
+        self.decisions.hit(decision)
+        return replace(found, status=STATUSES[decision.action], decision=decision)
+
+    def _violation(self, found: Alert, row: dict[str, Any]) -> None:
+        """Opens the alert of a violation, or counts it in the one that tells the same."""
+        way = self._conduits.way(row["orig_zone"], row["resp_zone"], row["service"], row["operation"], row["resp_p"])
+        why, operation = self._conduits.breach(way)
+        now = row["obs_ts"]
+        found = self._decide(violation(found, row, way[:3], why, operation), now)
+        same = Place(*way[:3], operation, found.src, found.dst, _decided(found))
+        place = self.violations.alert(same, now)
+        if place is not None:
+            self._repeat(place, found)
+            return
+        budget = self.budget_violations if found.decision is None else self.budget_decided
+        if not budget.alerts(0.0, row["rows_per_day"], now, certain=self.violations.is_new(same, now)):
+            self.violations.withheld += 1
+            return
+        place = self._dropped + len(self.alerts)
+        self.violations.tell(same, now, place)
+        self.alerts.append((replace(found, related=self._related(found, now)), row["ts"]))
+        self._telling.opened(place, *self._alert_at(place), (row["source"], row["position"]))
+
+    def _finding(self, found: Alert, row: dict[str, Any]) -> float:
+        """Takes one finding; returns its p-value in the light of the chain it continues."""
+        rate = row["rows_per_day"]
         expected = row["p_value"] * rate  # such findings a day when nothing is wrong
         certain = row.get("first_act", False) and row["history"] >= KNOWN_DAYS
         if certain and expected > FIRST_ACTS_PER_DAY:
             expected = FIRST_ACTS_PER_DAY
             found = rated(found, expected / rate)
-        decision = self.decisions.find(found, *ends, row["obs_ts"])
-        if decision is not None:
-            self.decisions.hit(decision)
-            found = replace(found, status=STATUSES[decision.action], decision=decision)
-        else:
+        found = self._decide(found, row["obs_ts"])
+        if found.decision is None:
             expected, found = self._chained(found, row, expected)
             self.entities.add(found, row, expected, self.budget.findings_per_day(rate))
         self._tell(found, row, expected, certain=certain)

@@ -18,6 +18,9 @@ _POINTER_LIMIT: Final = 1024  # characters of a pointer: a path and a line, or a
 _SWEEP_TARGETS: Final = 10  # distinct ones of one source in ten minutes before it is called a sweep
 _SWEEP_NATS: Final = math.log(100)  # of surprise; what comes in one of a hundred windows is a habit
 _MOST_ROWS: Final = 1e15  # no history has so many: a rarer p-value is a tail's guess, and its digits say nothing
+VIOLATION_P: Final = 1e-4
+"""What somebody forbade counts for severity at least as what comes once in so many rows: one level."""
+OUTSIDE_WINDOWS: Final = "outside the windows"  # why a conduit does not permit what it would at another time
 MAX_EVIDENCE: Final = 32  # pointers in one alert
 _MAX_ALSO: Final = 8  # other acts of the hour that are named
 _ICMP: Final = frozenset({"icmp", "ipv6-icmp"})
@@ -108,6 +111,33 @@ def rated(found: Alert, p: float) -> Alert:
     return replace(found, p_value=rounded_p(p), score=round(-math.log10(p), SCORE_DIGITS))
 
 
+def violation(found: Alert, row: Row, way: tuple[str, str, str], why: str, operation: str) -> Alert:
+    """The alert of a row as the violation that it is, whatever models think of it.
+
+    Args:
+        found: what `alert` makes of the row.
+        way: from zone, to zone, service that carries it.
+        why: what the last conduit that might have permitted it lacked.
+        operation: class of the act where a conduit asked for it, else empty.
+    """
+    begin, end, service = map(_quoted, way)
+    what = f"{service} {_quoted(operation)}" if operation else service
+    moment = " at that time" if why == OUTSIDE_WINDOWS else ""
+    reason = f"{what} from zone {begin} to zone {end}: {why}, and zones are enforced there"
+    others = [said for said in found.reasons if not said.startswith("crosses from ")]
+    return replace(
+        found,
+        alert_id=content_id(
+            "violation", *way, operation, found.src, found.dst, row["ts"], row["orig_p"], row["resp_p"]
+        ),
+        kind="violation",
+        severity=severity(min(row["p_value"], VIOLATION_P), row["consequence"], row["importance"]),
+        title=f"Violation of conduits: {what} from {found.src} ({begin}) to {found.dst} ({end}), {why}",
+        reasons=(reason, *others),
+        counterfactual=f"Would not alert if a conduit from {begin} to {end} permitted {what}{moment}.",
+    )
+
+
 def joined(opened: Alert, findings: Sequence[Alert], count: int) -> Alert:
     """One alert for all that was found of a case: it keeps the id, the time and what was decided when it was opened,
     and takes the numbers of its strongest finding and the techniques, accounts and evidence of all.
@@ -187,9 +217,15 @@ def techniques(row: Row, kind: str) -> tuple[str, ...]:
     found = [row["technique"]] if row["technique"] else []
     if kind == "connection":
         found += _sweep(row)
-    if row["crossing"] and "T0886" not in found:
+    if _jumps(row) and "T0886" not in found:
         found.append("T0886")
     return tuple(found)
+
+
+def _jumps(row: Row) -> bool:
+    """Whether it crosses Purdue levels; what only violates a zone's conduits has no levels that differ so."""
+    levels = row["orig_level"], row["resp_level"]
+    return row["crossing"] and None not in levels and abs(levels[0] - levels[1]) > 1
 
 
 def _sweep(row: Row) -> tuple[str, ...]:
@@ -210,7 +246,7 @@ def _reasons(row: Row, kind: str, place: str, act: str | None) -> list[str]:
     if row["history_truncated"]:
         before = iso(row["history_truncated"])
         reasons.append(f"perhaps not the first: a full table dropped some of what was last seen before {before}")
-    if row["crossing"]:
+    if _jumps(row):
         reasons.append(
             f"crosses from {_quoted(row['orig_zone'])} (Purdue level {row['orig_level']:g}) to "
             f"{_quoted(row['resp_zone'])} (level {row['resp_level']:g}) and no declared conduit permits it"

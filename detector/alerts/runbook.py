@@ -60,6 +60,11 @@ RUNBOOK: Final[dict[str, tuple[str, ...]]] = {
         "Look at the target for a session of this time, and under which account.",
         "Look what the target did within the hour after it: an intruder goes on from there.",
     ),
+    "violation": (
+        "Ask the owner of the target zone whether this way is meant to be open, and for whom.",
+        "If it is, add a conduit to the plant file; if not, find out why the firewall lets it through, and close it.",
+        "Look what the source did in the hour before: an intruder takes ways that nobody planned.",
+    ),
     "attempt": (
         "Find the program on the source that tries this, and whether the target was ever meant to answer.",
         "Look for other targets of the same source.",
@@ -82,7 +87,8 @@ MEANT: Final = "If it is meant to be so, record that as a decision, so that it i
 
 def next_steps(found: Alert) -> tuple[str, ...]:
     """What to check for an alert."""
-    return (*RUNBOOK[_kind(found)], MEANT)
+    kind = "violation" if found.kind == "violation" else _kind(found)
+    return (*RUNBOOK[kind], MEANT)
 
 
 def _kind(found: Alert) -> str:

@@ -51,7 +51,7 @@ PORTS: Final = re.compile(r"(tcp|udp)/(\d{1,5})(?:-(\d{1,5}))?")
 
 
 class Conduit(Section):
-    """A permitted way from one zone to another; None = any zone.
+    """A permitted way from one zone to another; None = any zone, ``office*`` = every zone whose name begins so.
 
     ``services`` are names (`assets.services`), or ports such as ``tcp/8443`` and ``tcp/49152-65535``. ``operations``
     are classes of consequence (`CONSEQUENCES`; of plant protocols) or beginnings of operations.
@@ -72,8 +72,8 @@ class Conduit(Section):
 
     def leads(self, from_zone: str, to_zone: str) -> bool:
         """Whether it goes this way, or, in both directions, back."""
-        here = self.from_zone in (None, from_zone) and self.to_zone in (None, to_zone)
-        back = self.from_zone in (None, to_zone) and self.to_zone in (None, from_zone)
+        here = _is_zone(self.from_zone, from_zone) and _is_zone(self.to_zone, to_zone)
+        back = _is_zone(self.from_zone, to_zone) and _is_zone(self.to_zone, from_zone)
         return here or (self.direction == "both" and back)
 
     def carried_as(self, service: str, port: int | None = None) -> int | None:
@@ -90,6 +90,11 @@ class Conduit(Section):
         return consequence(protocol, operation) in kinds or operation.startswith(asked)
 
 
+def _is_zone(pattern: str | None, name: str) -> bool:
+    """Whether a conduit's end is a zone; ``office*`` is every zone whose name begins so."""
+    return pattern is None or pattern == name or (pattern.endswith("*") and name.startswith(pattern[:-1]))
+
+
 def words(text: tuple[str, ...] | str) -> tuple[str, ...]:
     """One word is a list of one."""
     return (text,) if isinstance(text, str) else text
@@ -100,6 +105,18 @@ def consequence(protocol: str, operation: str) -> str | None:
     return CONSEQUENCES[facts(protocol, operation).consequence or 0] if is_industrial(protocol) else None
 
 
+def act_class(protocol: str | None, operation: str | None) -> str:
+    """What kind of act an operation is: its class of consequence, or the protocol and what stands before the first
+    colon; empty for a connection.
+
+    >>> act_class("modbus", "READ_COILS"), act_class("smb", "write:C$:exe"), act_class(None, None)
+    ('read', 'smb write', '')
+    """
+    if protocol is None or operation is None:
+        return ""
+    return consequence(protocol, operation) or f"{protocol} {operation.partition(':')[0]}"
+
+
 def _is_service(spec: str, service: str, port: int | None) -> bool:
     """Whether a service goes by this name or port."""
     if spec in ("any", service):
@@ -107,8 +124,7 @@ def _is_service(spec: str, service: str, port: int | None) -> bool:
     ports = PORTS.fullmatch(spec)
     if ports is None or port is None:
         return False
-    proto, first, last = ports[1], int(ports[2]), int(ports[3] or ports[2])
-    return first <= port <= last and service == services.token(proto, port)
+    return int(ports[2]) <= port <= int(ports[3] or ports[2]) and services.runs_over(service, ports[1])
 
 
 class MaintenanceWindow(Window):
@@ -210,7 +226,7 @@ def mistakes(plant: Plant) -> Iterator[tuple[str, str]]:
     )
     for place, conduit in enumerate(plant.conduits):
         for key, name in (("from", conduit.from_zone), ("to", conduit.to_zone)):
-            if name not in (None, EXTERNAL, *names):
+            if not any(_is_zone(name, known) for known in (EXTERNAL, *names)):
                 yield f"conduits.{place}.{key}", f"there is no zone {name!r}"
     roles = {asset.role for asset in plant.assets if asset.role} | {*plant.known_servers}
     yield from unknown_assets(plant.vendors, {*names, *roles, *map(role_of, roles)})

@@ -100,6 +100,15 @@ def transport(protocol: str) -> str | None:
     return _TRANSPORTS.get(protocol)
 
 
+def runs_over(service: str, proto: str) -> bool:
+    """Whether a service token is one of a transport's ports (tcp or udp).
+
+    >>> runs_over("smb", "tcp"), runs_over("tcp/high", "udp"), runs_over("dns", "udp")
+    (True, False, True)
+    """
+    return service.startswith(f"{proto}/") or service in _TABLES[proto].values()
+
+
 def carrier(port: int | None) -> str:
     """The service an operation on this port came over; operations do not say which transport they used."""
     return token("udp" if port in _UDP and port not in _TCP else "tcp", port)

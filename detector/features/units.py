@@ -11,6 +11,7 @@ from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.plant import Plant
 from detector.features.acts import ACT, ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND, KnownActs
+from detector.features.conduits import Conduits
 from detector.features.declared import NONE, Declared
 from detector.features.known import KnownHosts
 from detector.rows import ABSENT, Coded, Column, Rows, nothing
@@ -155,20 +156,30 @@ class Enrich:
 
     def __init__(self, plant: Plant) -> None:
         self._permits = lru_cache(_MOST_WAYS)(plant.permits)
+        self._enforced = {zone.name for zone in plant.zones if zone.enforced}
+        self._conduits = Conduits(plant)
         self._declared = Declared(plant)
         self._hosts = KnownHosts(Hosts(plant), self._declared)
         self._acts = KnownActs()
 
+    @property
+    def enforces(self) -> bool:
+        """Whether any zone is enforced."""
+        return bool(self._enforced)
+
     def __call__(self, units: Rows) -> Rows:
         """Units plus ``{orig,resp}_{zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
-        ``crossing``, ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
-        works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``,
-        ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
-        account's lower-case name; null without one). And what `declared.Declared` adds."""
+        ``crossing``, ``violation`` (into or out of an enforced zone without a conduit), ``stratum``, ``moves`` (whether
+        an intruder could have moved by it), ``session`` (somebody works on the responder), and 64-bit keys of what the
+        models count: ``{orig,resp}_id``, ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and
+        operation), ``user_id`` (of the account's lower-case name; null without one). And what `declared.Declared` adds.
+        """
         orig, resp = np.split(self._hosts.places([units["orig_h"], units["resp_h"]], _both_keys(units)), 2)
         here, there, acts = self._side(orig), self._side(resp), self._acts(units)
         user_ids, vendors = self._users(units)
         crossing = self._crossing(units, here, there)
+        violation = self._violation(units, here, there)
+        crossing |= violation
         of_class = np.where(crossing, acts["crossing_class"], acts["stratum_class"])
         foothold = (of_class >= ACT) | acts["foothold"]
         added: dict[str, Column] = {
@@ -181,6 +192,7 @@ class Enrich:
                for name, column in side.items()},
             "bonus": acts["bonus"] + np.where(crossing, CROSSING_BONUS, 0.0),
             "crossing": crossing,
+            "violation": violation,
             "user_id": user_ids,
             "stratum": (of_class * len(PLACES) + _place(here, there, acts["industrial"])).astype(np.int32),
             "moves": foothold & there["inside"] & ~there["group"],
@@ -220,6 +232,21 @@ class Enrich:
                 for begin, end, kind, service, port in told
             ]
         return crossing
+
+    def _violation(self, units: Rows, here: Side, there: Side) -> NDArray[np.bool_]:
+        """What no conduit permits into or out of an enforced zone."""
+        violation = np.zeros(units.height, dtype=np.bool_)
+        if not self._enforced:
+            return violation
+        begin, end = here["zone"], there["zone"]
+        enforced = np.array([name in self._enforced for name in begin.names], dtype=np.bool_)
+        asked = np.flatnonzero(
+            (enforced[begin.codes] | enforced[end.codes]) & (begin.codes != end.codes) & ~there["group"]
+        )
+        if asked.size:
+            ends = Coded(begin.codes[asked], begin.names), Coded(end.codes[asked], end.names)
+            violation[asked] = ~self._conduits.unit_permitted(units.at(asked), *ends)
+        return violation
 
 
 def _both_keys(units: Rows) -> Keys:

@@ -16,6 +16,7 @@ VERSION: Final = detector.__version__
 _RULES: Final = {
     "connection": "Unusual connection",
     "attempt": "Unusual attempt to connect",
+    "violation": "Violation of zones and conduits",
     "operation": "Unusual operation",
     "incident": "Chain of unusual moves",
 }

@@ -85,13 +85,18 @@ def _metadata(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _analytic(kind: str) -> dict[str, Any]:
+    """What found it: somebody's rule about zones, or what was learned."""
+    return {"type_id": 1, "type": "Rule"} if kind == "violation" else {"type_id": 4, "type": "Learning (ML/DL)"}
+
+
 def _finding(facts: Facts) -> dict[str, Any]:
     return {
         "uid": facts.id,
         "title": facts.title,
         "desc": facts.summary,
         "types": [facts.rule],
-        "analytic": {"uid": facts.kind, "name": facts.rule, "type_id": 4, "type": "Learning (ML/DL)"},
+        "analytic": {"uid": facts.kind, "name": facts.rule, **_analytic(facts.kind)},
         "created_time": millis(facts.start),
         "modified_time": millis(facts.end),
         "first_seen_time": millis(facts.start),

@@ -9,6 +9,10 @@ from .suppliers import WINDOW
 from .violations import TEMPORARY, name_of
 
 _MEMBER: Final = "dns, ntp, kerberos, ldap, epmap, smb, tcp/high"  # what a member of the domain asks of its controllers
+_DESK: Final = "http, https, proxy, rdp, ssh, winrm, wsus"  # what people and their desks use besides
+_LOOKS: Final = "[read, Start Upload, Upload, End Upload]"  # values and programs are read at any time
+_SCANNED: Final = "epmap, http, http-alt, https, icmp, netbios-ssn, rdp, smb, snmp, ssh, tcp/161, winrm, tcp/high"
+"""What the servers that scan, watch, deploy and orchestrate reach."""
 
 
 def plant_yaml(plant: Plant, temporary: str | None = None) -> str:
@@ -28,26 +32,51 @@ def _zones(plant: Plant) -> str:
 
 
 def _conduits(plant: Plant) -> str:
-    offices = [zone.name for zone in plant.zones if zone.name.startswith("office")]
-    rules = [(office, "industrial_dmz", "rdp, https", "any") for office in offices]
-    rules += [
-        ("it_admin", "industrial_dmz", "rdp, ssh, winrm, smb, epmap, tcp/high, https", "any"),
-        ("supplier_vpn", "industrial_dmz", "rdp, https", "any"),
-        ("industrial_dmz", "site_operations", "rdp", "any"),
-        ("industrial_dmz", "servers", f"{_MEMBER}, wsus", "any"),
-        ("servers", "industrial_dmz", "snmp, icmp, https, mssql, ssh, winrm, smb, tcp/high", "any"),
-        ("servers", "site_operations", "http, snmp, icmp, smb, tcp/high", "any"),
-        ("site_operations", "industrial_dmz", "mssql, https", "any"),
-        ("site_operations", "servers", _MEMBER, "any"),
+    """Every way that ordinary life goes between zones; programs change in declared windows only."""
+    rules = [
+        ("office*", "office*", "delivery-optimization, jetdirect, http, smb"),
+        ("office*", "servers", f"{_MEMBER}, {_DESK}, mssql"),
+        ("office*", "it_admin", "delivery-optimization"),
+        ("office*", "industrial_dmz", "rdp, https, http, mssql, ssh"),
+        ("it_admin", "servers", f"{_MEMBER}, {_DESK}"),
+        ("it_admin", "office*", "delivery-optimization, jetdirect, epmap, rdp, smb, tcp/high, winrm"),
+        ("it_admin", "industrial_dmz", "rdp, ssh, winrm, smb, epmap, tcp/high, https"),
+        ("servers", "office*", _SCANNED),
+        ("servers", "it_admin", _SCANNED),
+        ("servers", "external", "https, smtp"),
+        ("external", "servers", "smtp"),
+        ("supplier_vpn", "servers", "dns, kerberos"),
+        ("supplier_vpn", "industrial_dmz", "rdp, https"),
+        ("industrial_dmz", "site_operations", "rdp"),
+        ("industrial_dmz", "servers", f"{_MEMBER}, wsus"),
+        ("servers", "industrial_dmz", f"{_SCANNED}, mssql"),
+        ("servers", "site_operations", "http, snmp, icmp, smb, tcp/high"),
+        ("site_operations", "industrial_dmz", "mssql, https"),
+        ("site_operations", "servers", _MEMBER),
     ]
-    for cell in range(1, plant.cells + 1):
-        rules.append(("site_operations", f"cell{cell}_supervision", "opcua", "any"))
-        rules.append((f"cell{cell}_supervision", "site_operations", "http", "any"))
-        rules.append((f"cell{cell}_supervision", "servers", "dns", "any"))
-        rules.append((f"cell{cell}_supervision", f"cell{cell}_control", "modbus, s7comm", "any"))
-        rules.append(("site_operations", f"cell{cell}_control", "modbus, s7comm", "read"))
-    lines = [f"  - {{from: {a}, to: {b}, services: [{s}], operations: {o}}}" for a, b, s, o in rules]
+    lines = [_conduit(a, b, services) for a, b, services in rules]
+    for cell in range(plant.cells):
+        panels, controllers = f"cell{cell + 1}_supervision", f"cell{cell + 1}_control"
+        lines.append(_conduit("site_operations", panels, "opcua"))
+        lines.append(_conduit(panels, "site_operations", "http"))
+        lines.append(_conduit(panels, "servers", "dns"))
+        lines.append(_conduit(panels, controllers, "modbus, s7comm"))
+        lines.append(_conduit("site_operations", controllers, "modbus, s7comm", _LOOKS))
+        windows = f", windows: [{', '.join(_changes(plant, cell))}]"
+        lines.append(_conduit("site_operations", controllers, "modbus, s7comm", "[write, mode, program]", windows))
     return "\n".join(["conduits:", *lines])
+
+
+def _conduit(begin: str, end: str, services: str, operations: str = "any", more: str = "") -> str:
+    """A line; YAML takes a star at the beginning of a word for something else, and in the middle as it is."""
+    return f"  - {{from: {begin}, to: {end}, services: [{services}], operations: {operations}{more}}}"
+
+
+def _changes(plant: Plant, cell: int) -> list[str]:
+    """The windows in which programs and values of a cell may change: its evening, and those of its suppliers."""
+    evening = f'{{day: {WEEKDAYS[maintenance_weekday(cell)]}, from: "{MAINTENANCE[0]}", to: "{MAINTENANCE[1]}"}}'
+    days = [day for supplier in plant.suppliers if supplier.cell == cell for day in supplier.days]
+    return [evening, *(f'{{day: {WEEKDAYS[day]}, from: "{WINDOW[0]}", to: "{WINDOW[1]}"}}' for day in days)]
 
 
 def _vendors(plant: Plant, temporary: str | None) -> str:

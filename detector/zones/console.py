@@ -1,0 +1,65 @@
+"""Zones in the terminal. Texts out of logs are plain text: no markup, no terminal sequences."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from detector.renderings.strings import visible
+from detector.zones.model import ConduitUse, Violation
+
+_HOSTS: Final = 2  # named in a row
+
+
+def table(*titles: str) -> Table:
+    """An empty one."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for title in titles:
+        made.add_column(title, overflow="fold")
+    return made
+
+
+def violation_table(violations: Sequence[Violation], limit: int) -> Table:
+    """What no conduit permits, answered ways first."""
+    made = table("From", "To", "Service", "Operation", "Times", "Hosts", "Why")
+    for one in violations[:limit]:
+        made.add_row(
+            Text(visible(one.from_zone)),
+            Text(visible(one.to_zone)),
+            Text(one.service + (" (attempt)" if one.attempt else ""), style="dim" if one.attempt else "red"),
+            Text(visible(one.operation)),
+            Text(f"{one.count:,}"),
+            Text(_hosts(one)),
+            Text(one.why, style="dim"),
+        )
+    return made
+
+
+def _hosts(one: Violation) -> str:
+    ways = [f"{source} → {target}" for source, target in zip(one.sources, one.targets, strict=False)][:_HOSTS]
+    return "\n".join(ways) + (f"\nand {one.pairs - len(ways)} more pairs" if one.pairs > len(ways) else "")
+
+
+def unused_table(conduits: Sequence[ConduitUse]) -> Table:
+    """Conduits, and services of conduits, that nobody used."""
+    made = table("Conduit", "From", "To", "Unused")
+    for one in conduits:
+        if one.unused:
+            what = "all of it" if not one.count else ", ".join(one.unused)
+            number = f"{one.place}" + (f" {visible(one.name)}" if one.name else "")
+            made.add_row(Text(number), Text(one.from_zone or "any"), Text(one.to_zone or "any"), Text(visible(what)))
+    return made
+
+
+def coverage_line(summary: dict[str, Any]) -> Text:
+    """What is in no zone."""
+    found, kept = summary["coverage"], summary["kept"]
+    text = Text(
+        f"{found['share_of_hosts_without_zone']:.0%} of hosts ({found['hosts_without_zone']:,} of {found['hosts']:,}) "
+        f"have no zone; {found['share_of_rows_without_zone']:.0%} of rows have none at either end."
+    )
+    for name, share in kept.items():
+        if share < 1:
+            text.append(f"\nOnly {share:.0%} of the {name} are counted: there are more than are kept.", style="yellow")
+    return text
