@@ -60,7 +60,7 @@ def options(command: Any) -> set[str]:
 
 # --- commands and settings ---
 
-GROUPS = {"feedback", "incidents", "vendors"}
+GROUPS = {"feedback", "incidents", "vendors", "zones"}
 """Commands of commands that have a page of their own."""
 
 

@@ -294,21 +294,16 @@ def _summary(
             "by_severity": dict(Counter(alert.severity for alert in _open(alerts))),
             "decided": len(alerts) - len(_open(alerts)),
         },
-        **_violations(engine, alerts),
+        "violations": {
+            "alerts": sum(alert.kind == "violation" for alert in _open(alerts)),
+            "withheld": engine.judge.violations.withheld,
+        },
         "decisions": _decisions(engine),
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
         "state": _state(engine),
         "settings": engine.settings.model_dump(),
     }
-
-
-def _violations(engine: Engine, alerts: list[Alert]) -> dict[str, Any]:
-    """Only where zones are enforced."""
-    if not engine.enrich.enforces:
-        return {}
-    told = sum(alert.kind == "violation" for alert in _open(alerts))
-    return {"violations": {"alerts": told, "withheld": engine.judge.violations.withheld}}
 
 
 def _decisions(engine: Engine) -> list[dict[str, Any]]:

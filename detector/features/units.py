@@ -162,11 +162,6 @@ class Enrich:
         self._hosts = KnownHosts(Hosts(plant), self._declared)
         self._acts = KnownActs()
 
-    @property
-    def enforces(self) -> bool:
-        """Whether any zone is enforced."""
-        return bool(self._enforced)
-
     def __call__(self, units: Rows) -> Rows:
         """Units plus ``{orig,resp}_{zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
         ``crossing``, ``violation`` (into or out of an enforced zone without a conduit), ``stratum``, ``moves`` (whether

@@ -39,7 +39,7 @@ def _conduits(plant: Plant) -> str:
         ("office*", "it_admin", "delivery-optimization"),
         ("office*", "industrial_dmz", "rdp, https, http, mssql, ssh"),
         ("it_admin", "servers", f"{_MEMBER}, {_DESK}"),
-        ("it_admin", "office*", "delivery-optimization, jetdirect, epmap, rdp, smb, tcp/high, winrm"),
+        ("it_admin", "office*", "delivery-optimization, jetdirect, http, epmap, rdp, smb, tcp/high, winrm"),
         ("it_admin", "industrial_dmz", "rdp, ssh, winrm, smb, epmap, tcp/high, https"),
         ("servers", "office*", _SCANNED),
         ("servers", "it_admin", _SCANNED),

@@ -13,8 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from detector.assets.plant import load_plant
 from detector.config import load_settings
+from detector.renderings.strings import visible
 from detector.zones import console as shown
 from detector.zones.check import check
+from detector.zones.diff import diff
+from detector.zones.propose import LEARN_SHARE, propose
 
 FOUND: Final = 1
 zones_app = typer.Typer(help="Zones and conduits: check, propose, compare.", no_args_is_help=True)
@@ -59,6 +62,49 @@ def check_command(
     out.print(f"\nWritten to {out_dir}: {written}", soft_wrap=True, markup=False)
     if fail_on_violations and found["answered"]:
         raise typer.Exit(FOUND)
+
+
+@zones_app.command("propose")
+def propose_command(
+    paths: Paths,
+    out_dir: Out,
+    learn_share: Annotated[
+        float, typer.Option(min=0.1, max=1.0, help="Part of the time that conduits are learned from.")
+    ] = LEARN_SHARE,
+    log_format: Format = "auto",
+    config: Config = None,
+    limit: Limit = 40,
+) -> None:
+    """Propose zones and conduits out of history: as plant file, for nftables, and as a table of rules."""
+    result = _with_progress(
+        lambda progress: propose(
+            paths,
+            out_dir,
+            load_settings(config),
+            learn_share=learn_share,
+            log_format=log_format,
+            progress=progress,
+        )
+    )
+    out.print(shown.group_table(result.groups, limit))
+    out.print(shown.proposal_line(result.summary))
+    written = "plant.yaml, rules.nft, rules.csv, not_proposed.csv, blocked.csv, summary.json"
+    out.print(f"\nWritten to {out_dir}: {written}", soft_wrap=True, markup=False)
+
+
+@zones_app.command("diff")
+def diff_command(
+    old: Annotated[Path, typer.Argument(help="Plant file before.")],
+    new: Annotated[Path, typer.Argument(help="Plant file after.")],
+) -> None:
+    """List zones and conduits that differ, and hosts that move. Exit code 1 when anything does."""
+    changes = diff(load_plant(old), load_plant(new))
+    for change in changes:
+        said = f"{change.what:<8} {change.of:<8} {change.name}" + (f": {change.detail}" if change.detail else "")
+        out.print(visible(said), soft_wrap=True, markup=False, highlight=False)
+    if changes:
+        raise typer.Exit(FOUND)
+    out.print("No difference.")
 
 
 def _with_progress(work: Callable[[Any], Any]) -> Any:

@@ -7,9 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.renderings.strings import visible
+from detector.zones.grouping import Group
 from detector.zones.model import ConduitUse, Violation
 
 _HOSTS: Final = 2  # named in a row
+_PLACES: Final = 4
 
 
 def table(*titles: str) -> Table:
@@ -63,3 +65,25 @@ def coverage_line(summary: dict[str, Any]) -> Text:
         if share < 1:
             text.append(f"\nOnly {share:.0%} of the {name} are counted: there are more than are kept.", style="yellow")
     return text
+
+
+def group_table(groups: Sequence[Group], limit: int) -> Table:
+    """Zones that are proposed."""
+    made = table("Zone", "Level", "Hosts", "Where", "What")
+    for group in groups[:limit]:
+        places = (*group.networks, *group.hosts)
+        where = ", ".join(places[:_PLACES]) + (f" and {len(places) - _PLACES} more" if len(places) > _PLACES else "")
+        what = ", ".join(f"{count} {role}" for role, count in group.roles.items())
+        made.add_row(group.name, f"{group.level:g}", f"{len(group.members)}", Text(where), Text(what, style="dim"))
+    return made
+
+
+def proposal_line(summary: dict[str, Any]) -> Text:
+    """How much of what came later the proposal permits."""
+    checked = summary["checked"]
+    share = checked["share_permitted"]
+    told = "nothing came later to check it with" if share is None else f"{share:.1%} of what came later is permitted"
+    return Text(
+        f"{summary['zones']} zones, {summary['conduits']} conduits; {told}, {checked['ways_blocked']} ways would have "
+        f"been blocked; {summary['not_proposed']} ways were seen too seldom to be proposed."
+    )

@@ -49,3 +49,32 @@ class Checked:
     cells: dict[tuple[str, str], list[int]]
     summary: dict[str, Any]
     out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A conduit that is proposed, and what speaks for it in the part of history it was learned from."""
+
+    from_zone: str
+    to_zone: str
+    services: tuple[str, ...]
+    operations: tuple[str, ...]
+    pairs: int
+    count: int
+    hours: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A way that is not proposed: seen too seldom while learning, or only afterwards (it would have been blocked)."""
+
+    from_zone: str
+    to_zone: str
+    service: str
+    operation: str
+    count: int
+    hours: int
+    pairs: int
+    hosts: tuple[str, ...]
+    first_seen: str
+    why: str

@@ -1,0 +1,158 @@
+"""`eastwest zones propose`: zones and conduits out of history, and what they would have done to the rest of it.
+
+Logs are read twice: for what hosts are, then for which ways they go between the zones found. Zones are made of all of
+the history, conduits of its first part only; the rest says how much they cover.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+import detector
+from detector.alerts.model import iso
+from detector.assets.hosts import Hosts
+from detector.assets.plant import Plant
+from detector.config import Settings
+from detector.history import History
+from detector.profiles.collect import collect
+from detector.profiles.facts import profiles
+from detector.reading import Progress
+from detector.zones.grouping import Group, groups, learned_roles
+from detector.zones.model import Proposed, Seen
+from detector.zones.rules import as_nftables, as_plant, as_table
+from detector.zones.ways import BIN_US, Gone, Key, Ways, hours_in, span
+from detector.zones.written import as_csv
+
+LEARN_SHARE: Final = 0.7
+_HOURS: Final = 3  # different ones in which a way was gone before it is proposed
+_DAYS: Final = 2  # and different days of them, where the history is longer than as many
+_DAY: Final = 24  # hours
+_HOSTS: Final = 8  # that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is proposed; the files are written."""
+
+    groups: list[Group]
+    conduits: list[Proposed]
+    rare: list[Seen]
+    blocked: list[Seen]
+    summary: dict[str, Any]
+
+
+def propose(
+    paths: Sequence[str | Path],
+    out: Path,
+    settings: Settings,
+    *,
+    learn_share: float = LEARN_SHARE,
+    log_format: str = "auto",
+    progress: Progress = lambda stage, done, total, rows: None,
+) -> Proposal:
+    """Propose zones and conduits into ``out``.
+
+    Args:
+        paths: files or folders.
+        out: folder, made if missing; files of an earlier run are replaced.
+        learn_share: the part of the time that conduits are learned from.
+        log_format: a name of the format registry for all records, or ``auto``.
+
+    Raises:
+        UnreadableInput: a path is missing, or no record could be read.
+        ConfigError: unknown format.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    hosts = Hosts(Plant())
+    with (out / "rejected.ndjson").open("wb") as dead_letters:
+        seen = profiles(collect(paths, settings, hosts, log_format, dead_letters, progress))
+    inside = {address: profile for address, profile in seen.items() if hosts[address].inside}
+    found = groups(inside, learned_roles(inside))
+    ways = Ways({host: group.name for group in found for host in group.members})
+    History(settings, log_format, BytesIO(), progress).read(paths, ways.add)
+    proposal = _concluded(found, ways.gone(), learn_share)
+    _write(proposal, out)
+    return proposal
+
+
+def _concluded(found: list[Group], gone: Mapping[Key, Gone], learn_share: float) -> Proposal:
+    begin, end = span(gone)
+    cut = begin + max(round((end - begin) * learn_share), 1)
+    days = _DAYS if cut - begin > _DAYS * _DAY else 1
+    enough = min(_HOURS, max(cut - begin, 1))
+    kept, rare, blocked = {}, [], []
+    for key, way in sorted(gone.items()):
+        hours = hours_in(way, begin, cut)
+        if len(hours) >= enough and len({hour // _DAY for hour in hours}) >= days:
+            kept[key] = way
+        elif hours:
+            rare.append(
+                _seen(key, way, hours, "seen once, not proposed" if len(hours) == 1 else "seen seldom, not proposed")
+            )
+        later = hours_in(way, cut, end)
+        if later and key not in kept:
+            blocked.append(_seen(key, way, later, "also seen before" if hours else "new since"))
+    rows = {key: sum(way.hours[hour] for hour in hours_in(way, cut, end)) for key, way in gone.items()}
+    total, covered = sum(rows.values()), sum(count for key, count in rows.items() if key in kept)
+    conduits = _conduits(kept, begin, cut)
+    summary = {
+        "version": detector.__version__,
+        "zones": len(found),
+        "hosts": sum(len(group.members) for group in found),
+        "conduits": len(conduits),
+        "learned": {"from": iso(begin * BIN_US), "until": iso(cut * BIN_US)},
+        "checked": {
+            "until": iso(end * BIN_US),
+            "rows": total,
+            "rows_permitted": covered,
+            "share_permitted": round(covered / total, 4) if total else None,
+            "ways_blocked": len(blocked),
+        },
+        "not_proposed": len(rare),
+    }
+    return Proposal(found, conduits, rare, blocked, summary)
+
+
+def _seen(key: Key, way: Gone, hours: list[int], why: str) -> Seen:
+    hosts = [f"{orig} > {resp}" for orig, resp in sorted(way.pairs, key=lambda pair: (way.pairs[pair], pair))][:_HOSTS]
+    count = sum(way.hours[hour] for hour in hours)
+    return Seen(*key, count, len(hours), len(way.pairs), tuple(hosts), iso(hours[0] * BIN_US), why)
+
+
+def _conduits(kept: Mapping[Key, Gone], begin: int, cut: int) -> list[Proposed]:
+    """One for all services between two zones; where plant equipment was acted on, one for each set of classes."""
+    acts: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for begin_zone, end_zone, service, operation in kept:
+        acts[begin_zone, end_zone, service] += [operation] if operation else []
+    together: dict[tuple[str, str, tuple[str, ...]], list[Key]] = defaultdict(list)
+    for key in kept:
+        together[key[0], key[1], tuple(acts[key[:3]])].append(key)
+    found = []
+    for (begin_zone, end_zone, operations), keys in sorted(together.items()):
+        ways = [kept[key] for key in keys]
+        hours = {hour for way in ways for hour in hours_in(way, begin, cut)}
+        count = sum(way.hours[hour] for way in ways for hour in hours_in(way, begin, cut))
+        pairs = len({pair for way in ways for pair in way.pairs})
+        services = tuple(dict.fromkeys(key[2] for key in keys))
+        found.append(Proposed(begin_zone, end_zone, services, operations, pairs, count, len(hours)))
+    return found
+
+
+def _write(proposal: Proposal, out: Path) -> None:
+    found, conduits = proposal.groups, proposal.conduits
+    texts = {
+        "plant.yaml": as_plant(found, conduits),
+        "rules.nft": as_nftables(found, conduits),
+        "rules.csv": as_table(found, conduits),
+        "not_proposed.csv": as_csv(Seen, proposal.rare),
+        "blocked.csv": as_csv(Seen, proposal.blocked),
+    }
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8", newline="")
+    summary = orjson.dumps(proposal.summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    (out / "summary.json").write_bytes(summary)

@@ -1,0 +1,119 @@
+"""`eastwest zones propose`: the true zones of simulated plants, wherever their addresses lie; and conduits."""
+
+import json
+import random
+from collections import Counter
+from ipaddress import ip_address, ip_network
+from math import comb
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from detector.assets.plant import load_plant
+from detector.cli import app
+from detector.config import Settings
+from detector.simulate import simulate
+from detector.simulate.plant import build_plant
+from detector.zones.check import check
+from detector.zones.propose import propose
+
+
+def rand_index(one, other):
+    """Adjusted for chance (Hubert and Arabie 1985)."""
+    pairs = sum(comb(count, 2) for count in Counter(zip(one, other, strict=True)).values())
+    left, right = (sum(comb(count, 2) for count in Counter(side).values()) for side in (one, other))
+    expected = left * right / comb(len(one), 2)
+    return (pairs - expected) / ((left + right) / 2 - expected)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    """Logs under attack, and the true zone of each host."""
+    made = simulate(tmp_path_factory.mktemp("plant"), days=3, hosts=80, seed=21, netflow=False)
+    zones = [(ip_network(zone.cidr), zone.name) for zone in build_plant(80, 21).zones]
+
+    def truth(address):
+        return next((name for network, name in zones if ip_address(address) in network), None)
+
+    return made, truth
+
+
+def proposed(folder, out, truth):
+    """The proposal, and how well it agrees."""
+    result = propose([folder], out, Settings())
+    found = {host: group.name for group in result.groups for host in group.members if truth(host)}
+    return result, rand_index([truth(host) for host in found], list(found.values()))
+
+
+def moved(logs: Path, out: Path, where: dict[str, str]) -> Path:
+    """The logs with other addresses."""
+    for path in logs.rglob("*.log"):
+        lines = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            told = {k: where.get(v, v) if isinstance(v, str) else v for k, v in record.items()}
+            lines.append(json.dumps(told))
+        target = out / path.relative_to(logs)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return out
+
+
+def test_the_true_zones_and_no_attack_for_a_conduit(plant, tmp_path):
+    made, truth = plant
+    result, agreement = proposed(made.zeek_dir, tmp_path / "out", truth)
+    assert agreement >= 0.9
+    assert result.summary["checked"]["share_permitted"] > 0.95
+    declared = load_plant(tmp_path / "out" / "plant.yaml")
+    assert not any("program" in conduit.operations for conduit in declared.conduits)
+    found = check([made.zeek_dir], tmp_path / "check", Settings(), declared).violations
+    rare = {(one.from_zone, one.to_zone, one.service) for one in (*result.rare, *result.blocked)}
+    told = {(one.from_zone, one.to_zone, one.service) for one in found if not one.attempt and one.operation == ""}
+    assert {way[:2] for way in told} <= {way[:2] for way in rare}
+
+
+@pytest.mark.parametrize("plan", ["flat", "shared", "wide"])
+def test_zones_are_not_always_subnets(plant, tmp_path, plan):
+    """Roles mixed in one /16; zones that share /24s; zones of several /24s. One office, as nothing else tells them."""
+    made, truth = plant
+    hosts = sorted((host.address for host in build_plant(80, 21).hosts if truth(host.address)), key=ip_address)
+    dice = random.Random(5)
+    places = {
+        "flat": [f"10.0.{n}.{1 + dice.randrange(250)}" for n in dice.sample(range(256), len(hosts))],
+        "shared": [f"10.0.{place // 60}.{1 + place % 60}" for place in dice.sample(range(120), len(hosts))],
+        "wide": [f"10.{ip_address(host).packed[1]}.{place}.7" for place, host in enumerate(hosts)],
+    }[plan]
+    where = dict(zip(hosts, places, strict=True))
+    back = {new: old for old, new in where.items()}
+
+    def kind(address):
+        name = truth(back[address]) if address in back else None
+        return "office" if name == "it_admin" or (name or "").startswith("office") else name
+
+    _, agreement = proposed(moved(Path(made.zeek_dir), tmp_path / "logs", where), tmp_path / "out", kind)
+    assert agreement >= 0.85
+
+
+def test_recorded_plants(shared_data, tmp_path):
+    folder = shared_data / "zeek-from-pcap" / "lemay-modbus" / "send_a_fake_command_modbus_6RTU_with_operate"
+    result = propose([folder], tmp_path / "out", Settings())
+    kinds = {host: group.kind for group in result.groups for host in group.members}
+    assert {kinds[f"192.168.1.{n}"] for n in range(101, 107)} == {"control"}
+    assert kinds["192.168.1.100"] == "supervision"
+
+
+def test_rules_say_the_same_in_every_form(plant, tmp_path):
+    made, _ = plant
+    shown = CliRunner().invoke(app, ["zones", "propose", str(made.zeek_dir), "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 0, shown.output
+    said = yaml.safe_load((tmp_path / "out" / "plant.yaml").read_text())
+    nft = (tmp_path / "out" / "rules.nft").read_text()
+    table = (tmp_path / "out" / "rules.csv").read_text()
+    for conduit in said["conduits"]:
+        assert f"\n{conduit['from']},{conduit['to']}," in table
+        if "external" not in (conduit["from"], conduit["to"]):
+            assert f"ip saddr @{conduit['from']}_ipv4 ip daddr @{conduit['to']}_ipv4 " in nft
+    assert nft.count("{") == nft.count("}")
+    assert CliRunner().invoke(app, ["zones", "diff", *[str(tmp_path / "out" / "plant.yaml")] * 2]).exit_code == 0
