@@ -8,7 +8,9 @@ import pytest
 from detector.assets.plant import Plant
 from detector.backtest.run import backtest
 from detector.config import Settings
+from detector.engine import Engine
 from tests.inventory.logs import DAY, conn, row, write
+from tests.scenarios.world import cut, decoded, in_order, told
 
 ZONES = [
     {"name": "office", "purdue_level": 4, "cidrs": ["10.1.0.0/24"]},
@@ -80,3 +82,17 @@ def test_violations_have_a_budget_of_their_own(tmp_path, per_day):
     assert told[-1].service == "rdp"
     assert result.summary["violations"]["withheld"] == 200 - len(told)
     assert all(orjson.dumps(asdict(one)) for one in told)
+
+
+def test_the_same_after_a_restart_in_the_midst_of_violations(tmp_path):
+    files = sorted(logs(tmp_path).rglob("*.gz"))
+    first, second = cut(in_order(decoded(files)), [round((DAY + 9004) * 1e6)])
+    plant = Plant.model_validate(PLANT)
+    engines = [Engine(Settings(), plant), Engine(Settings(), plant)]
+    engines[0].push(first)
+    engines[1].restore(engines[0].snapshot())
+    for engine in engines:
+        engine.push(second)
+        engine.finish()
+    assert told(engines[0]) == told(engines[1])
+    assert told(engines[1])[0].count(b'"kind":"violation"') == 4
