@@ -28,4 +28,6 @@ def as_csv(kind: type["DataclassInstance"], rows: Sequence["DataclassInstance"])
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return spreadsheet(_BETWEEN.join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value))
+    if isinstance(value, tuple):
+        return spreadsheet(_BETWEEN.join(map(str, value)))
+    return "" if value is None else spreadsheet(str(value))
