@@ -123,6 +123,8 @@ def test_a_visit_as_agreed_is_told_and_nothing_is_wrong(tmp_path):
         ([work("READ_COILS", "2026-03-25T12:05:00+01:00", orig=PC)], ["direct"]),
         ([work("PROGRAM_UNITY", "2026-03-25T12:05:00+01:00", orig=PC)], ["direct", "operation"]),
         ([visit(orig=SPARE)], ["unknown_source"]),
+        ([visit(minutes=10), visit(WED.format(30), 10, orig="2001:db8::15")], []),  # one after the other
+        ([visit(), visit(WED.format(30), 10, orig="2001:db8::15")], ["shared_account"]),
         ([visit(user="maria")], ["unknown_account"]),
         ([visit(user="CORP\\Ext-Presses")], []),
         ([visit(user="ext-press")], []),  # nine characters of it
