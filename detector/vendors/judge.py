@@ -1,6 +1,6 @@
 """Visits held against the register: what was not agreed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -197,12 +197,14 @@ def _unused(
             yield Violation("unused", place, None, used or known, last, "", "", login, what, 0.0)
 
 
-def lookalikes(others: Sequence[Stay], agreed: list[Agreement], hosts: Hosts) -> list[Visit]:
+def lookalikes(others: Sequence[Stay], agreed: list[Agreement], hosts: Hosts, own: Collection[str] = ()) -> list[Visit]:
     """Stays on jump hosts that look like a supplier's and are nobody's in the register.
 
     From outside, with an account named as suppliers' accounts are (two and more begin alike), or from a declared zone
     in which suppliers' hosts are, unless more strangers than suppliers come from it: then it is people's own.
+    Never from ``own``, the known servers.
     """
+    others = [stay for stay in others if stay.orig not in own]
     logins = {login for each in agreed for login in each.vendor.logins}
     named = {_prefix(login) for login in logins if sum(_prefix(login) == _prefix(one) for one in logins) > 1} - {""}
     theirs: dict[str, set[str]] = {}

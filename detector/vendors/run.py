@@ -80,7 +80,8 @@ def look(
         work(following, collector.work(following.hosts()), hours)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    visits = sorted([*following.visits, *lookalikes(following.others, agreed, hosts)], key=_order)
+    own = {str(host) for known in plant.known_servers.values() for host in known}
+    visits = sorted([*following.visits, *lookalikes(following.others, agreed, hosts, own)], key=_order)
     for number, visit in enumerate(visits, start=1):
         visit.number = number
     found = Found(agreed, visits, judge(visits, agreed, span, asked.unused_days), span, plant.timezone)

@@ -21,7 +21,7 @@ PLANT = {
         {"name": "vpn", "purdue_level": 4, "cidrs": ["10.30.250.0/24"]},
         {"name": "cell1", "purdue_level": 1, "cidrs": ["10.61.1.0/24"]},
     ],
-    "known_servers": {"domain_controllers": [DC]},
+    "known_servers": {"domain_controllers": [DC], "orchestration": ["10.30.250.40"]},
     "vendors": [
         {
             "name": "Presses", "accounts": ["ext-presses"], "hosts": [PC, "2001:db8::15"],
@@ -132,6 +132,8 @@ def test_a_visit_as_agreed_is_told_and_nothing_is_wrong(tmp_path):
         ([visit(), visit(WED.format(50), user="ext-robots")], ["shared_source", "unknown_account"]),
         ([visit(user="ext-valves", orig="10.12.0.9")], ["undeclared"]),
         ([visit(user=None, orig="203.0.113.9")], ["undeclared"]),
+        ([visit(user=None, orig="10.30.250.41")], ["undeclared"]),
+        ([visit(user=None, orig="10.30.250.40")], []),  # a known server
         ([visit(user="maria", orig="10.12.0.9")], []),  # an administrator
         ([visit(), rdp("10.12.0.9", JUMP, WED.format(1), 30, "maria"), rdp(JUMP, OTHER, WED.format(2), 9)], []),
     ],
