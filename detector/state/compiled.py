@@ -24,7 +24,7 @@ _PACKAGE: Final = Path(__file__).parents[1]
 _settings: Any = numba.config
 _njit: Any = numba.njit  # its types leave `_nrt` out
 _item: Any = cgutils.get_item_pointer
-_SOURCES: Final = ("features", "formats", "normalize", "score", "sources", "state")
+_SOURCES: Final = ("features", "formats", "normalize", "reach", "score", "sources", "state")
 
 
 def stamp() -> str:
