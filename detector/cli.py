@@ -29,6 +29,7 @@ from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.evidence.commands import evidence_command
 from detector.feedback.commands import feedback_app
 from detector.incidents.commands import incidents_app
+from detector.reach.commands import reach_command
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
@@ -54,6 +55,7 @@ app.add_typer(zones_app, name="zones")
 app.command("status")(status_command)
 app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)
+app.command("reach")(reach_command)
 out = Console()
 err = Console(stderr=True)
 

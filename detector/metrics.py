@@ -5,13 +5,13 @@ record. Each label has a bound all the same: what comes beyond it is counted as 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 OUTCOMES: Final = ("scored", "rejected", "duplicate", "late", "filtered")
@@ -270,6 +270,34 @@ class Metrics:
         for metric in self.registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
+
+
+REACH: Final = Named(
+    "eastwest_reach_ratio",
+    "gauge",
+    ("zone", "as", "of", "stat", "hops"),
+    "Share of hosts that a host of a zone reaches in so many hops",
+)
+"""Of `eastwest reach`, which runs and ends: no service shows it, a textfile does. Zones are those of the plant file and
+networks; as = used, after; of = hosts, ot, controllers; stat = median, max."""
+_MOST_ZONES: Final = 1024
+
+
+def reach_textfile(zones: Sequence[Mapping[str, Any]], hops: int) -> bytes:
+    """`REACH` as a file for the textfile collector of Prometheus' node exporter, which reads ``*.prom``.
+
+    Args:
+        zones: as in the summary of `eastwest reach`; beyond `_MOST_ZONES` they are left out.
+    """
+    registry = CollectorRegistry()
+    gauge = Gauge(REACH.name, REACH.help, REACH.labels, registry=registry)
+    for zone in zones[:_MOST_ZONES]:
+        for name in ("used", "after"):
+            for of, shares in (zone[name] or {}).items():
+                for stat, share in shares.items():
+                    gauge.labels(zone["zone"], name, of, stat, str(hops)).set(share)
+    content: bytes = generate_latest(registry)
+    return content
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which conversations carry an intruder: those by which somebody enters, runs or controls something at the other end."""
+"""Which conversations carry an intruder: by which somebody enters, runs or controls something at the other end."""
 
 from typing import Final
 

@@ -1,16 +1,16 @@
 """Who reaches whom in time: paths in which each hop comes later than the one before.
 
-A *contact* (u, v, t) says that u could go on to v in time slot t. A *time-respecting path* of h hops from u to w is a row
-of contacts (u, x1, t1), (x1, x2, t2), ... (.., w, th) with t1 < t2 < ... < th: who arrives may use a contact that is seen
-again afterwards, and none that is over (Holme and Saramäki 2012, "Temporal networks", section 2.2,
+A *contact* (u, v, t) says that u could go on to v in time slot t. A *time-respecting path* of h hops from u to w is a
+row of contacts (u, x1, t1), (x1, x2, t2), ... (.., w, th) with t1 < t2 < ... < th: who arrives may use a contact that
+is seen again afterwards, and none that is over (Holme and Saramäki 2012, "Temporal networks", section 2.2,
 doi:10.1016/j.physrep.2012.03.001; each hop takes a slot, so times rise). With R(u, h, t) for all hosts that
 at most h hops reach from u by contacts from t on::
 
     R(u, h, t) = R(u, h, t + 1)  ∪  { {v} ∪ R(v, h - 1, t + 1)  over the contacts (u, v, t) },     R(u, 0, t) = {}
 
 So one walk over all contacts, from the last to the first, tells what every host reaches, when each set is a row of
-bits: M contacts, N hosts and k hops take M k N / 64 steps of a processor, and nothing is left to chance. Bits are walked
-in blocks of so many hosts that sets take `_ROOM` at most.
+bits: M contacts, N hosts and k hops take M k N / 64 steps of a processor, and nothing is left to chance. Bits are
+walked in blocks of so many hosts that sets take `_ROOM` at most.
 """
 
 from dataclasses import dataclass
@@ -63,8 +63,9 @@ def _walk(orig: Any, resp: Any, slot: Any, first: Any, sets: Any, before: Any, s
 
 
 @kernel
-def _count(sets: Any, first: Any, group: Any, counts: Any) -> None:
-    """counts[u, h, g] += hosts of group g in the sets; nobody reaches himself."""
+def _count(sets: Any, first: Any, group: Any, counts: Any, sources: Any) -> None:
+    """counts[u, h, g] += hosts of group g in the sets; nobody reaches himself. sources[v] += who reaches v at last."""
+    last = sets.shape[1] - 1
     for host in range(sets.shape[0]):
         for hop in range(sets.shape[1]):
             for word in range(sets.shape[2]):
@@ -73,12 +74,13 @@ def _count(sets: Any, first: Any, group: Any, counts: Any) -> None:
                 while bits:
                     if bits & np.uint64(1) and target != host:
                         counts[host, hop, group[target]] += 1
+                        sources[target] += hop == last
                     bits >>= np.uint64(1)
                     target += 1
 
 
-def reached(contacts: Contacts, group: Numbers, groups: int, hops: int) -> NDArray[np.int32]:
-    """How many hosts of each group every host reaches.
+def reached(contacts: Contacts, group: Numbers, groups: int, hops: int) -> tuple[NDArray[np.int32], Numbers]:
+    """How many hosts of each group every host reaches, and how many reach it.
 
     Args:
         contacts: between hosts 0 to N - 1.
@@ -86,17 +88,17 @@ def reached(contacts: Contacts, group: Numbers, groups: int, hops: int) -> NDArr
         hops: at most.
 
     Returns:
-        Shape (N, hops, groups): after 1 hop, at most 2, ...
+        Shape (N, hops, groups): after 1 hop, at most 2, ...; and shape (N,): hosts that reach it in ``hops``.
     """
     hosts = group.size
-    counts = np.zeros((hosts, hops, groups), dtype=np.int32)
+    counts, sources = np.zeros((hosts, hops, groups), dtype=np.int32), np.zeros(hosts, dtype=np.int64)
     words = max(min(_ROOM // (16 * hops * max(hosts, 1)), -(-hosts // _WORD)), 1)
     for first in range(0, hosts, words * _WORD):
         sets, before = np.zeros((2, hosts, hops, words), dtype=np.uint64)
         since = np.full(hosts, NEVER, dtype=np.int64)
         _walk(contacts.orig, contacts.resp, contacts.slot, first, sets, before, since)
-        _count(sets, first, group, counts)
-    return counts
+        _count(sets, first, group, counts, sources)
+    return counts, sources
 
 
 @kernel
@@ -110,13 +112,33 @@ def _spread(orig: Any, resp: Any, slot: Any, arrival: Any, via: Any) -> None:
                 via[hop, v] = place
 
 
-def spread(contacts: Contacts, source: int, hosts: int, hops: int) -> tuple[Numbers, Numbers]:
-    """From one host: the fewest hops to each, and the contact by which it is reached so.
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What one host reaches.
+
+    Attributes:
+        contacts: by which.
+        hop: the fewest hops to each host, shape (hosts,), `NEVER` where it is not reached; 0 for the source.
+        via: of shape (hops + 1, hosts): the contact by which so many hops at most reach a host first.
+    """
+
+    contacts: Contacts
+    hop: Numbers
+    via: Numbers
+
+    def path(self, host: int) -> list[int]:
+        """The contacts that lead to a host in the fewest hops, as places, in order of time."""
+        path: list[int] = []
+        for hop in range(int(self.hop[host]), 0, -1):
+            path.append(int(self.via[hop, host]))
+            host = int(self.contacts.orig[path[-1]])
+        return path[::-1]
+
+
+def spread(contacts: Contacts, source: int, hosts: int, hops: int) -> Spread:
+    """From one host: the fewest hops to each, and how.
 
     Foremost arrivals by number of hops (Xuan, Ferreira and Jarry 2003, doi:10.1142/S0129054103001728): M k steps.
-
-    Returns:
-        ``hop`` and ``via`` of shape (hosts,), `NEVER` where it is not reached; the source has hop 0.
     """
     never = np.iinfo(np.int64).max
     arrival = np.full((hops + 1, hosts), never, dtype=np.int64)
@@ -124,5 +146,4 @@ def spread(contacts: Contacts, source: int, hosts: int, hops: int) -> tuple[Numb
     via = np.full((hops + 1, hosts), NEVER, dtype=np.int64)
     _spread(contacts.orig, contacts.resp, contacts.slot, arrival, via)
     there = arrival < never
-    hop = np.where(there.any(axis=0), there.argmax(axis=0), NEVER)
-    return hop.astype(np.int64), via[np.maximum(hop, 0), np.arange(hosts)]
+    return Spread(contacts, np.where(there.any(axis=0), there.argmax(axis=0), NEVER).astype(np.int64), via)
