@@ -8,8 +8,8 @@ from detector.assets.industrial import FUNCTIONS
 ADMINISTRATION: Final = frozenset(
     ["docker", "docker-tls", "kubernetes", "kubelet", "vmware-auth", "ipmi", "webmin", "mssql"]
 )
-"""Containers and hypervisors run what they are told (ATT&CK T1609, T1610, T1675), so do management controllers and
-administration pages, and databases with stored procedures (T1505.001)."""
+"""Containers and hypervisors run what they are told, so do management controllers and
+administration pages, and databases with stored procedures."""
 
 SERVICES: Final = frozenset(
     [*services.INTERACTIVE_SERVICES, *services.SESSION_SERVICES, *services.OT_SERVICES, *ADMINISTRATION]

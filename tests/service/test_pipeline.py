@@ -10,11 +10,13 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.alerts.decisions import parse_decisions
 from detector.alerts.model import iso
+from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.engine import Engine
 from detector.errors import StorageFailed
@@ -203,13 +205,7 @@ def test_what_was_told_last_is_what_a_backtest_finds(made, world, tmp_path):
             service.pipeline.restore(taken.capture.write())
             assert not service.pipeline.engine.judge.adopted
         service.feed(range(begin + 500, len(rows), 500), begin)
-        stands, revisions = {}, Counter()
-        for record in service.out()[0]:
-            line = orjson.loads(record.payload)
-            key = record.kind, line[f"{record.kind}_id"]
-            assert line.pop("revision") == revisions[key]
-            revisions[key] += 1
-            stands[key] = line
+        stands, revisions = last_told(service)
     engine = Engine(Settings(**ENGINE), plant_of(world), decisions=decisions)
     engine.push(in_order(by_partition(rows)))
     engine.finish()
@@ -221,6 +217,55 @@ def test_what_was_told_last_is_what_a_backtest_finds(made, world, tmp_path):
     statuses = Counter(found.status for found in engine.judge.final_alerts())
     assert set(statuses) == ({"open"} if made == "without" else {"open", "suppressed", "learned"})
     assert max(revisions.values()) > 2
+
+
+def grown(world):
+    """The plant with all that its file may say: its cells enforced, a conduit gone, suppliers held to more."""
+    content = yaml.safe_load(world.plant.read_text(encoding="utf-8"))
+    for zone in content["zones"]:
+        zone["enforced"] = zone["name"].startswith("cell")
+    content["conduits"] = [one for one in content["conduits"] if one["from"] != "site_operations"]
+    for vendor in content["vendors"]:
+        vendor["hosts"] = [f"{host}/32" for host in vendor["hosts"]]
+        vendor["windows"] = [{"dtstart": "2026-03-02T11:00:00", "duration": "PT1H", "rrule": "FREQ=WEEKLY;BYDAY=MO,WE"}]
+        vendor |= {"operations": ["read"], "assets": ["cell1_control"], "expires": "2026-03-06"}
+    return Plant.model_validate(content)
+
+
+def test_a_grown_plant_file_gives_the_same_in_portions_after_a_restart_and_in_a_backtest(world, tmp_path):
+    rows, plant = rows_of(world), grown(world)
+    cut = int(len(rows) * 0.8)
+    with Service(tmp_path / "whole", rows, plant) as whole, Service(tmp_path / "parts", rows, plant) as parts:
+        whole.feed([])
+        parts.pipeline.take(arrivals(rows[:cut]))
+        taken = parts.pipeline.capture({})
+        parts.pipeline = parts.anew()
+        parts.pipeline.restore(taken.capture.write())
+        parts.alerts.rewind(taken.alerts)
+        parts.feed(range(cut + 301, len(rows), 301), begin=cut)
+        assert parts.out() == whole.out()
+        assert parts.state() == whole.state()
+        stands, _ = last_told(whole)
+    engine = Engine(Settings(**ENGINE), plant)
+    engine.push(in_order(by_partition(rows)))
+    engine.finish()
+    final = {line["alert_id"]: line for line in map(orjson.loads, told(engine)[0].splitlines())}
+    assert {key: line for (of, key), line in stands.items() if of == "alert"} == final
+    kinds = Counter(line["kind"] for line in final.values())
+    assert kinds["violation"] > 5
+    assert kinds.total() > kinds["violation"]
+
+
+def last_told(service: Service) -> tuple[dict[tuple[str, str], dict], Counter]:
+    """What was told last of each alert and incident, and how many revisions there were; none is left out."""
+    stands, revisions = {}, Counter()
+    for record in service.out()[0]:
+        line = orjson.loads(record.payload)
+        key = record.kind, line[f"{record.kind}_id"]
+        assert line.pop("revision") == revisions[key]
+        revisions[key] += 1
+        stands[key] = line
+    return stands, revisions
 
 
 def by_partition(rows: Sequence[Row]) -> Iterator[Decoded]:
