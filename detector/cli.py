@@ -8,14 +8,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 import detector
 from detector.alerts.decisions import load_decisions
@@ -23,6 +21,7 @@ from detector.assets.plant import Plant, load_plant, unknown_keys
 from detector.backtest import console as show
 from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.run import Result, backtest
+from detector.bars import bars
 from detector.config import Settings, load_settings
 from detector.drill.commands import drill_command
 from detector.errors import ConfigError, DetectorError, UnreadableInput
@@ -97,7 +96,7 @@ def backtest_command(
     overrides = {"alerts_per_day": alerts_per_day, "batch_rows": batch_size}
     settings = load_settings(config, {key: value for key, value in overrides.items() if value is not None})
     limit = _limit(max_rejects)
-    with _bars() as progress:
+    with bars(err) as progress:
         result = backtest(
             paths,
             out_dir,
@@ -138,7 +137,7 @@ def inventory_command(
     from detector.inventory.run import inventory
 
     before = None if known is None else load_inventory(known)
-    with _bars() as progress:
+    with bars(err) as progress:
         result = inventory(
             paths,
             out_dir,
@@ -222,7 +221,7 @@ def demo_command(
         raise ConfigError("--out", "", f"{logs} exists and was not written by the demo; choose another folder")
     shutil.rmtree(logs, ignore_errors=True)
     plant = _simulate(logs, days=DEMO_DAYS, hosts=DEMO_HOSTS, seed=DEMO_SEED)
-    with _bars() as progress:
+    with bars(err) as progress:
         result = backtest(
             [plant.zeek_dir],
             out_dir / "result",
@@ -238,40 +237,16 @@ def demo_command(
 
 
 def _simulate(out_dir: Path, **wish: Any) -> SimulatedPlant:
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=err) as bars:
-        task = bars.add_task("simulating", total=1.0)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=err) as shown:
+        task = shown.add_task("simulating", total=1.0)
 
         def update(day: str, share: float) -> None:
-            bars.update(task, completed=share, description=f"simulating {day}")
+            shown.update(task, completed=share, description=f"simulating {day}")
 
         try:
             return simulate(out_dir, **wish, progress=update)
         except (ValueError, FileExistsError) as problem:
             raise ConfigError("simulate", "", str(problem)) from problem
-
-
-@contextmanager
-def _bars() -> Iterator[Any]:
-    """A bar for each stage with rows a second and time left."""
-    columns = (
-        TextColumn("{task.description:<6}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[rows]:>12,} rows  {task.fields[rate]:>9,.0f} rows/s"),
-        TimeRemainingColumn(),
-    )
-    began: dict[str, float] = {}
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=err) as bars:
-
-        def update(stage: str, done: int, total: int, rows: int) -> None:
-            if stage not in tasks:
-                began[stage] = time.monotonic()
-                tasks[stage] = bars.add_task(stage, total=total, rows=0, rate=0.0)
-            rate = rows / max(time.monotonic() - began[stage], 1e-3)
-            bars.update(tasks[stage], completed=done, total=max(total, 1), rows=rows, rate=rate)
-
-        yield update
 
 
 def _print(result: Result) -> None:

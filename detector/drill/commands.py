@@ -17,7 +17,7 @@ def drill_command(
     paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the copy and the results; made if missing.")],
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones, assets, vendors (YAML).")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (YAML) of the service, or of a backtest.")] = None,
     decisions: Annotated[Path | None, typer.Option(help="What was decided about acts (YAML); see feedback.")] = None,
     campaigns: Annotated[int, typer.Option(help="How many campaigns.")] = 20,
     pace: Annotated[
@@ -36,26 +36,31 @@ def drill_command(
     """Play labelled attacks into a copy of the history, and say which of them would have been found."""
     from detector.alerts.decisions import load_decisions
     from detector.assets.plant import load_plant
-    from detector.config import load_settings
+    from detector.bars import bars
     from detector.drill import console as shown
+    from detector.drill.live import load_live
     from detector.drill.run import Wish, drill
 
+    live = load_live(config)
+    plant, decisions = plant or live.plant, decisions or live.decisions
     wish = Wish(
         campaigns=campaigns,
         paces=tuple(pace or ["minutes"]),
         techniques=tuple(name.strip() for name in (techniques or "").split(",") if name.strip()),
         clock=clock,
         seed=seed,
-        train_until=_time(train_until),
+        train_until=live.train_until if train_until is None else _time(train_until),
     )
-    result = drill(
-        paths,
-        out_dir,
-        load_settings(config),
-        wish,
-        plant=None if plant is None else load_plant(plant),
-        decisions=() if decisions is None else load_decisions(decisions),
-    )
+    with bars(err) as progress:
+        result = drill(
+            paths,
+            out_dir,
+            live.settings,
+            wish,
+            plant=None if plant is None else load_plant(plant),
+            decisions=() if decisions is None else load_decisions(decisions),
+            progress=progress,
+        )
     out.print(shown.coverage_table(result.summary))
     out.print(shown.campaign_table(result.summary, limit))
     out.print(shown.told(result.summary), markup=False, soft_wrap=True)

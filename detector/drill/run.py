@@ -41,7 +41,8 @@ class Wish:
         techniques: ids; a technique stands for its sub-techniques. Empty = all.
         clock: of `cast.CLOCKS`.
         seed: the same gives the same bytes.
-        train_until: µs; before, the history only teaches and nobody attacks. None = its first two thirds.
+        train_until: µs; before, the history only teaches and nobody attacks. None, or before its first record =
+            its first two thirds.
     """
 
     campaigns: int = 20
@@ -84,16 +85,16 @@ def drill(
     prepare(paths, out)
     plant = plant or Plant()
     with (out / "rejected.ndjson").open("wb") as dead_letters:
-        network = learn(paths, settings, plant, "auto", dead_letters, progress)
+        network = learn(paths, settings, plant, "auto", dead_letters, _part("history", progress))
     room = _room(network, wish)
     can, missing = playable(network, wanted)
     campaigns = _cast(network, can, missing, wish, room)
     history, injected = out / "logs" / "history", out / "logs" / "drill"
-    copy(paths, history)
+    copy(paths, history, progress)
     written = write(campaigns, network, network.last, injected, out / "labels.csv", wish.seed)
-    given: dict[str, Any] = {"plant": plant, "train_until": room[0], "decisions": decisions, "progress": progress}
-    control = backtest([history], out / "control", settings, **given)
-    result = backtest([history, injected], out / "result", settings, **given)
+    given: dict[str, Any] = {"plant": plant, "train_until": room[0], "decisions": decisions}
+    control = backtest([history], out / "control", settings, progress=_part("without", progress), **given)
+    result = backtest([history, injected], out / "result", settings, progress=_part("with", progress), **given)
     told = judged(campaigns, written, result, control)
     summary = {
         "version": detector.__version__,
@@ -109,6 +110,11 @@ def drill(
     }
     write_files(summary, out)
     return Drill(summary, control, result, out)
+
+
+def _part(name: str, progress: Progress) -> Progress:
+    """Stages of one part: the same ones come again in the next."""
+    return lambda stage, done, total, rows: progress(f"{name}: {stage}", done, total, rows)
 
 
 def _checked(wish: Wish) -> tuple[str, ...]:
@@ -144,14 +150,14 @@ def _room(network: Network, wish: Wish) -> tuple[int, int]:
     """
     first, last = network.first, network.last
     begin = wish.train_until
-    if begin is None:
+    if begin is None or begin <= first:  # a service that has run for long: its training is not in this history
         begin = first + int((last - first) * _TAUGHT)
-    if last - max(begin, first) < _SHORTEST:
+    if last - begin < _SHORTEST:
         raise ConfigError(
             "--train-until", "",
             f"leaves less than two minutes to play in: the history is from {iso(first)} to {iso(last)}",
         )  # fmt: skip
-    return max(begin, first), last
+    return begin, last
 
 
 def _cast(
@@ -204,11 +210,14 @@ def prepare(paths: Sequence[str | Path], out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def copy(paths: Sequence[str | Path], to: Path) -> None:
+def copy(paths: Sequence[str | Path], to: Path, progress: Progress) -> None:
     """Copy logs, each path into a folder of its own, so that names stay what they are: some tell the log type."""
+    done, total = 0, Files(paths).bytes_total
     for number, path in enumerate(paths):
         root = Path(path)
         for file in Files([root]).files:
             target = to / f"{number:02d}" / (file.relative_to(root) if root.is_dir() else Path(file.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+            done += target.stat().st_size
+            progress("copy", done, total, 0)

@@ -103,6 +103,15 @@ def load_service_settings(path: Path | None, environment: Mapping[str, str] | No
         raise ConfigError(file, key, _said(dict(errors[0]), place) + more) from None  # its text holds the values
 
 
+def is_service_file(path: Path) -> bool:
+    """Whether a settings file is the service's: it has a key of one. Those of a backtest's share none with them.
+
+    Raises:
+        ConfigError: unreadable file, or no mapping.
+    """
+    return not _read(path).keys().isdisjoint(ServiceSettings.model_fields)
+
+
 def origins(path: Path | None, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Dotted key -> where its value comes from: the file, or a variable. What is not in it is a default."""
     environment = os.environ if environment is None else environment
