@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from detector.assets.plant import load_plant
 from detector.config import load_settings
+from detector.reach import HOPS
 
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 out = Console()
@@ -23,7 +24,7 @@ def reach_command(
     log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones and conduits (YAML).")] = None,
     proposal: Annotated[Path | None, typer.Option(help="Another plant file: what would it change?")] = None,
-    hops: Annotated[int, typer.Option(min=1, max=16, help="Hops at most.")] = 3,
+    hops: Annotated[int, typer.Option(min=1, max=16, help="Hops at most.")] = HOPS,
     all_services: Annotated[
         bool, typer.Option("--all-services", help="Count every answered conversation, not just ways to enter.")
     ] = False,

@@ -16,6 +16,7 @@ from detector.config import Settings
 from detector.errors import ConfigError
 from detector.history import History, Told
 from detector.metrics import reach_textfile
+from detector.reach import HOPS
 from detector.reach.contacts import Collector
 from detector.reach.model import Choke, HostReach, Network, Place, Reach, Step, zone_metrics
 from detector.reach.policy import Policy
@@ -24,9 +25,6 @@ from detector.reach.temporal import Contacts
 from detector.reach.written import as_csv, as_lines
 from detector.reading import Progress
 
-HOPS: Final = 3
-"""Enough from an office over a jump host to a controller; with more, most networks are one."""
-MOST_HOPS: Final = 16
 _REASONS: Final = 100  # of rejected records that are listed
 _PATHS: Final = 1_000_000  # hosts of one host's paths that are written
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from detector.reach.model import HostReach, Reach
-from detector.renderings.spreadsheet import as_text
+from detector.reach.model import HostReach
+from detector.renderings.strings import spreadsheet
 
 COLUMNS: Final = (
     "host", "zone", "purdue_level", "kind", "used_ot", "used_controllers", "after_ot", "after_controllers"
@@ -46,11 +46,6 @@ def as_csv(hosts: Sequence[HostReach], hops: int) -> str:
         place, after = one.place, one.after
         of = (one.used.ot, one.used.controllers, *((None, None) if after is None else (after.ot, after.controllers)))
         counts = (one.used.hops, one.allowed, None if after is None else after.hops, one.allowed_after)
-        cells = [as_text(place.host), as_text(place.zone), place.level, place.kind, *of]
+        cells = [spreadsheet(place.host), spreadsheet(place.zone), place.level, place.kind, *of]
         rows.writerow([*cells, *(count for by_hop in counts for count in by_hop or [None] * hops)])
     return text.getvalue()
-
-
-def shrinks(before: Reach, after: Reach | None) -> int:
-    """Hosts that are no longer reached."""
-    return 0 if after is None else before.hops[-1] - after.hops[-1]
