@@ -19,7 +19,7 @@ from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.history import History, Told
 from detector.reading import Progress
-from detector.renderings.strings import visible
+from detector.renderings.strings import spreadsheet
 from detector.vendors.collect import Collector
 from detector.vendors.judge import judge, lookalikes
 from detector.vendors.report import Found, page, register, sessions, utc, violations
@@ -28,7 +28,6 @@ from detector.vendors.visits import Following, Visit, named, stays, work
 UNUSED_DAYS: Final = 90.0
 """Access that nobody needs for a quarter of a year is reviewed; NIST SP 800-53r5 AC-2(3) leaves the number to you."""
 _HOUR_US: Final = 3_600_000_000
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV injection
 SESSION_COLUMNS: Final = (
     "session", "vendor", "start", "end", "end_known", "local_start", "local_end", "minutes", "account", "src", "dst",
     "service", "reached", "onward", "operations", "violations", "evidence",
@@ -174,8 +173,7 @@ def as_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return _cell("; ".join(_brief(item) for item in value))
-    text = visible("" if value is None else str(value))
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    return spreadsheet("" if value is None else str(value))
 
 
 def _brief(item: Any) -> str:
