@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,19 @@ def find_tool(name: str) -> str:
 def require_tool() -> Callable[[str], str]:
     """Call it with a program's name to get its path, or to leave the test."""
     return find_tool
+
+
+@pytest.fixture
+def browse(require_tool: Callable[[str], str], tmp_path: Path) -> Callable[..., str]:
+    """Call it with a page and options of chromium to open the page and get what was printed."""
+    chromium = require_tool("chromium")
+
+    def run(html: str, *options: str) -> str:
+        page = tmp_path / "report.html"
+        page.write_text(html, encoding="utf-8")
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        command += ["--no-first-run", "--disable-component-update", "--disable-sync"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", *options, page.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
@@ -453,21 +452,6 @@ boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => {
 const wide = document.documentElement.scrollWidth > window.innerWidth;
 document.title = `${boxes.length} texts, ${found} overlaps, ${wide ? "too wide" : "fits"}`;
 </script>"""
-
-
-@pytest.fixture
-def browse(require_tool, tmp_path):
-    chromium = require_tool("chromium")
-
-    def run(html: str, *options: str) -> str:
-        page = tmp_path / "report.html"
-        page.write_text(html, encoding="utf-8")
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        command += ["--no-first-run", "--disable-component-update", "--disable-sync"]
-        command += [f"--user-data-dir={tmp_path / 'profile'}", *options, page.as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-    return run
 
 
 @pytest.mark.browser
