@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,9 @@ from detector.reading import Progress
 from detector.simulate.draw import Ints
 from detector.simulate.rhythm import DAY, HOUR
 
+_Value = TypeVar("_Value", str, int)
 _FEWEST_HOSTS: Final = 3  # one to begin at, one to move to, one that is not part of it
+_SIZES: Final = ("duration", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts")  # of `Sample`, in its order
 _SAMPLES: Final = 400  # connections kept of each service
 _LONGEST: Final = 3600.0  # s; what lasts longer is a poll or a tunnel, and no visit
 _MOST_ACCOUNTS: Final = 100_000
@@ -159,13 +161,12 @@ class _Noted:
         for (service,), rows in whole.group_by("service", maintain_order=True):
             known = self._kept.get(str(service))
             joined = rows if known is None else pl.concat([known, rows])
-            self._kept[str(service)] = joined.sort("turn", "duration", "orig_bytes", "resp_bytes")[:_SAMPLES]
+            self._kept[str(service)] = joined.sort("turn", *_SIZES)[:_SAMPLES]
 
     def samples(self) -> dict[str, Sample]:
         """What was kept of each service."""
-        names = ("duration", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts")
         return {
-            service: Sample(*(rows[name].to_numpy().astype(np.int64) for name in names))
+            service: Sample(*(rows[name].to_numpy().astype(np.int64) for name in _SIZES))
             for service, rows in sorted(self._kept.items())
         }
 
@@ -217,7 +218,6 @@ def learn(
             "if your own addresses are public, declare their zones in a plant file (--plant)"
         )
     first, last = noted.span()
-    exported = noted.exporters.most_common(1)
     return Network(
         assets={address: inside[address] for address in inside if address in there},
         pairs=pairs,
@@ -228,10 +228,15 @@ def learn(
         hours=tuple(noted.hours.get(hour, 0) for hour in range(24)),
         first=first,
         last=last,
-        exporter=exported[0][0] if exported else "",
-        sampling=max(noted.samplings.most_common(1)[0][0] if noted.samplings else 1, 1),
+        exporter=_usual(noted.exporters, ""),
+        sampling=max(_usual(noted.samplings, 1), 1),
         both_ways=noted.paired * 2 >= noted.flows,
     )
+
+
+def _usual(counts: Counter[_Value], none: _Value) -> _Value:
+    """What was seen most often; of several the smallest, for the order they came in means nothing."""
+    return min(counts, key=lambda value: (-counts[value], value), default=none)
 
 
 def _log(name: str) -> str:

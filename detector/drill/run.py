@@ -83,6 +83,7 @@ def drill(
 
     wanted = _checked(wish)
     prepare(paths, out)
+    paths = sorted(paths, key=str)  # whoever names them in another order means the same
     plant = plant or Plant()
     with (out / "rejected.ndjson").open("wb") as dead_letters:
         network = learn(paths, settings, plant, "auto", dead_letters, _part("history", progress))
