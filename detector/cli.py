@@ -32,6 +32,7 @@ from detector.reach.commands import reach_command
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
+from detector.trust.commands import trust_command
 from detector.vendors.commands import vendors_app
 from detector.zones.commands import zones_app
 
@@ -55,6 +56,7 @@ app.command("status")(status_command)
 app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)
 app.command("reach")(reach_command)
+app.command("trust")(trust_command)
 out = Console()
 err = Console(stderr=True)
 
