@@ -8,7 +8,8 @@ written when the power went; it was never promised, and the next one takes its p
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +40,7 @@ def extend(path: Path, make: Callable[[list[dict[str, Any]]], Iterable[Mapping[s
         ConfigError: the journal is damaged; nothing is added.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with path.open("ab") as file, _alone(file.fileno()):
         lines = _lines(path)
         previous = _checked(path, lines)
         new = bytearray()
@@ -53,6 +53,16 @@ def extend(path: Path, make: Callable[[list[dict[str, Any]]], Iterable[Mapping[s
             file.write(new)
             file.flush()
             os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone(file: int) -> Iterator[None]:
+    """Nobody else adds lines; flock(2), given back even while somebody has a copy of the descriptor."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
