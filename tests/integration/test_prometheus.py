@@ -22,6 +22,7 @@ def metrics():
     metrics.rows({"scored": 10, "rejected": 1})
     metrics.partition("flows", 3, 7, 1.5)
     metrics.evicted({"forest.counts": 2})
+    metrics.decided({"nightly-copy": 3})
     metrics.count("drift_changes", model="forest")
     metrics.sink("siem", delivered=1, retries=1, refused=1)
     metrics.set("state_entries", 5, table="forest.counts")
