@@ -365,7 +365,7 @@ def test_a_topic_made_anew_is_refused(kafka, source, monkeypatch):
 def test_a_damaged_batch_is_asked_for_again_then_given_up(kafka, source, monkeypatch):
     topic = kafka.topic()
     for start in (0, 10, 20):
-        send(kafka, topic, range(start, start + 10))
+        send(kafka, topic, range(start, start + 10), linger_ms=500)  # one batch, however busy the machine
     seen = []
 
     def damaged(response, offset, transactions):
