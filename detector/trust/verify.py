@@ -26,6 +26,8 @@ DAY_US: Final = 86_400_000_000
 PEERS: Final = 3
 """Other hosts of the originator's zone that use a service: then it is expected of the next one, too."""
 MOST_KEYS: Final = 2_000_000  # of each kind that are remembered, some 200 bytes each; further ones stay unknown
+MOST_SERVICES: Final = 50_000  # of zones whose verdicts are counted apart; a scan makes up as many as it likes
+OTHER: Final = "other"
 CHECKS: Final = ("device", "user", "service", "path")
 VERIFIED, UNVERIFIED, DENIED, LEARNING = "verified", "unverified", "denied", "learning"
 VERDICTS: Final = (VERIFIED, UNVERIFIED, DENIED, LEARNING)
@@ -206,7 +208,10 @@ class Verifier:
     def _count(self, told: pl.DataFrame) -> None:
         counts = told.group_by("resp_zone", "service", "verdict", maintain_order=True).len()
         for zone, service, verdict, count in counts.iter_rows():
-            self.verdicts.setdefault((zone, service or ""), Counter())[verdict] += count
+            key = zone, service or ""
+            if key not in self.verdicts and len(self.verdicts) >= MOST_SERVICES:
+                key = OTHER, OTHER
+            self.verdicts.setdefault(key, Counter())[verdict] += count
         judged = told.filter(pl.col("verdict") != LEARNING)
         for failed, count in judged.group_by("failed", maintain_order=True).len().iter_rows():
             for check in filter(None, failed.split("+")):

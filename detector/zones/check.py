@@ -19,7 +19,6 @@ from detector.zones.report import render
 from detector.zones.tally import WAY, Tally
 from detector.zones.written import as_csv
 
-_BUCKETS: Final = ("inside", "permitted", "violations", "attempts", "unzoned", "group")
 _LISTED: Final = 8  # hosts of a violation that are named, those with most rows first
 _REASONS: Final = 100  # of rejected records, and hosts without a zone, that are listed
 
@@ -74,10 +73,6 @@ def violations(tally: Tally) -> list[Violation]:
     return sorted(
         found, key=lambda one: (one.attempt, -one.count, one.from_zone, one.to_zone, one.service, one.operation)
     )
-
-
-def _rank(one: Violation) -> tuple[bool, int, str, str, str, str, str]:
-    return one.attempt, -one.count, one.from_zone, one.to_zone, one.service, one.operation, one.why
 
 
 def _violation(way: tuple[str, ...], pairs: list[tuple[Any, ...]], evidence: str) -> Violation:

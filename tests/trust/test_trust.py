@@ -149,6 +149,13 @@ def test_what_finds_no_room_stays_unknown_and_is_counted():
     assert (verifier.dropped, verifier._pairs.get(("a", "c", "smb"))) == (1, None)
 
 
+def test_zones_and_services_that_a_scan_makes_up_are_counted_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("detector.trust.verify.MOST_SERVICES", 3)
+    result, _ = verdicts(tmp_path, plant={}, conn=[conn("10.1.0.1", f"10.2.{net}.1", 445) for net in range(9)])
+    assert {(one.zone, one.learning) for one in result.zones if one.zone == "other"} == {("other", 6)}
+    assert len(result.zones) == 4
+
+
 def test_the_command_writes_what_it_says_and_escapes_names(tmp_path):
     folder = write(tmp_path / "logs", conn=[conn("10.1.0.1", "10.3.0.1", 502)])
     evil = {"zones": [{"name": "=<script>alert(1)</script>", "cidrs": ["10.3.0.0/24"]}],
