@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detector.assets.plant import Plant
+from detector.backtest.run import backtest
 from detector.cli import app
 from detector.config import Settings
 from detector.trust.run import trust
@@ -168,6 +169,20 @@ def test_the_command_writes_what_it_says_and_escapes_names(tmp_path):
     assert "<script" not in (out / "report.html").read_text(encoding="utf-8")
     assert "'=<script>" in (out / "zones.csv").read_text(encoding="utf-8")
     assert all(f"`{path.name}`" in PAGE for path in out.iterdir())
+
+
+def test_the_page_joins_verdicts_with_findings(tmp_path, monkeypatch):
+    rows = many()
+    logs = write(tmp_path / "logs", conn=rows)
+    monkeypatch.chdir(tmp_path)
+    backtest([logs], Path("result"), Settings())
+    trust([logs], Path("trust"), Settings(), plant=Plant.model_validate(PLANT))
+    shown = PAGE.partition("```python\n")[2].partition("```")[0]
+    names: dict = {}
+    exec(shown, names)  # noqa: S102 - of our own page
+    assert names["findings"].height == len(rows)
+    assert 0 < names["strange"].height < len(rows)
+    assert set(names["strange"]["verdict"]) == {"denied", "learning", "unverified"}
 
 
 @pytest.mark.parametrize("name", [*SCHEMA, *VERDICTS, *CHECKS])
