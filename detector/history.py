@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
 import polars as pl
 
+import detector
 from detector.config import Settings
 from detector.errors import UnreadableInput
 from detector.formats.decode import Observer
@@ -25,6 +26,8 @@ from detector.sources.files import Files
 
 Take = Callable[[pl.DataFrame, pl.DataFrame], None]
 """Called with flows and operations, in order of observation; see `features.units` for what they become."""
+
+_REASONS: Final = 100  # of rejected records that are listed
 
 
 @dataclass(slots=True)
@@ -42,6 +45,28 @@ class Told:
     duplicate: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def read_summary(rows: Told, files: Files) -> dict[str, Any]:
+    """What was read and what became of it, for ``summary.json`` (JSON types)."""
+    return {
+        "version": detector.__version__,
+        "input": {
+            "files": len(files.files),
+            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
+        },
+        "rows": {
+            "in": rows.total,
+            "conversations": rows.conversations,
+            "acts": rows.acts,
+            "sighted": rows.sighted,
+            "duplicate": rows.duplicate,
+            "rejected": rows.rejected.total(),
+            "filtered": rows.filtered.total(),
+        },
+        "rejected_reasons": dict(sorted(rows.rejected.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]),
+        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(rows.filtered.items())},
+    }
 
 
 class History:

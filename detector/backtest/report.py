@@ -16,6 +16,7 @@ from detector.backtest.paths import Graph, graph
 from detector.backtest.timeline import MAX_INCIDENTS, Timeline, chart
 from detector.backtest.words import amount, how_long, level_name, one_in, ordered_zones, stamp, visible
 from detector.correlate.entities import DAY_US, HALF_LIFE_US, RankedHost
+from detector.renderings import pages
 from detector.score.zones import ZonePhases, least_known
 
 MAX_ALERTS: Final = 100  # shown; all are in alerts.ndjson
@@ -73,13 +74,7 @@ def _drawn(view: View) -> list[tuple[Incident, Graph]]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector", "backtest"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment("detector.backtest")
     environment.filters |= {
         "how_long": how_long,
         "level": level_name,

@@ -1,16 +1,15 @@
 """A drill as files: JSON for programs, CSV for tables, a page for people."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import orjson
 
 from detector.backtest.words import amount, stamp, visible
 from detector.inventory.written import cell
+from detector.renderings import pages
+from detector.renderings.tables import csv_text
 
 CSV_COLUMNS: Final = (
     "technique", "name", "matrix", "status", "reason", "injected", "detected", "coverage", "low", "high",
@@ -27,23 +26,12 @@ def write_files(summary: Mapping[str, Any], out: Path) -> None:
 
 def as_csv(coverage: Sequence[Mapping[str, Any]]) -> str:
     """One row a technique (RFC 4180), safe for spreadsheets."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(CSV_COLUMNS)
-    for row in coverage:
-        rows.writerow([cell(row[name]) for name in CSV_COLUMNS])
-    return text.getvalue()
+    return csv_text(CSV_COLUMNS, ([cell(row[name]) for name in CSV_COLUMNS] for row in coverage))
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """The page; every text is escaped, and what a browser would obey is spelled out."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector", "drill"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment("detector.drill")
     environment.filters |= {"amount": amount, "stamp": stamp, "minutes": minutes, "percent": percent}
     return visible(environment.get_template("report.html.j2").render(drill=summary), keep="\n")
 

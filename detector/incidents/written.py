@@ -1,18 +1,17 @@
 """The trend of incidents as files: JSON for programs, CSV for tables, a page with a picture for people."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import orjson
 
 from detector.incidents.life import STATES, Case
 from detector.incidents.trend import STEPS, trend
+from detector.renderings import pages
 from detector.renderings.strings import spreadsheet, visible
+from detector.renderings.tables import csv_text
 
 CSV_COLUMNS: Final = (
     "incident_id", "state", "outcome", "severity", "title", "begun", *STATES, "reopened",
@@ -45,25 +44,17 @@ def write_report(known: Sequence[Case], out: Path) -> dict[str, Any]:
 
 def as_csv(known: Sequence[Case]) -> str:
     """One row an incident (RFC 4180), safe for spreadsheets."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(CSV_COLUMNS)
+    rows = []
     for case in known:
         values = asdict(case) | case.times | {f"{step}_seconds": took for step, took in case.seconds().items()}
         values |= {state: case.times.get(state) for state in STATES}
-        rows.writerow(["" if (value := values[name]) is None else spreadsheet(str(value)) for name in CSV_COLUMNS])
-    return text.getvalue()
+        rows.append(["" if (value := values[name]) is None else spreadsheet(str(value)) for name in CSV_COLUMNS])
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def render(summary: Mapping[str, Any], known: Sequence[Case]) -> str:
     """The page; every text is escaped, and what a browser would obey is spelled out."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector", "incidents"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment("detector.incidents")
     environment.filters |= {"minutes": _minutes, "visible": visible}
     weeks = summary["weeks"][-_SHOWN_WEEKS:]
     template = environment.get_template("report.html.j2")

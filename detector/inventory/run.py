@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-import detector
 from detector.assets.hosts import Hosts
 from detector.assets.plant import DeclaredAsset, Plant
 from detector.config import Settings
+from detector.history import read_summary
 from detector.inventory.lifecycle import Event, advance
 from detector.inventory.model import Asset, assets
 from detector.inventory.written import as_csv, as_cyclonedx, as_lines
 from detector.profiles.collect import Collected, collect
 from detector.reading import Progress
-
-_REASONS: Final = 100  # of rejected records that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +69,8 @@ def inventory(
 
 
 def _summary(collected: Collected, here: Sequence[Asset], events: Sequence[Event] | None) -> dict[str, Any]:
-    rows, files = collected.rows, collected.files
     return {
-        "version": detector.__version__,
-        "input": {
-            "files": len(files.files),
-            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
-        },
-        "rows": {
-            "in": rows.total,
-            "conversations": rows.conversations,
-            "acts": rows.acts,
-            "sighted": rows.sighted,
-            "duplicate": rows.duplicate,
-            "rejected": rows.rejected.total(),
-            "filtered": rows.filtered.total(),
-        },
-        "rejected_reasons": dict(sorted(rows.rejected.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]),
-        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(rows.filtered.items())},
+        **read_summary(collected.rows, collected.files),
         "kept": collected.kept,
         "hosts": len(here),
         "roles": _counts(asset.role for asset in here),

@@ -4,8 +4,6 @@ All texts out of logs are somebody else's: JSON escapes them, CSV gets them with
 takes them for a formula.
 """
 
-import csv
-import io
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,6 +13,7 @@ import orjson
 import detector
 from detector.inventory.model import Asset, as_dict
 from detector.renderings.strings import spreadsheet, whole
+from detector.renderings.tables import csv_text
 
 CSV_COLUMNS: Final = (
     "address", "state", "approved", "name", "role", "learned_role", "confidence", "declared_role", "contradiction",
@@ -32,12 +31,7 @@ def as_lines(assets: Sequence[Asset]) -> bytes:
 
 def as_csv(assets: Sequence[Asset]) -> str:
     """A table with `CSV_COLUMNS`; what is a list has semicolons between (RFC 4180 otherwise)."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(CSV_COLUMNS)
-    for asset in assets:
-        rows.writerow([cell(getattr(asset, column)) for column in CSV_COLUMNS])
-    return text.getvalue()
+    return csv_text(CSV_COLUMNS, ([cell(getattr(asset, column)) for column in CSV_COLUMNS] for asset in assets))
 
 
 def cell(value: Any) -> str:

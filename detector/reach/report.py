@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-import jinja2
-
 from detector.reach.model import Choke, HostReach, Place
+from detector.renderings import pages
 from detector.renderings.strings import visible
 
 MAX_HOSTS: Final = 50  # shown; all are in reach.csv
@@ -78,13 +77,7 @@ class Drawing:
 
 def render(view: View) -> str:
     """The page. The same view gives the same page, byte for byte."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector", "reach"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment("detector.reach")
     zones = ordered(view.summary["zones"])
     page = environment.get_template("report.html.j2").render(
         view=view,

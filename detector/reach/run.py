@@ -9,12 +9,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-import detector
 from detector.assets.hosts import OUTSIDE, Hosts
 from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.errors import ConfigError
-from detector.history import History, Told
+from detector.history import History, read_summary
 from detector.metrics import reach_textfile
 from detector.reach import HOPS
 from detector.reach.contacts import Collector
@@ -25,7 +24,6 @@ from detector.reach.temporal import Contacts
 from detector.reach.written import as_csv, as_lines
 from detector.reading import Progress
 
-_REASONS: Final = 100  # of rejected records that are listed
 _PATHS: Final = 1_000_000  # hosts of one host's paths that are written
 
 
@@ -92,12 +90,7 @@ def reach(
         raise ConfigError("--host", "", f"{asked.host} was not seen in these logs")
     found = _found(network, asked, plant, proposal)
     summary = {
-        "version": detector.__version__,
-        "input": {
-            "files": len(files.files),
-            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
-        },
-        **_rows(history.rows),
+        **read_summary(history.rows, files),
         **found.summary,
     }
     (out / "reach.csv").write_text(as_csv(found.hosts, asked.hops), encoding="utf-8", newline="")
@@ -199,18 +192,3 @@ def _picture(name: str, host: str, network: Network, contacts: Contacts, hops: i
 def _line(host: str, place: Place, steps: Sequence[Step]) -> bytes:
     told = {"host": host, "reached": place.host, "zone": place.zone, "kind": place.kind, "hops": len(steps)}
     return orjson.dumps(told | {"path": [step._asdict() for step in steps]}) + b"\n"
-
-
-def _rows(rows: Told) -> dict[str, Any]:
-    return {
-        "rows": {
-            "in": rows.total,
-            "conversations": rows.conversations,
-            "acts": rows.acts,
-            "duplicate": rows.duplicate,
-            "rejected": rows.rejected.total(),
-            "filtered": rows.filtered.total(),
-        },
-        "rejected_reasons": dict(sorted(rows.rejected.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]),
-        "filtered_reasons": {f"{log}: {reason}": count for (log, reason), count in sorted(rows.filtered.items())},
-    }

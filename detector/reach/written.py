@@ -1,7 +1,5 @@
 """Reach as files: JSON lines for programs, CSV for people."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,6 +7,7 @@ import orjson
 
 from detector.reach.model import HostReach
 from detector.renderings.strings import spreadsheet
+from detector.renderings.tables import csv_text
 
 COLUMNS: Final = (
     "host", "zone", "purdue_level", "kind", "used_ot", "used_controllers", "after_ot", "after_controllers"
@@ -39,13 +38,12 @@ def as_lines(hosts: Sequence[HostReach]) -> bytes:
 
 def as_csv(hosts: Sequence[HostReach], hops: int) -> str:
     """A table with `COLUMNS`, and `BY_HOP` for each number of hops (RFC 4180); empty = not covered, or no proposal."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow([*COLUMNS, *(f"{name}_{hop}" for name in BY_HOP for hop in range(1, hops + 1))])
+    columns = [*COLUMNS, *(f"{name}_{hop}" for name in BY_HOP for hop in range(1, hops + 1))]
+    rows: list[list[object]] = []
     for one in hosts:
         place, after = one.place, one.after
         of = (one.used.ot, one.used.controllers, *((None, None) if after is None else (after.ot, after.controllers)))
         counts = (one.used.hops, one.allowed, None if after is None else after.hops, one.allowed_after)
         cells = [spreadsheet(place.host), spreadsheet(place.zone), place.level, place.kind, *of]
-        rows.writerow([*cells, *(count for by_hop in counts for count in by_hop or [None] * hops)])
-    return text.getvalue()
+        rows.append([*cells, *(count for by_hop in counts for count in by_hop or [None] * hops)])
+    return csv_text(columns, rows)

@@ -1,31 +1,28 @@
 """`eastwest trust`: read, verify, sum up, write. See docs/trust.md for the files."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
-import detector
 from detector.alerts.model import iso
 from detector.assets.plant import Plant
 from detector.config import Settings
-from detector.history import History, Told
+from detector.history import History, Told, read_summary
 from detector.profiles.tables import Sums
 from detector.reading import Progress
+from detector.renderings import pages
 from detector.renderings.strings import spreadsheet, visible
+from detector.renderings.tables import csv_text
 from detector.sources.files import Files
 from detector.trust.verify import DAY_US, DENIED, LEARNING, SCHEMA, UNVERIFIED, VERDICTS, VERIFIED, Verifier
 
 MAX_PAIRS: Final = 250_000  # pairs of hosts with something that is not verified, some 150 bytes each
 PAIR: Final = ("verdict", "failed", "orig_h", "resp_h", "resp_zone", "service")
-_REASONS: Final = 100  # of rejected records that are listed
 _MOST_ROWS: Final = 200  # of a table of the page; all are in the files
 
 
@@ -157,18 +154,7 @@ def _summary(verifier: Verifier, zones: Sequence[Zone], sums: Sums, rows: Told, 
         counts[0] += one.verified
         counts[1] += one.verified + one.unverified + one.denied
     return {
-        "version": detector.__version__,
-        "input": {
-            "files": len(files.files),
-            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
-        },
-        "rows": {
-            "in": rows.total,
-            "duplicate": rows.duplicate,
-            "rejected": rows.rejected.total(),
-            "filtered": rows.filtered.total(),
-        },
-        "rejected_reasons": dict(sorted(rows.rejected.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]),
+        **read_summary(rows, files),
         "verdicts": by_verdict,
         "verified_share": round(by_verdict[VERIFIED] / judged, 4) if judged else None,
         "failed": dict(sorted(verifier.checks.items())),
@@ -180,32 +166,23 @@ def _summary(verifier: Verifier, zones: Sequence[Zone], sums: Sums, rows: Told, 
 def _zones_csv(zones: Sequence[Zone]) -> str:
     rows = [[spreadsheet(one.zone), spreadsheet(one.service), *(getattr(one, verdict) for verdict in VERDICTS),
              "" if one.share is None else one.share] for one in zones]  # fmt: skip
-    return _csv(("zone", "service", *VERDICTS, "share"), rows)
+    return csv_text(("zone", "service", *VERDICTS, "share"), rows)
 
 
 def _pairs_csv(pairs: Sequence[Pair]) -> str:
     names = (*PAIR, "count", "first_seen", "last_seen")
-    return _csv(names, [[_cell(getattr(one, name)) for name in names] for one in pairs])
+    return csv_text(names, [[_cell(getattr(one, name)) for name in names] for one in pairs])
 
 
 def _cell(value: object) -> object:
     return spreadsheet(value) if isinstance(value, str) else value
 
 
-def _csv(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\r\n")
-    table.writerows([names, *rows])
-    return text.getvalue()
-
-
 def _page(trusted: Trusted) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector.trust", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
+    templates = pages.environment(
+        "detector.trust",
+        lstrip_blocks=False,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    template = environment.get_template("report.html.j2")
+    template = templates.get_template("report.html.j2")
     return f"{template.render(trusted=trusted, summary=trusted.summary, most=_MOST_ROWS)}\n"

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import jinja2
-
 import detector
 from detector.assets.agreements import Agreement
 from detector.assets.plant import consequence
+from detector.renderings import pages
 from detector.vendors.judge import KINDS, Violation
 from detector.vendors.visits import Deed, Stay, Visit
 
@@ -137,13 +136,7 @@ def _label(place: int | None, agreed: Sequence[Agreement]) -> str:
 
 def page(found: Found, inputs: Sequence[dict[str, Any]], rows: dict[str, int]) -> str:
     """The report as one HTML page: no scripts, nothing fetched, all values escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector.vendors", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment("detector.vendors")
     told = sessions(found)
     return environment.get_template("report.html.j2").render(
         version=detector.__version__,

@@ -1,8 +1,6 @@
 """`eastwest vendors`: read, follow, judge, write. See docs/vendors.md for the files."""
 
-import csv
 import hashlib
-import io
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from detector.config import Settings
 from detector.history import History, Told
 from detector.reading import Progress
 from detector.renderings.strings import spreadsheet
+from detector.renderings.tables import csv_text
 from detector.vendors.collect import Collector
 from detector.vendors.judge import judge, lookalikes
 from detector.vendors.report import Found, page, register, sessions, utc, violations
@@ -162,12 +161,7 @@ def _counts(rows: Told) -> dict[str, int]:
 
 def as_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """A table (RFC 4180); what is a list has semicolons between, and no cell is a formula."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(columns)
-    for row in rows:
-        table.writerow([_cell(row[column]) for column in columns])
-    return text.getvalue()
+    return csv_text(columns, ([_cell(row[column]) for column in columns] for row in rows))
 
 
 def _cell(value: Any) -> str:

@@ -7,11 +7,10 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-import detector
 from detector.alerts.model import iso, to_json
 from detector.assets.plant import Plant, words
 from detector.config import Settings
-from detector.history import History, Told
+from detector.history import History, Told, read_summary
 from detector.reading import Progress
 from detector.sources.files import Files
 from detector.zones.model import Checked, ConduitUse, Violation
@@ -20,7 +19,8 @@ from detector.zones.tally import WAY, Tally
 from detector.zones.written import as_csv
 
 _LISTED: Final = 8  # hosts of a violation that are named, those with most rows first
-_REASONS: Final = 100  # of rejected records, and hosts without a zone, that are listed
+_BUCKETS: Final = ("inside", "permitted", "violations", "attempts", "unzoned", "group")
+_UNZONED: Final = 100  # hosts without a zone that are listed
 
 
 def check(
@@ -125,22 +125,10 @@ def _summary(
     unzoned = hosts.filter(pl.col("zone") == "")
     by_zone = dict(hosts.filter(pl.col("zone") != "").group_by("zone").len().sort("zone").iter_rows())
     judged = tally.rows.total() - tally.rows["group"]
+    read = read_summary(rows, files)
     return {
-        "version": detector.__version__,
-        "input": {
-            "files": len(files.files),
-            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in files.skipped],
-        },
-        "rows": {
-            "in": rows.total,
-            "duplicate": rows.duplicate,
-            "rejected": rows.rejected.total(),
-            "filtered": rows.filtered.total(),
-            "judged": {
-                name: tally.rows[name] for name in ("inside", "permitted", "violations", "attempts", "unzoned", "group")
-            },
-        },
-        "rejected_reasons": dict(sorted(rows.rejected.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]),
+        **read,
+        "rows": read["rows"] | {"judged": {name: tally.rows[name] for name in _BUCKETS}},
         "kept": tally.kept,
         "violations": {
             "answered": sum(not one.attempt for one in found),

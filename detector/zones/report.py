@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-import jinja2
-
 from detector.assets.plant import Plant
+from detector.renderings import pages
 from detector.renderings.strings import visible
 from detector.zones.model import Checked
 
@@ -58,11 +57,9 @@ def matrix(checked: Checked, plant: Plant) -> Matrix:
 
 def render(checked: Checked, plant: Plant) -> str:
     """The page. The same result gives the same page, byte for byte."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detector.zones", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
+    environment = pages.environment(
+        "detector.zones",
+        lstrip_blocks=False,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     page = environment.get_template("report.html.j2").render(

@@ -4,8 +4,6 @@ Names of zones are our own; services come out of logs as names of `assets.servic
 written into rules.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -13,6 +11,7 @@ from typing import Final
 from detector.assets import services
 from detector.assets.hosts import OUTSIDE
 from detector.assets.plant import PORTS
+from detector.renderings.tables import csv_text
 from detector.zones.grouping import Group
 from detector.zones.model import Proposed
 
@@ -53,16 +52,14 @@ def as_plant(groups: Sequence[Group], conduits: Sequence[Proposed]) -> str:
 def as_table(groups: Sequence[Group], conduits: Sequence[Proposed]) -> str:
     """One rule a line, in CSV: networks and hosts have semicolons between, ports too."""
     where = {group.name: "; ".join((*group.networks, *group.hosts)) for group in groups} | {OUTSIDE: "any"}
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(RULE_COLUMNS)
+    rows: list[list[str]] = []
     for one in conduits:
         note = f"only operations that are {', '.join(one.operations)}: needs deep inspection" if one.operations else ""
         for service in one.services:
             for protocol, ports in matches(service).items():
                 ways = (where[one.from_zone], where[one.to_zone])
-                table.writerow([one.from_zone, one.to_zone, *ways, protocol, "; ".join(ports), "permit", service, note])
-    return text.getvalue()
+                rows.append([one.from_zone, one.to_zone, *ways, protocol, "; ".join(ports), "permit", service, note])
+    return csv_text(RULE_COLUMNS, rows)
 
 
 def matches(service: str) -> Mapping[str, list[str]]:

@@ -1,12 +1,11 @@
 """Tables as CSV (RFC 4180): texts out of logs are somebody else's, and no formula."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.renderings.strings import spreadsheet
+from detector.renderings.tables import csv_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,12 +16,7 @@ _BETWEEN: Final = "; "
 def as_csv(kind: type["DataclassInstance"], rows: Sequence["DataclassInstance"]) -> str:
     """A table with a column for each field of ``kind``."""
     names = [field.name for field in fields(kind)]
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(names)
-    for row in rows:
-        table.writerow([_cell(getattr(row, name)) for name in names])
-    return text.getvalue()
+    return csv_text(names, ([_cell(getattr(row, name)) for name in names] for row in rows))
 
 
 def _cell(value: Any) -> str:

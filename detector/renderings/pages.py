@@ -1,0 +1,25 @@
+"""Pages for people: every value is escaped, and a name that a template misspells is an error."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+
+
+def environment(
+    package: str, *, lstrip_blocks: bool = True, finalize: Callable[[Any], Any] | None = None
+) -> jinja2.Environment:
+    """Of the templates beside a package's modules.
+
+    Args:
+        package: such as ``detector.zones``.
+        lstrip_blocks, finalize: see `jinja2.Environment`.
+    """
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=lstrip_blocks,
+        finalize=finalize,
+    )
