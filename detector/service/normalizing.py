@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillBusy
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, pairwise
 from typing import Final
 
@@ -239,14 +240,20 @@ class Normalizer:
         return True
 
     def _told(self, runs: list[Run], arrivals: list[Arrival], stop: threading.Event) -> int:
-        """`Turns.take`, in smaller pieces of what is too large for its topic."""
+        """`Turns.take`, in smaller pieces of what is too large for its topic. A record becomes a dead letter only when
+        it is certain that it is the one."""
         offsets = {(*at,): self._standing(at) for at in {run.partition: None for run in runs}}
+        singly = False
         while True:
             rows = [Row(*self._source.rows_of(run.partition), encode(run)) for run in runs]
+            take = partial(self._turns.take, rows, offsets, self._member.metadata(), singly=singly)
             try:
-                turn = self._worker.submit(self._turns.take, rows, offsets, self._member.metadata())
+                turn = self._worker.submit(take)
                 return self._await(turn, stop)
             except TooLarge as problem:
+                if not singly and any(len(runs[place]) == 1 for place in problem.places):
+                    singly = True
+                    continue
                 pieces = [self._smaller(run, arrivals) if place in problem.places else [run]
                           for place, run in enumerate(runs)]  # fmt: skip
                 runs = [*chain(*pieces)]

@@ -34,7 +34,8 @@ class TooLarge(StorageFailed):
     """Records that their topics do not take. Nothing of the turn came to be; without them it may be taken again.
 
     Args:
-        places: which of the turn's; perhaps not all of them.
+        places: which of the turn's; perhaps not all of them, and unless it was taken ``singly`` perhaps others, too:
+            kafka-python ends what it has not sent yet with the same error.
     """
 
     def __init__(self, places: Sequence[int]) -> None:
@@ -54,16 +55,24 @@ class Turns:
         self._connection, self._name = dict(connection), name
         self._producer: Any = None
 
-    def take(self, rows: Sequence[Row], offsets: Mapping[tuple[str, int], tuple[int, str]], member: Any) -> int:
+    def take(
+        self,
+        rows: Sequence[Row],
+        offsets: Mapping[tuple[str, int], tuple[int, str]],
+        member: Any,
+        *,
+        singly: bool = False,
+    ) -> int:
         """One turn; returns a time of the brokers, ms since the epoch, at which it was not over yet; -1 without rows.
 
         Args:
             rows: in order, for each partition.
             offsets: next offset, and what to note with it, of each partition that was read.
             member: who we are to the group.
+            singly: wait for each record's answer before the next is sent, so that it is known whose it is.
 
         Raises:
-            TooLarge: of some records.
+            TooLarge: of some records; of one when taken singly.
             StorageFailed: it did not come to be, or we are no member any more: what came since the last turn is to be
                 read again.
         """
@@ -78,7 +87,9 @@ class Turns:
             producer = self._ready()
             producer.begin_transaction()
             for row in rows:
-                sent.append(producer.send(row.topic, row.value, partition=row.partition))  # noqa: PERF401 - may raise
+                sent.append(producer.send(row.topic, row.value, partition=row.partition))
+                if singly:
+                    sent[-1].get(_DELIVERY_MS / 1000)
             wish = {TopicPartition(*at): OffsetAndMetadata(offset, note, -1) for at, (offset, note) in offsets.items()}
             producer.send_offsets_to_transaction(wish, member)
             # Before the commit: kafka-python does not tell it of a record that it never sent.
