@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 from collections import Counter
 from ipaddress import ip_address, ip_network
 from math import comb
@@ -104,16 +105,37 @@ def test_recorded_plants(shared_data, tmp_path):
     assert kinds["192.168.1.100"] == "supervision"
 
 
-def test_rules_say_the_same_in_every_form(plant, tmp_path):
-    made, _ = plant
-    shown = CliRunner().invoke(app, ["zones", "propose", str(made.zeek_dir), "--out", str(tmp_path / "out")])
+@pytest.fixture(scope="module")
+def rules(plant, tmp_path_factory):
+    """The folder that the command wrote."""
+    out = tmp_path_factory.mktemp("proposal")
+    shown = CliRunner().invoke(app, ["zones", "propose", str(plant[0].zeek_dir), "--out", str(out)])
     assert shown.exit_code == 0, shown.output
-    said = yaml.safe_load((tmp_path / "out" / "plant.yaml").read_text())
-    nft = (tmp_path / "out" / "rules.nft").read_text()
-    table = (tmp_path / "out" / "rules.csv").read_text()
+    return out
+
+
+def test_rules_say_the_same_in_every_form(rules):
+    said = yaml.safe_load((rules / "plant.yaml").read_text())
+    nft = (rules / "rules.nft").read_text()
+    table = (rules / "rules.csv").read_text()
     for conduit in said["conduits"]:
         assert f"\n{conduit['from']},{conduit['to']}," in table
         if "external" not in (conduit["from"], conduit["to"]):
             assert f"ip saddr @{conduit['from']}_ipv4 ip daddr @{conduit['to']}_ipv4 " in nft
     assert nft.count("{") == nft.count("}")
-    assert CliRunner().invoke(app, ["zones", "diff", *[str(tmp_path / "out" / "plant.yaml")] * 2]).exit_code == 0
+    assert CliRunner().invoke(app, ["zones", "diff", *[str(rules / "plant.yaml")] * 2]).exit_code == 0
+
+
+def test_nftables_takes_the_rules(rules, require_tool):
+    """In a network namespace of its own: even a check asks the kernel for its tables."""
+    command = [
+        require_tool("unshare"),
+        "--map-root-user",
+        "--net",
+        require_tool("nft"),
+        "-c",
+        "-f",
+        rules / "rules.nft",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
