@@ -71,6 +71,14 @@ NAMES: Final = tuple(
         ("rows_waiting", "gauge", (), "Records in the reorder buffer"),
         ("rejected_rows_total", "counter", ("reason",), "Records that could not be used, by class of reason"),
         ("quota_rows_total", "counter", (), "Of the filtered: records beyond the quota of their topic"),
+        (
+            "future_rows_total",
+            "counter",
+            (),
+            "Rows dated in the future, by 5 minutes or more; the broker's time was taken",
+        ),
+        ("exporters", "gauge", (), "Exporters and sensors that rows came from within a day"),
+        ("exporters_silent", "gauge", (), "Of these: no longer heard"),
         ("lag_rows", "gauge", ("topic", "partition"), "Records of a partition not yet handed to the engine"),
         ("behind_seconds", "gauge", ("topic", "partition"), "Age of the last record handed over; 0 at the end"),
         ("normalized_rows_total", "counter", (), "Records that a process with stages [normalize] passed on"),
@@ -90,6 +98,7 @@ NAMES: Final = tuple(
         ("stage_seconds", "histogram", ("stage",), "Time of one pass through a stage"),
         ("produce_to_alert_seconds", "histogram", (), "From a record's time at the broker to its alert in the outbox"),
         ("alerts_total", "counter", ("severity",), "Alerts raised"),
+        ("budget_alerts_per_day", "gauge", (), "Alerts a day that people want to read, as `alerts_per_day` says"),
         ("decision_hits_total", "counter", ("decision",), "Findings that a decision relabelled"),
         ("incidents", "gauge", (), "Incidents that are open"),
         ("incident_cases", "gauge", ("state",), "Incidents by the state that people brought them to"),
@@ -220,7 +229,9 @@ class Metrics:
             self._totals[key] = total
 
     def _raise(self, name: str, total: float, **labels: str) -> None:
-        """Counters only go up: what is less than before (an older checkpoint was restored) waits until it is more."""
+        """Counters only go up: what is less than before (an older checkpoint was restored) waits until it is more. Each
+        is there from 0 on: Prometheus' ``increase`` sees no step to a first value."""
+        self._child(f"{name}_total", labels)
         key = (name, *labels.values())
         if total > self._totals.get(key, 0):
             self.count(name, total - self._totals.get(key, 0), **labels)

@@ -16,7 +16,8 @@ AHEAD_US: Final = 5 * 60_000_000
 """How far a sensor's clock may be ahead of the broker's; hosts with NTP are within seconds, those without drift by
 minutes a month."""
 
-_NOTE: Final = "dated in the future; the broker's time was taken"
+AHEAD: Final = "dated in the future; the broker's time was taken"
+"""What `Decoded.notes` calls them."""
 
 
 def in_time(decoded: Decoded) -> Decoded:
@@ -36,6 +37,6 @@ def _mended(frame: pl.DataFrame, arrived: Arrived, notes: Counter[tuple[str, str
     if not ahead.any():
         return frame
     for log, count in frame.filter(ahead)["log"].value_counts().iter_rows():
-        notes[log, _NOTE] += count
+        notes[log, AHEAD] += count
     mended = frame.with_columns(obs_ts=pl.when(ahead).then(pl.Series(came)).otherwise("obs_ts"))
     return mended.with_columns(ts=pl.min_horizontal("ts", "obs_ts"))

@@ -128,6 +128,8 @@ class Loop:
         self._rows_written = 0
         self._paused = self._alone = False
         self._drift: tuple[int, int, int] | None = None  # the last that was counted
+        for model in pipeline.engine.scorer.drift.names:  # from 0 on, or the first would be no increase
+            metrics.count("drift_changes", 0, model=model)
         self._letters_floors: deque[int] = deque(maxlen=settings.state.keep)
         self._origin: Origin | None = None
 
@@ -370,10 +372,15 @@ class Loop:
         metrics.rows(self._pipeline.outcomes())
         metrics.rejected(engine.accounting.rejected)
         metrics.raised("quota_rows", "engine", self._pipeline.over_quota)
+        metrics.raised("future_rows", "engine", self._pipeline.future)
         metrics.set("rows_waiting", engine.accounting.waiting)
         metrics.decided(engine.judge.decisions.hits)
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
+        metrics.set("budget_alerts_per_day", engine.judge.budget.alerts_per_day)
+        heard, silent = self._pipeline.exporters.counts()
+        metrics.set("exporters", heard)
+        metrics.set("exporters_silent", silent)
         self._show_state()
         self._show_incidents()
         for partition, lag in source.lag().items():

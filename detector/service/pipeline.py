@@ -15,8 +15,10 @@ from detector.alerts.model import Alert, Told, told_json
 from detector.assets.plant import Plant
 from detector.engine import Engine
 from detector.metrics import Metrics
+from detector.normalize.clock import AHEAD
 from detector.records import Arrived, Decoded, merge
 from detector.service.decoding import Decoders, rejected, source_of
+from detector.service.exporters import Exporters
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka_merge import Arrival, Partition
@@ -68,6 +70,7 @@ class Pipeline:
         self._decoders = Decoders(settings)
         topics = settings.kafka.topics
         self._quotas = Quotas(lambda name: next((each.rows_per_second for each in topics if each.matches(name)), None))
+        self.exporters = Exporters()
         self._clocks: deque[tuple[str, Arrived]] = deque(maxlen=_REMEMBERED)
         self._told: deque[Told] = deque()  # not stored yet
         self.incidents: list[Told] = []  # stored: those told for the first time, and those that became part of another
@@ -106,6 +109,7 @@ class Pipeline:
             parts += self._decoded(partition, [arrival.records for arrival, _ in runs])
         for decoded in parts:
             decoded.arrived = arrived
+            self.exporters.heard(partition.topic, decoded, int(arrived.times[-1]))
         return parts
 
     def _push(self, parts: list[Decoded]) -> list[tuple[int, bytes]]:
@@ -197,6 +201,11 @@ class Pipeline:
             "late": account.late,
             "filtered": account.filtered.total(),
         }
+
+    @property
+    def future(self) -> int:
+        """Rows dated so long after they came that they got the broker's time."""
+        return sum(count for (_, what), count in self.engine.accounting.notes.items() if what == AHEAD)
 
     @property
     def over_quota(self) -> int:

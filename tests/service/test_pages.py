@@ -67,13 +67,3 @@ def test_health_is_told():
     text = page("metrics.md")
     assert all(f"`{need}`" in text for need in NEEDS)
     assert f"{BEAT_SECONDS:.0f} s" in text
-
-
-def test_alert_rules_name_metrics_that_are():
-    rules = next(text for kind, text in FENCED.findall(page("metrics.md")) if "alert:" in text)
-    names = {metric.name for metric in NAMES} | {
-        f"{metric.name}_bucket" for metric in NAMES if metric.kind == "histogram"
-    }
-    used = set(re.findall(r"\beastwest_\w+", rules))
-    assert used
-    assert used <= names
