@@ -111,6 +111,16 @@ class Hosts:
         return number & 0xFF == 0xFF or number in self._broadcasts
 
 
+def of_the_link(text: str) -> bool:
+    """Whether an address means something on its own link or host only: no zone can hold it, no router passes it on.
+
+    >>> of_the_link("127.0.0.1"), of_the_link("fe80::1"), of_the_link("0.0.0.0"), of_the_link("192.168.1.1")
+    (True, True, True, False)
+    """
+    address = ipaddress.ip_address(text)
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
 def _numbered(text: str) -> tuple[int, int]:
     """Version and number of an address; `ipaddress` takes ten times as long for one of IPv4.
 

@@ -137,7 +137,9 @@ RULES: Final[dict[str, Rule]] = {
         "Modbus, DNP3, S7comm, CIP, BACnet, IEC 104: servers are controllers and outstations",
     ),
     "begins_nothing": Rule(
-        "never begins a conversation itself", {"plc": LIKELY, "printer": RATHER}, "controllers answer"
+        "never begins a conversation itself",
+        {"plc": RATHER, "printer": RATHER},  # by itself it says little: many a server in short logs does not either
+        "controllers answer",
     ),
     "asks_ot": Rule(
         "asks controllers over plant protocols ({})",

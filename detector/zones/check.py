@@ -19,7 +19,7 @@ from detector.zones.tally import WAY, Tally
 from detector.zones.written import as_csv
 
 _LISTED: Final = 8  # hosts of a violation that are named, those with most rows first
-_BUCKETS: Final = ("inside", "permitted", "violations", "attempts", "unzoned", "group")
+_BUCKETS: Final = ("inside", "permitted", "violations", "attempts", "unzoned", "link", "group")
 _UNZONED: Final = 100  # hosts without a zone that are listed
 
 
@@ -124,7 +124,7 @@ def _summary(
     hosts = tally.hosts()
     unzoned = hosts.filter(pl.col("zone") == "")
     by_zone = dict(hosts.filter(pl.col("zone") != "").group_by("zone").len().sort("zone").iter_rows())
-    judged = tally.rows.total() - tally.rows["group"]
+    judged = tally.rows.total() - tally.rows["group"] - tally.rows["link"]
     read = read_summary(rows, files)
     return {
         **read,

@@ -71,6 +71,10 @@ def propose_command(
     learn_share: Annotated[
         float, typer.Option(min=0.1, max=1.0, help="Part of the time that conduits are learned from.")
     ] = LEARN_SHARE,
+    result_dir: Annotated[
+        Path | None,
+        typer.Option("--result", help="Result folder of a backtest of the same logs: what it found is not learned."),
+    ] = None,
     log_format: Format = "auto",
     config: Config = None,
     limit: Limit = 40,
@@ -82,6 +86,7 @@ def propose_command(
             out_dir,
             load_settings(config),
             learn_share=learn_share,
+            result=result_dir,
             log_format=log_format,
             progress=progress,
         )

@@ -29,6 +29,7 @@ _KINDS: Final = {
     **dict.fromkeys(("network_device", UNKNOWN), ""),  # as what is around them
 }
 """By role; all others are servers."""
+_CLIENTS: Final = 3  # of a host that begins nothing and is known for nothing else: a server
 _MIXED_FEW: Final = 8  # hosts of a small zone of servers, jump hosts and historians: a DMZ
 _SPARSE: Final = 4  # hosts of a subnet below which it says little by itself
 _STRAYS: Final = 0.1  # share of a subnet's hosts up to which others among them are no zone of their own
@@ -71,7 +72,7 @@ def learned_roles(everybody: Mapping[str, Profile]) -> dict[str, str]:
 
 def groups(everybody: Mapping[str, Profile], roles: Mapping[str, str]) -> list[Group]:
     """Zones in order of their first addresses; every host is in one."""
-    kinds = {address: _KINDS.get(role, SERVER) for address, role in roles.items()}
+    kinds = {address: _kind(everybody[address], role) for address, role in roles.items()}
     parts = [part for place, members, told in _places(kinds) for part in _split(place, members, kinds, told=told)]
     cells = _cells(everybody, kinds)
     parts = _merge_servers([one for part in parts for one in _by_cell(part, cells)])
@@ -95,6 +96,11 @@ def groups(everybody: Mapping[str, Profile], roles: Mapping[str, str]) -> list[G
             )
         )
     return found
+
+
+def _kind(profile: Profile, role: str) -> str:
+    serves = not profile.used and len(profile.peers(profile.offered, offered=True)) >= _CLIENTS
+    return SERVER if role == UNKNOWN and serves else _KINDS.get(role, SERVER)
 
 
 def _places(kinds: Mapping[str, str]) -> list[tuple[str, list[str], bool]]:

@@ -15,23 +15,23 @@ import orjson
 
 import detector
 from detector.alerts.model import iso
-from detector.assets.hosts import Hosts
+from detector.assets.hosts import Hosts, of_the_link
 from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.history import History
-from detector.profiles.collect import collect
-from detector.profiles.facts import profiles
+from detector.profiles.collect import Collected, collect
+from detector.profiles.facts import Profile, profiles
 from detector.reading import Progress
+from detector.zones.alerted import alerted
 from detector.zones.grouping import Group, groups, learned_roles
 from detector.zones.model import Proposed, Seen
 from detector.zones.rules import as_nftables, as_plant, as_table
+from detector.zones.settled import settled
+from detector.zones.support import Alerted, Learning, doubt
 from detector.zones.ways import BIN_US, Gone, Key, Ways, hours_in, span
 from detector.zones.written import as_csv
 
 LEARN_SHARE: Final = 0.7
-_HOURS: Final = 3  # different ones in which a way was gone before it is proposed
-_DAYS: Final = 2  # and different days of them, where the history is longer than as many
-_DAY: Final = 24  # hours
 _HOSTS: Final = 8  # that are named
 
 
@@ -52,6 +52,7 @@ def propose(
     settings: Settings,
     *,
     learn_share: float = LEARN_SHARE,
+    result: Path | None = None,
     log_format: str = "auto",
     progress: Progress = lambda stage, done, total, rows: None,
 ) -> Proposal:
@@ -61,51 +62,57 @@ def propose(
         paths: files or folders.
         out: folder, made if missing; files of an earlier run are replaced.
         learn_share: the part of the time that conduits are learned from.
+        result: folder of a backtest of the same logs; what it tells of speaks for no conduit.
         log_format: a name of the format registry for all records, or ``auto``.
 
     Raises:
-        UnreadableInput: a path is missing, or no record could be read.
+        UnreadableInput: a path or the result is missing, or no record could be read.
         ConfigError: unknown format.
     """
+    told = {} if result is None else alerted(result)
     out.mkdir(parents=True, exist_ok=True)
-    hosts = Hosts(Plant())
     with (out / "rejected.ndjson").open("wb") as dead_letters:
-        seen = profiles(collect(paths, settings, hosts, log_format, dead_letters, progress))
-    inside = {address: profile for address, profile in seen.items() if hosts[address].inside}
+        inside = _inside(collect(paths, settings, Hosts(Plant()), log_format, dead_letters, progress))
     found = groups(inside, learned_roles(inside))
     ways = Ways({host: group.name for group in found for host in group.members})
     History(settings, log_format, BytesIO(), progress).read(paths, ways.add)
-    proposal = _concluded(found, ways.gone(), learn_share)
+    proposal = _concluded(found, ways.gone(), learn_share, told)
     _write(proposal, out)
     return proposal
 
 
-def _concluded(found: list[Group], gone: Mapping[Key, Gone], learn_share: float) -> Proposal:
+def _inside(collected: Collected) -> dict[str, Profile]:
+    """What hosts inside do from day to day; of those that were there for a day only, what they did then."""
+    steady = {address: profile for address, profile in profiles(settled(collected)).items() if profile.others()}
+    hosts = Hosts(Plant())
+    return {
+        address: steady.get(address, profile)
+        for address, profile in profiles(collected).items()
+        if hosts[address].inside and not of_the_link(address)
+    }
+
+
+def _concluded(found: list[Group], gone: Mapping[Key, Gone], learn_share: float, told: Alerted) -> Proposal:
     begin, end = span(gone)
-    cut = begin + max(round((end - begin) * learn_share), 1)
-    days = _DAYS if cut - begin > _DAYS * _DAY else 1
-    enough = min(_HOURS, max(cut - begin, 1))
-    kept, rare, blocked = {}, [], []
-    for key, way in sorted(gone.items()):
-        hours = hours_in(way, begin, cut)
-        if len(hours) >= enough and len({hour // _DAY for hour in hours}) >= days:
-            kept[key] = way
-        elif hours:
-            rare.append(
-                _seen(key, way, hours, "seen once, not proposed" if len(hours) == 1 else "seen seldom, not proposed")
-            )
-        later = hours_in(way, cut, end)
-        if later and key not in kept:
-            blocked.append(_seen(key, way, later, "also seen before" if hours else "new since"))
-    rows = {key: sum(way.hours[hour] for hour in hours_in(way, cut, end)) for key, way in gone.items()}
-    total, covered = sum(rows.values()), sum(count for key, count in rows.items() if key in kept)
-    conduits = _conduits(kept, begin, cut)
+    learning = Learning(begin, begin + max(round((end - begin) * learn_share), 1))
+    doubts = _doubts(gone, learning, told)
+    kept = {key: gone[key] for key, why in doubts.items() if why is None}
+    rare, blocked = [], []
+    for key, why in doubts.items():
+        hours, later = hours_in(gone[key], begin, learning.cut), hours_in(gone[key], learning.cut, end)
+        if why is not None and hours:
+            rare.append(_seen(key, gone[key], hours, why))
+        if why is not None and later:
+            blocked.append(_seen(key, gone[key], later, why))
+    rows = {key: sum(way.hours[hour] for hour in hours_in(way, learning.cut, end)) for key, way in gone.items()}
+    total, covered = sum(rows.values()), sum(rows[key] for key in kept)
+    conduits = _conduits(kept, begin, learning.cut)
     summary = {
         "version": detector.__version__,
         "zones": len(found),
         "hosts": sum(len(group.members) for group in found),
         "conduits": len(conduits),
-        "learned": {"from": iso(begin * BIN_US), "until": iso(cut * BIN_US)},
+        "learned": {"from": iso(begin * BIN_US), "until": iso(learning.cut * BIN_US), "days_needed": learning.days},
         "checked": {
             "until": iso(end * BIN_US),
             "rows": total,
@@ -118,8 +125,23 @@ def _concluded(found: list[Group], gone: Mapping[Key, Gone], learn_share: float)
     return Proposal(found, conduits, rare, blocked, summary)
 
 
+def _doubts(gone: Mapping[Key, Gone], learning: Learning, told: Alerted) -> dict[Key, str | None]:
+    """Way -> why it is not proposed. A connection over which acts were seen is as good as the best of them: without
+    any of them a conduit would permit all."""
+    found = {key: doubt(key, way, learning, told) for key, way in sorted(gone.items())}
+    acts: dict[tuple[str, str, str], list[str | None]] = defaultdict(list)
+    for key, why in found.items():
+        if key[3]:
+            acts[key[:3]].append(why)
+    for key, why in found.items():
+        done = acts.get(key[:3], []) if not key[3] else []
+        if why is None and done and None not in done:
+            found[key] = done[0]
+    return found
+
+
 def _seen(key: Key, way: Gone, hours: list[int], why: str) -> Seen:
-    hosts = [f"{orig} > {resp}" for orig, resp in sorted(way.pairs, key=lambda pair: (way.pairs[pair], pair))][:_HOSTS]
+    hosts = [f"{orig} > {resp}" for orig, resp in sorted(way.pairs, key=lambda pair: (way.first(pair), pair))][:_HOSTS]
     count = sum(way.hours[hour] for hour in hours)
     return Seen(*key, count, len(hours), len(way.pairs), tuple(hosts), iso(hours[0] * BIN_US), why)
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from detector.assets.hosts import OUTSIDE, Hosts
+from detector.assets.hosts import OUTSIDE, Hosts, of_the_link
 from detector.assets.plant import Plant
 from detector.features.acts import ATTEMPT_KIND
 from detector.features.conduits import Conduits, Use, Way
@@ -34,7 +34,8 @@ class Tally:
 
     Attributes:
         rows: units by where they went: ``inside`` a zone, ``permitted``, ``violations``, ``attempts`` that no conduit
-            permits and nobody answered, ``unzoned`` (neither end is in a zone), ``group`` (broadcast and multicast).
+            permits and nobody answered, ``unzoned`` (neither end is in a zone), ``group`` (broadcast and multicast),
+            ``link`` (neither end is in a zone, and one is an address of a link or host only).
         used: conduit and service -> answered conversations and acts that went over it.
         seen: zones (from, to) -> permitted and not permitted, answered.
         evidence: way that no conduit permits -> pointer to its first record.
@@ -80,7 +81,9 @@ class Tally:
         outside_there = np.array([name == OUTSIDE for name in there.names])[there.codes]
         told = (zoned & ~outside) | (zoned_there & ~outside_there)
         self.rows["group"] += int(group.sum())
-        self.rows["unzoned"] += int((~told & ~group).sum())
+        link = self._link(units, "orig_h") | self._link(units, "resp_h")
+        self.rows["link"] += int((~told & ~group & link).sum())
+        self.rows["unzoned"] += int((~told & ~group & ~link).sum())
         asked = np.flatnonzero(told & ~group)
         if asked.size:
             here, there = Coded(here.codes[asked], here.names), Coded(there.codes[asked], there.names)
@@ -95,6 +98,11 @@ class Tally:
     def _groups(self, units: Rows) -> NDArray[np.bool_]:
         codes, names = units.coded("resp_h")
         told: NDArray[np.bool_] = np.array([bool(name) and self._hosts[name or ""].group for name in names])[codes]
+        return told
+
+    def _link(self, units: Rows, end: str) -> NDArray[np.bool_]:
+        codes, names = units.coded(end)
+        told: NDArray[np.bool_] = np.array([bool(name) and of_the_link(name or "") for name in names])[codes]
         return told
 
     def _count_hosts(
@@ -112,7 +120,7 @@ class Tally:
             known = pl.Series([name if name in self._names else "" for name in zones.names])
             part = frame.select(
                 host=end, zone=known.gather(zones.codes), count=pl.lit(1, pl.Int64), first="ts", last="obs_ts"
-            ).filter(pl.Series(counts))
+            ).filter(pl.Series(counts) & (~pl.Series(self._link(units, end)) | (pl.col("zone") != "")))
             self._seen_hosts.add(part.filter(pl.col("zone") != OUTSIDE))
 
     def _judge(self, units: Rows, here: Coded, there: Coded, attempt: NDArray[np.bool_]) -> None:

@@ -17,17 +17,22 @@ from detector.profiles.tables import Sums
 from detector.rows import Rows
 
 BIN_US: Final = 3_600_000_000  # an hour
-_MOST: Final = 500_000  # ways of two hosts, ways in hours
+_MOST: Final = 1_000_000  # ways of two hosts on a day, ways in hours; some 150 bytes each
+DAY: Final = 24  # hours
 _DYNAMIC: Final = 49_152  # ports from here on are nobody's (RFC 6335)
 _KEY: Final = ("from_zone", "to_zone", "service", "operation")
 
 
 @dataclass(slots=True)
 class Gone:
-    """A way: hour -> rows, and the pairs of hosts that went it with when they first did (µs)."""
+    """A way: hour -> rows; two hosts that went it -> day -> when they first did (µs). Both count from 1970."""
 
     hours: dict[int, int] = field(default_factory=dict)
-    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def first(self, pair: tuple[str, str]) -> int:
+        """When two hosts first went it (µs)."""
+        return min(self.pairs[pair].values())
 
 
 Key = tuple[str, str, str, str]
@@ -44,7 +49,7 @@ class Ways:
     def __init__(self, zones: Mapping[str, str]) -> None:
         self._zones, self._hosts = zones, Hosts(Plant())
         self._hours = Sums((*_KEY, "hour"), {"count": pl.Int64()}, _MOST)
-        self._pairs = Sums((*_KEY, "orig_h", "resp_h"), {"count": pl.Int64()}, _MOST)
+        self._pairs = Sums((*_KEY, "orig_h", "resp_h", "day"), {"count": pl.Int64()}, _MOST)
 
     def add(self, flows: pl.DataFrame, operations: pl.DataFrame) -> None:
         """Take oriented flows and operations, see `history.Take`."""
@@ -57,8 +62,8 @@ class Ways:
         found: dict[Key, Gone] = defaultdict(Gone)
         for *key, hour, count, _, _ in self._hours.frame().iter_rows():
             found[key[0], key[1], key[2], key[3]].hours[int(hour)] = count
-        for *key, orig, resp, _, first, _ in self._pairs.frame().iter_rows():
-            found[key[0], key[1], key[2], key[3]].pairs[orig, resp] = first
+        for *key, orig, resp, day, _, first, _ in self._pairs.frame().iter_rows():
+            found[key[0], key[1], key[2], key[3]].pairs[orig, resp][int(day)] = first
         return dict(found)
 
     def _take(self, units: Rows) -> None:
@@ -79,7 +84,8 @@ class Ways:
         )
         rows = rows.select(
             "from_zone", "to_zone", "orig_h", "resp_h", service="as_service", operation="act",
-            hour=(pl.col("ts") // BIN_US).cast(pl.String), count=pl.lit(1, pl.Int64), first="ts", last="obs_ts",
+            hour=(pl.col("ts") // BIN_US).cast(pl.String), day=(pl.col("ts") // (BIN_US * DAY)).cast(pl.String),
+            count=pl.lit(1, pl.Int64), first="ts", last="obs_ts",
         )  # fmt: skip
         self._hours.add(rows)
         self._pairs.add(rows)

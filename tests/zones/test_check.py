@@ -41,6 +41,8 @@ LOGS = {
         conn("10.1.0.1", "10.1.0.70", 502),
         conn("10.9.0.1", "10.9.0.2", 22),
         conn("10.1.0.1", "10.1.0.255", 137, proto="udp"),
+        conn("127.0.0.1", "127.0.0.1", 8080),
+        conn("fe80::1", "fe80::2", 22),
     ],
     "modbus": [
         row("10.1.0.1", "10.1.0.70", 502, func="READ_COILS", uid="M1"),
@@ -83,7 +85,7 @@ def test_unused_conduits_and_coverage(tmp_path):
     assert summary["coverage"]["zones"] == {"office": 2, "servers": 2, "cell": 1}
     assert (tmp_path / "out" / "unzoned.csv").read_text() == "host,rows\n10.9.0.1,1\n10.9.0.2,1\n"
     judged = summary["rows"]["judged"]
-    assert judged == {"inside": 0, "permitted": 5, "violations": 5, "attempts": 1, "unzoned": 1, "group": 1}
+    assert judged == {"inside": 0, "permitted": 5, "violations": 5, "attempts": 1, "unzoned": 1, "link": 2, "group": 1}
     assert sum(judged.values()) == summary["rows"]["in"]
 
 
