@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from selenium import webdriver
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = bool(os.environ.get("CI"))
@@ -57,6 +58,12 @@ def require_tool() -> Callable[[str], str]:
     return find_tool
 
 
+CHROMIUM = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
 @pytest.fixture
 def browse(require_tool: Callable[[str], str], tmp_path: Path) -> Callable[..., str]:
     """Call it with a page and options of chromium to open the page and get what was printed."""
@@ -65,9 +72,20 @@ def browse(require_tool: Callable[[str], str], tmp_path: Path) -> Callable[..., 
     def run(html: str, *options: str) -> str:
         page = tmp_path / "report.html"
         page.write_text(html, encoding="utf-8")
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        command += ["--no-first-run", "--disable-component-update", "--disable-sync"]
-        command += [f"--user-data-dir={tmp_path / 'profile'}", *options, page.as_uri()]
+        command = [chromium, *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", *options, page.as_uri()]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def driven(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A browser that tests click and type in; what it asks the network and says on its console is kept."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = require_tool("chromium")
+    for option in (*CHROMIUM, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1280,900"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(require_tool("chromedriver")))
+    yield driver
+    driver.quit()

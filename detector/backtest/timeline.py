@@ -1,7 +1,7 @@
 """The time line: rows, findings and alerts a bin of time, and incidents from first to last hop."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -37,6 +37,8 @@ class Bar:
     width: float
     size: float
     title: str
+    bin: int  # place in time
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Chart:
     bin_name: str
     first: str
     last: str
+    start_ms: int  # of the first bin, since 1970
+    bin_ms: int
 
 
 def chart(timeline: Timeline, incidents: Sequence[Incident]) -> Chart | None:
@@ -77,14 +81,16 @@ def chart(timeline: Timeline, incidents: Sequence[Incident]) -> Chart | None:
     return Chart(
         area=_area(timeline.rows, top),
         grid=((0.0, f"{top:,}"), (50.0, f"{top // 2:,}")) if top > 1 else ((0.0, f"{top:,}"),),
-        findings=_bars(timeline, timeline.findings, "finding"),
-        alerts=_bars(timeline, timeline.alerts, "alert"),
+        findings=bars(timeline, dict(enumerate(timeline.findings)), "finding"),
+        alerts=bars(timeline, dict(enumerate(timeline.alerts)), "alert"),
         spans=spans,
         lanes=1 + max((span.lane for span in spans), default=-1),
         ticks=_ticks(timeline.start_us, end),
         bin_name=duration(timeline.bin_us),
         first=_clock(timeline.start_us, "%Y-%m-%d %H:%M"),
         last=_clock(end, "%Y-%m-%d %H:%M"),
+        start_ms=timeline.start_us // 1000,
+        bin_ms=timeline.bin_us // 1000,
     )
 
 
@@ -107,20 +113,31 @@ def _area(rows: Sequence[int], top: int) -> str:
     return " ".join([*points, f"1000,{_PLOT}"])
 
 
-def _bars(timeline: Timeline, counts: Sequence[int], noun: str) -> tuple[Bar, ...]:
-    """One bar for each bin with something in it; of square roots, so that single ones show beside floods."""
-    peak = max(counts, default=0)
+def bars(timeline: Timeline, counts: Mapping[int, int], noun: str) -> tuple[Bar, ...]:
+    """One bar for each bin with something in it; of square roots, so that single ones show beside floods.
+
+    Args:
+        counts: by bin.
+    """
+    peak, bins = max(counts.values(), default=0), len(timeline.rows)
     return tuple(
         Bar(
-            x=round(100 * place / len(counts), 3),
-            width=round(max(100 / len(counts), 0.35), 3),
+            x=round(100 * place / bins, 3),
+            width=round(max(100 / bins, 0.35), 3),
             size=round(math.sqrt(count / peak), 3),
             title=f"{_clock(timeline.start_us + place * timeline.bin_us, '%Y-%m-%d %H:%M')}: "
             f"{count:,} {noun}{'s' if count > 1 else ''}",
+            bin=place,
+            count=count,
         )
-        for place, count in enumerate(counts)
+        for place, count in sorted(counts.items())
         if count
     )
+
+
+def place(timeline: Timeline, ts: str) -> int:
+    """The bin of an ISO time; times outside count for the first or the last."""
+    return min(max((_micros(ts) - timeline.start_us) // timeline.bin_us, 0), len(timeline.rows) - 1)
 
 
 def _incident_spans(timeline: Timeline, incidents: Sequence[Incident]) -> tuple[Span, ...]:

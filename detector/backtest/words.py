@@ -3,6 +3,7 @@
 Every string of a log is the attacker's: `visible` spells out what a browser or a terminal would obey instead of show.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Final
@@ -14,6 +15,7 @@ _HUGE: Final = 1e9  # from here on people count in powers of ten
 _LEAST: Final = 1e-300  # a p-value below is an underflow
 MINUTE_US: Final = 60_000_000
 DAY_MINUTES: Final = 1440
+_UNUSUAL: Final = re.compile(r"[^ -~]")  # a page of megabytes is nearly all printable ASCII
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -22,9 +24,13 @@ def visible(text: str, keep: str = "") -> str:
     >>> visible("a\x1b[31m")
     'a\\\\u001b[31m'
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(f"\\u{ord(char):04x}" if _obeyed(char) and char not in keep else char for char in text)
+    return _UNUSUAL.sub(
+        lambda match: match[0] if match[0] in keep or not _obeyed(match[0]) else _spelled(match[0]), text
+    )
+
+
+def _spelled(char: str) -> str:
+    return f"\\u{ord(char):04x}"
 
 
 def _obeyed(char: str) -> bool:

@@ -135,7 +135,7 @@ def test_long_lists_of_zones_are_cut_and_say_so():
 def test_hostile_names_of_zones_are_only_text(word):
     page = Page(html := render(view(phases=[zone(word)])))
     assert page.tags <= Page(render(view(phases=[zone("a_b")]))).tags
-    assert "<script" not in html
+    assert html.count("<script") == 1
     assert {char for char in html if not char.isprintable()} <= {"\n"}
     assert {char for char in plain(shown(phase_table([zone(word)]))) if obeyed(char)} <= {"\n"}
 
