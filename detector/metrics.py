@@ -5,7 +5,7 @@ record. Each label has a bound all the same: what comes beyond it is counted as 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -211,9 +211,11 @@ class Metrics:
         for table, total in totals.items():
             self._raise("state_evicted", total, table=table)
 
-    def decided(self, hits: Mapping[str, int]) -> None:
-        """Findings relabelled by decision, from the beginning of the stream."""
-        for decision, total in hits.items():
+    def decided(self, hits: Mapping[str, int], held: Collection[str] = ()) -> None:
+        """Findings relabelled by decision, from the beginning of the stream. ``held`` are all that hold; where there
+        is room for all, those that never relabelled any are shown too."""
+        none = dict.fromkeys(held, 0) if len(held) <= _MOST_VALUES["decision"] else {}
+        for decision, total in (none | dict(hits)).items():
             self._raise("decision_hits", total, decision=decision)
 
     def sink(self, sink: str, delivered: int, retries: int, refused: int) -> None:

@@ -74,6 +74,22 @@ def test_totals_are_shown_as_they_are_and_never_fall(metrics):
     assert shown["decision_hits_total", "nightly-copy"] == 3
 
 
+def test_counters_with_known_labels_are_there_from_nothing_on(metrics):
+    """Prometheus' ``increase`` sees no step to a first value."""
+    metrics.decided({"hot": 3}, ["hot", "cold"])
+    metrics.sink("siem", 0, 0, 0)
+    metrics.evicted({"forest.counts": 0})
+    shown = values(metrics)
+    assert (shown["decision_hits_total", "hot"], shown["decision_hits_total", "cold"]) == (3, 0)
+    assert {shown[f"sink_{name}_total", "siem"] for name in ("delivered", "retries", "refused")} == {0}
+    assert shown["state_evicted_total", "forest.counts"] == 0
+
+
+def test_decisions_that_never_hit_take_no_room_from_those_that_do(metrics):
+    metrics.decided({"d999": 1}, [f"d{number}" for number in range(1000)])
+    assert {key[1] for key in values(metrics) if key[0] == "decision_hits_total"} == {"d999"}
+
+
 def test_parts_of_a_total_add_up(metrics):
     for owner, total in (("alerts", 3), ("letters", 2), ("alerts", 5), ("letters", 1)):
         metrics.raised("replay_skipped", owner, total)

@@ -374,7 +374,8 @@ class Loop:
         metrics.raised("quota_rows", "engine", self._pipeline.over_quota)
         metrics.raised("future_rows", "engine", self._pipeline.future)
         metrics.set("rows_waiting", engine.accounting.waiting)
-        metrics.decided(engine.judge.decisions.hits)
+        decisions = engine.judge.decisions
+        metrics.decided(decisions.hits, [one.entry.id for one in decisions.held])
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
         metrics.set("budget_alerts_per_day", engine.judge.budget.alerts_per_day)

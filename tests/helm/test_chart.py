@@ -29,7 +29,7 @@ from tests.helm.chart import (
     smallest,
 )
 
-VERSIONS = ("1.27", "1.31", "1.34", "1.37")
+VERSIONS = ("1.27", "1.34", "1.37")  # the oldest that the chart takes, the newest there is, one between
 CRDS = {
     crd["spec"]["names"]["kind"]: crd
     for path in sorted((Path(__file__).parent / "crds").glob("*.yaml"))
