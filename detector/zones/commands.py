@@ -17,7 +17,7 @@ from detector.renderings.strings import visible
 from detector.zones import console as shown
 from detector.zones.check import check
 from detector.zones.diff import diff
-from detector.zones.propose import LEARN_SHARE, propose
+from detector.zones.propose import LEARN_SHARE, Basis, propose
 
 FOUND: Final = 1
 zones_app = typer.Typer(help="Zones and conduits: check, propose, compare.", no_args_is_help=True)
@@ -75,6 +75,9 @@ def propose_command(
         Path | None,
         typer.Option("--result", help="Result folder of a backtest of the same logs: what it found is not learned."),
     ] = None,
+    plant: Annotated[
+        Path | None, typer.Option(help="Plant file in force: it stays as it is, and what is missing is proposed.")
+    ] = None,
     log_format: Format = "auto",
     config: Config = None,
     limit: Limit = 40,
@@ -85,15 +88,15 @@ def propose_command(
             paths,
             out_dir,
             load_settings(config),
-            learn_share=learn_share,
-            result=result_dir,
+            Basis(learn_share, result_dir, plant),
             log_format=log_format,
             progress=progress,
         )
     )
     out.print(shown.group_table(result.groups, limit))
     out.print(shown.proposal_line(result.summary))
-    written = "plant.yaml, rules.nft, rules.csv, not_proposed.csv, blocked.csv, summary.json"
+    rules = "rules.nft, rules.csv, " if plant is None else ""
+    written = f"plant.yaml, {rules}not_proposed.csv, blocked.csv, summary.json"
     out.print(f"\nWritten to {out_dir}: {written}", soft_wrap=True, markup=False)
 
 

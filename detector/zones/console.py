@@ -83,7 +83,12 @@ def proposal_line(summary: dict[str, Any]) -> Text:
     checked = summary["checked"]
     share = checked["share_permitted"]
     told = "nothing came later to check it with" if share is None else f"{share:.1%} of what came later is permitted"
-    return Text(
+    text = Text(
         f"{summary['zones']} zones, {summary['conduits']} conduits; {told}, {checked['ways_blocked']} ways would have "
-        f"been blocked; {summary['not_proposed']} ways were seen too seldom to be proposed."
+        f"been blocked; {summary['not_proposed']} ways are not proposed, but left to you to review."
     )
+    if summary["learned"]["short"]:
+        text.append(
+            "\nThe history is short: an intruder's ways look like those of work. A week is good.", style="yellow"
+        )
+    return text

@@ -6,9 +6,10 @@ not tell them: a controller belongs to the panel that talks to it most.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import chain, count
 from typing import Final
 
 from detector.assets.roles import UNKNOWN, weigh
@@ -70,23 +71,33 @@ def learned_roles(everybody: Mapping[str, Profile]) -> dict[str, str]:
     return found
 
 
-def groups(everybody: Mapping[str, Profile], roles: Mapping[str, str]) -> list[Group]:
-    """Zones in order of their first addresses; every host is in one."""
+def groups(
+    everybody: Mapping[str, Profile],
+    roles: Mapping[str, str],
+    zoned: Collection[str] = (),
+    taken: Collection[str] = (),
+) -> list[Group]:
+    """Zones in order of their first addresses; every host is in one.
+
+    Args:
+        everybody: what hosts do.
+        roles: what they are.
+        zoned: hosts that have a zone already.
+        taken: names of zones that there are, and patterns of conduits, such as ``office*``.
+    """
     kinds = {address: _kind(everybody[address], role) for address, role in roles.items()}
-    parts = [part for place, members, told in _places(kinds) for part in _split(place, members, kinds, told=told)]
+    free = {address: kind for address, kind in kinds.items() if address not in zoned}
+    parts = [part for place, members, told in _places(free) for part in _split(place, members, free, told=told)]
     cells = _cells(everybody, kinds)
     parts = _merge_servers([one for part in parts for one in _by_cell(part, cells)])
     parts.sort(key=lambda part: _number(part.members[0]))
-    owners = _owners(parts)
-    numbers: Counter[str] = Counter()
+    owners, names = _owners(parts, zoned), _names(parts, taken)
     found = []
     for place, part in enumerate(parts):
-        numbers[part.kind] += 1
-        alone = sum(other.kind == part.kind for other in parts) == 1
         networks = sorted({_subnet(host) for host in part.members if owners[_subnet(host)] == {place}}, key=_net_number)
         found.append(
             Group(
-                name=part.kind if alone else f"{part.kind}{numbers[part.kind]}",
+                name=names[place],
                 kind=part.kind,
                 level=LEVELS[part.kind],
                 members=part.members,
@@ -200,8 +211,24 @@ def _merge_servers(parts: Iterable[_Part]) -> list[_Part]:
     return others + [_Part(SERVER, place, tuple(sorted(hosts, key=_number)), True) for place, hosts in merged.items()]
 
 
-def _owners(parts: Sequence[_Part]) -> dict[str, set[int]]:
+def _names(parts: Sequence[_Part], taken: Collection[str]) -> list[str]:
+    """The kind, with a number where there are several. Where that is a name already, or one that conduits mean by a
+    pattern, another: nobody decided that they hold for it."""
+    heads = tuple(name[:-1] for name in taken if name.endswith("*"))
+    found: list[str] = []
+    for part in parts:
+        alone = sum(other.kind == part.kind for other in parts) == 1
+        stem = f"new_{part.kind}" if part.kind in taken or part.kind.startswith(heads) else part.kind
+        choices = chain([stem] if alone else [], (f"{stem}{number}" for number in count(1)))
+        found.append(next(name for name in choices if name not in found and name not in taken))
+    return found
+
+
+def _owners(parts: Sequence[_Part], zoned: Iterable[str]) -> dict[str, set[int]]:
+    """Subnet -> which parts have a host in it, -1 = a zone that is declared."""
     owners: dict[str, set[int]] = defaultdict(set)
+    for host in zoned:
+        owners[_subnet(host)].add(-1)
     for place, part in enumerate(parts):
         for host in part.members:
             owners[_subnet(host)].add(place)

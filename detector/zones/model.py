@@ -53,7 +53,8 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A conduit that is proposed, and what speaks for it in the part of history it was learned from."""
+    """A conduit that is proposed, and what speaks for it in the part of history it was learned from. ``hosts`` are
+    pairs that went it, none where there are many."""
 
     from_zone: str
     to_zone: str
@@ -62,6 +63,7 @@ class Proposed:
     pairs: int
     count: int
     hours: int
+    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

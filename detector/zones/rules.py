@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import yaml
+
 from detector.assets import services
 from detector.assets.hosts import OUTSIDE
 from detector.assets.plant import PORTS
@@ -33,20 +35,52 @@ _WORDS: Final = {"ipv4": "ip", "ipv6": "ip6"}
 
 def as_plant(groups: Sequence[Group], conduits: Sequence[Proposed]) -> str:
     """The plant file as YAML; comments say what was seen."""
-    lines = ["# Proposed from logs: read it, name it, and take it over piece by piece.", "zones:"]
+    lines = ["# Proposed from logs: read it, name it, and take it over piece by piece."]
+    for section, items in _sections(groups, conduits).items():
+        lines += [f"{section}:" if items else f"{section}: []", *(f"  {item}" for item in items)]
+    return "\n".join(lines) + "\n"
+
+
+def added(text: str, groups: Sequence[Group], conduits: Sequence[Proposed]) -> str:
+    """A plant file with what is proposed at the head of its sections; all else stays as it is, comments too. A section
+    that is not written one item a line is written anew."""
+    for section, items in _sections(groups, conduits).items():
+        document = yaml.compose(text, yaml.SafeLoader)
+        nodes = {key.value: (key, value) for key, value in document.value} if document is not None else {}
+        lines = text.splitlines()
+        if not items:
+            continue
+        if section not in nodes:
+            text = "\n".join([*lines, f"{section}:", *(f"  {item}" for item in items)]) + "\n"
+        elif isinstance(nodes[section][1], yaml.SequenceNode) and not nodes[section][1].flow_style:
+            key, value = nodes[section]
+            place, indent = key.end_mark.line + 1, " " * value.start_mark.column
+            text = "\n".join([*lines[:place], *(f"{indent}{item}" for item in items), *lines[place:]]) + "\n"
+        else:
+            content = yaml.safe_load(text)
+            content[section] = [*(content[section] or []), *yaml.safe_load("\n".join(items))]
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _sections(groups: Sequence[Group], conduits: Sequence[Proposed]) -> dict[str, list[str]]:
+    """Lines of the items of both sections, with comments, without indentation."""
+    zones, ways = [], []
+    ours = {OUTSIDE, *(group.name for group in groups)}
     for group in groups:
         what = ", ".join(f"{count} {role}" for role, count in group.roles.items())
         where = [f"cidrs: [{', '.join(map(json.dumps, group.networks))}]"] if group.networks else []
         where += [f"hosts: [{', '.join(map(json.dumps, group.hosts))}]"] if group.hosts else []
-        lines.append(f"  # {len(group.members)} hosts seen: {what}")
-        lines.append(f"  - {{name: {group.name}, purdue_level: {group.level:g}, {', '.join(where)}}}")
-    lines.append("conduits:" if conduits else "conduits: []")
+        zones.append(f"# {len(group.members)} hosts seen: {what}")
+        zones.append(f"- {{name: {group.name}, purdue_level: {group.level:g}, {', '.join(where)}}}")
     for one in conduits:
-        lines.append(f"  # {one.pairs} pairs of hosts, {one.count} times in {one.hours} different hours")
+        ways.append(f"# {one.pairs} pairs of hosts, {one.count} times in {one.hours} different hours")
+        ways += [f"#   {pair}" for pair in one.hosts]
         names = ", ".join(map(json.dumps, one.services))
         acts = f", operations: [{', '.join(one.operations)}]" if one.operations else ""
-        lines.append(f"  - {{from: {one.from_zone}, to: {one.to_zone}, services: [{names}]{acts}}}")
-    return "\n".join(lines) + "\n"
+        begin, end = (zone if zone in ours else json.dumps(zone) for zone in (one.from_zone, one.to_zone))
+        ways.append(f"- {{from: {begin}, to: {end}, services: [{names}]{acts}}}")
+    return {"zones": zones, "conduits": ways}
 
 
 def as_table(groups: Sequence[Group], conduits: Sequence[Proposed]) -> str:

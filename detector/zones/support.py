@@ -17,6 +17,8 @@ HOURS: Final = 3  # different ones, for histories of which days say nothing
 SOURCES: Final = 3  # hosts that begin it, from which on no two of them have to be steady
 WINDOWED: Final = frozenset({"mode", "program"})
 """Classes of acts that nobody permits around the clock (NIST SP 800-82r3: changes of logic are planned)."""
+CHANGING: Final = frozenset({"write", "control"})
+"""Classes of acts that change the process: one day of them is no habit."""
 
 Alerted = Mapping[tuple[str, str], Collection[int]]
 """Two hosts -> days since 1970 on which a finding told of them."""
@@ -45,8 +47,18 @@ def doubt(key: Key, way: Gone, learning: Learning, alerted: Alerted) -> str | No
     hours = hours_in(way, learning.begin, learning.cut)
     if not hours:
         return "new since"
-    if key[3] in WINDOWED:
+    return _by_act(key[3], learning) or _by_times(way, hours, learning, alerted)
+
+
+def _by_act(act: str, learning: Learning) -> str | None:
+    if act in WINDOWED:
         return "programs controllers: permit it with a window"
+    if act in CHANGING and learning.days == 1:
+        return "changes the process: needs a longer history"
+    return None
+
+
+def _by_times(way: Gone, hours: list[int], learning: Learning, alerted: Alerted) -> str | None:
     trusted = _days_of(way, learning, alerted)
     if not _carries(trusted, learning) and _carries(_days_of(way, learning, {}), learning):
         return "findings tell of it"

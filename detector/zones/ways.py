@@ -10,7 +10,7 @@ import polars as pl
 
 from detector.assets import services
 from detector.assets.hosts import OUTSIDE, Hosts
-from detector.assets.plant import Plant, consequence
+from detector.assets.plant import consequence
 from detector.features.acts import ATTEMPT_KIND, OPERATION_KIND
 from detector.features.units import flow_units, operation_units
 from detector.profiles.tables import Sums
@@ -44,10 +44,11 @@ class Ways:
 
     Args:
         zones: group of each host.
+        hosts: says which of all others are outside.
     """
 
-    def __init__(self, zones: Mapping[str, str]) -> None:
-        self._zones, self._hosts = zones, Hosts(Plant())
+    def __init__(self, zones: Mapping[str, str], hosts: Hosts) -> None:
+        self._zones, self._hosts = zones, hosts
         self._hours = Sums((*_KEY, "hour"), {"count": pl.Int64()}, _MOST)
         self._pairs = Sums((*_KEY, "orig_h", "resp_h", "day"), {"count": pl.Int64()}, _MOST)
 

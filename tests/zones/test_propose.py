@@ -97,12 +97,43 @@ def test_zones_are_not_always_subnets(plant, tmp_path, plan):
     assert agreement >= 0.85
 
 
-def test_recorded_plants(shared_data, tmp_path):
-    folder = shared_data / "zeek-from-pcap" / "lemay-modbus" / "send_a_fake_command_modbus_6RTU_with_operate"
-    result = propose([folder], tmp_path / "out", Settings())
-    kinds = {host: group.kind for group in result.groups for host in group.members}
-    assert {kinds[f"192.168.1.{n}"] for n in range(101, 107)} == {"control"}
-    assert kinds["192.168.1.100"] == "supervision"
+RECORDED = {
+    # On one day an attacker who asks is a station like any other; his restarts and writes wait for people.
+    "qut-dnp3/attacks_training_frequent": (
+        {"operations": {"192.168.10.66", "192.168.10.221"}, "control": {"192.168.10.222"}},
+        {("operations", "control", "dnp3", "read")},
+        {("operations", "control", "dnp3", "mode"), ("operations", "control", "dnp3", "write")},
+    ),
+    # A minute with one write.
+    "zeek-btest/modbus/4SICS-GeekLounge-151022-min": (
+        {"supervision": {"192.168.2.166"}, "control": {"192.168.88.95"}},
+        set(),
+        {("supervision", "control", "modbus", ""), ("supervision", "control", "modbus", "write")},
+    ),
+    "lemay-modbus/send_a_fake_command_modbus_6RTU_with_operate": (
+        {"supervision": {"192.168.1.100"}, "control": {f"192.168.1.{n}" for n in range(101, 107)}},
+        {("supervision", "control", "modbus", "read")},
+        {("supervision", "control", "modbus", "write")},
+    ),
+}
+
+
+@pytest.mark.parametrize("capture", RECORDED)
+def test_recorded_plants(shared_data, tmp_path, capture):
+    zones, permitted, left = RECORDED[capture]
+    result = propose([shared_data / "zeek-from-pcap" / capture], tmp_path / "out", Settings())
+    found = {group.name: set(group.members) for group in result.groups}
+    assert found.items() >= zones.items()
+    ways = {(one.from_zone, one.to_zone, name, act) for one in result.conduits for name in one.services
+            for act in one.operations or ("",)}  # fmt: skip
+    assert {way for way in ways if way[1] == "control"} == permitted
+    assert {(one.from_zone, one.to_zone, one.service, one.operation) for one in result.rare} >= left
+    assert result.summary["learned"]["short"]
+    # Nothing of it is blocked but what was left to people.
+    checked = check([shared_data / "zeek-from-pcap" / capture], tmp_path / "check", Settings(),
+                    load_plant(tmp_path / "out" / "plant.yaml"))  # fmt: skip
+    told = {(one.from_zone, one.to_zone, one.service) for one in checked.violations if not one.attempt}
+    assert told <= {(one.from_zone, one.to_zone, one.service) for one in (*result.rare, *result.blocked)}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from detector.assets.plant import load_plant
 from detector.config import Settings
 from detector.errors import UnreadableInput
-from detector.zones.propose import propose
+from detector.zones.propose import Basis, propose
 from tests.inventory.logs import DAY, conn, row, write
 
 DESKS = [f"10.1.0.{n}" for n in range(1, 7)]
@@ -37,7 +37,7 @@ def work():
 
 def proposed(tmp_path, flows, acts, **more):
     folder = write(tmp_path / "logs", conn=flows, modbus=acts)
-    result = propose([folder], tmp_path / "out", Settings(), learn_share=LEARNED / 8, **more)
+    result = propose([folder], tmp_path / "out", Settings(), Basis(LEARNED / 8, **more))
     permitted = {
         (one.from_zone, one.to_zone, service, act)
         for one in result.conduits for service in one.services for act in one.operations or ("",)
