@@ -68,7 +68,7 @@ bench-stream: $(DEV) ## Measure the service through a real Kafka, beside a bare 
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }
 	$(LOCK) --group build --output-file requirements/runtime.lock >/dev/null
-	$(LOCK) --group build --group dev --extra notebooks --extra secops --constraint requirements/runtime.lock \
+	$(LOCK) --group build --group dev --extra notebooks --extra secops --extra signing --constraint requirements/runtime.lock \
 	  --output-file requirements/dev.lock >/dev/null
 
 clean: ## Remove the environment, the demo's output and all caches.

@@ -28,15 +28,18 @@ from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.evidence.commands import evidence_command
 from detector.feedback.commands import feedback_app
 from detector.incidents.commands import incidents_app
+from detector.models.commands import model_app
 from detector.reach.commands import reach_command
 from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
+from detector.state.bundle import read_bundle
 from detector.trust.commands import trust_command
 from detector.vendors.commands import vendors_app
 from detector.zones.commands import zones_app
 
 USAGE, UNREADABLE, PARTIAL = 2, 3, 4
+SHADOW = "shadow"  # folder of what a candidate says
 DEMO_DAYS, DEMO_HOSTS, DEMO_SEED = 8.0, 100, 7
 
 app = typer.Typer(
@@ -52,6 +55,7 @@ app.add_typer(feedback_app, name="feedback")
 app.add_typer(vendors_app, name="vendors")
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(zones_app, name="zones")
+app.add_typer(model_app, name="model")
 app.command("status")(status_command)
 app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)
@@ -84,6 +88,9 @@ def backtest_command(
         list[Path] | None,
         typer.Option(help="Clean logs that teach first, whatever their time; may be repeated."),
     ] = None,
+    model: Annotated[Path | None, typer.Option(help="Model to begin with; see docs/models.md.")] = None,
+    model_key: Annotated[Path | None, typer.Option(help="Public key (PEM) that models must be signed for.")] = None,
+    shadow: Annotated[Path | None, typer.Option(help="Candidate that scores the same, into the folder shadow.")] = None,
     alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
     batch_size: Annotated[
@@ -98,20 +105,23 @@ def backtest_command(
     overrides = {"alerts_per_day": alerts_per_day, "batch_rows": batch_size}
     settings = load_settings(config, {key: value for key, value in overrides.items() if value is not None})
     limit = _limit(max_rejects)
+    wish: dict[str, Any] = {
+        "plant": _plant(plant),
+        "labels": _labels(labels),
+        "train_until": _time(train_until),
+        "decisions": () if decisions is None else load_decisions(decisions),
+        "history": history or [],
+        "log_format": log_format,
+    }
+    live, candidate = (None if path is None else read_bundle(path, model_key) for path in (model, shadow))
     with bars(err) as progress:
-        result = backtest(
-            paths,
-            out_dir,
-            settings,
-            plant=_plant(plant),
-            labels=_labels(labels),
-            train_until=_time(train_until),
-            decisions=() if decisions is None else load_decisions(decisions),
-            history=history or [],
-            log_format=log_format,
-            progress=progress,
-        )
+        result = backtest(paths, out_dir, settings, **wish, model=live, progress=progress)
+    if candidate is not None:
+        with bars(err) as progress:
+            beside = backtest(paths, out_dir / SHADOW, settings, **wish, model=candidate, progress=progress)
     _print(result)
+    if candidate is not None:
+        out.print(show.beside_table({"live": result.summary, SHADOW: beside.summary}))
     rows = result.summary["rows"]
     if rows["rejected"] > limit(rows["in"]):
         said = f"{rows['rejected']} of {rows['in']} records were rejected; see {out_dir / 'rejected.ndjson'}"

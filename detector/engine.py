@@ -20,8 +20,10 @@ from detector.normalize.order import Order, Released, in_order
 from detector.normalize.twins import FLOW_IDENTITY, OPERATION_IDENTITY, Twins
 from detector.records import Decoded
 from detector.rows import Rows
+from detector.score import portable
 from detector.score.scorer import Scorer
 from detector.state import snapshot
+from detector.state.bundle import Bundle
 from detector.state.snapshot import Capture
 
 _UNIT_ORDER: Final = [
@@ -61,6 +63,10 @@ class Engine:
         plant: what is declared of the network.
         train_until: rows observed before this time (µs) only teach; None = all are judged.
         decisions: what people decided; no part of the fingerprint, as nothing that is learned depends on them.
+        model: what another network taught, to begin with; its digest is part of the fingerprint.
+
+    Raises:
+        StateMismatch: the model does not fit these settings.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class Engine:
         plant: Plant | None = None,
         train_until: int | None = None,
         decisions: Sequence[Entry | End] = (),
+        model: Bundle | None = None,
     ) -> None:
         self.settings = settings
+        self.model = model
         self.train_until = train_until
         self.teach = False  # while True all rows only teach
         self.accounting = Accounting()
@@ -85,8 +93,11 @@ class Engine:
         self.fingerprint = snapshot.fingerprint(
             settings.model_dump(exclude={"batch_rows"}, exclude_defaults=True),
             _of_plant(plant or Plant()),
+            *([] if model is None else [model.sha256]),
         )
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
+        if model is not None:
+            portable.begin(self.scorer, settings, model)
         self.judge = Judge(settings, plant, decisions)
         self._nothing = self._score(self.order.flush())  # no units, all columns
 

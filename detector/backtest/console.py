@@ -1,6 +1,6 @@
 """What a backtest says in the terminal. Log strings are plain text: no markup, no terminal sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -209,3 +209,16 @@ def _severity(severity: str) -> Text:
 
 def _or_dash(value: float | None) -> str:
     return "—" if value is None else amount(value)
+
+
+def beside_table(summaries: Mapping[str, Mapping[str, Any]]) -> RenderableType:
+    """Summaries of runs over the same logs, a column each."""
+    table = _table("", *list(summaries)[:-1], last=list(summaries)[-1])
+    names = {"alerts": "alerts", "incidents": "incidents"}
+    rows = {told: [str(summary[name]["count"]) for summary in summaries.values()] for name, told in names.items()}
+    if all("labels" in summary for summary in summaries.values()):
+        for name in ("false_alerts", "campaigns_found", "hops_found"):
+            rows[name.replace("_", " ")] = [str(summary["labels"][name]) for summary in summaries.values()]
+    for told, numbers in rows.items():
+        table.add_row(told, *numbers)
+    return table

@@ -32,6 +32,7 @@ from detector.score.phases import PHASES
 from detector.score.structure import COLUMNS
 from detector.score.zones import ZonePhases
 from detector.sources.files import Files
+from detector.state.bundle import Bundle
 
 MODEL_COLUMNS: Final = (*COLUMNS[:2], "p_structure")
 _TOP_EDGES: Final = 20
@@ -90,6 +91,7 @@ def backtest(
     train_until: int | None = None,
     decisions: Sequence[Entry | End] = (),
     history: Sequence[str | Path] = (),
+    model: Bundle | None = None,
     log_format: str = "auto",
     progress: Progress = lambda stage, done, total, rows: None,
 ) -> Result:
@@ -101,15 +103,17 @@ def backtest(
         train_until: rows observed before this time (µs) only teach.
         decisions: what people decided.
         history: files or folders that teach first, whatever their time; see `_teach`.
+        model: what another network taught, to begin with.
         log_format: a name of the format registry for all records, or ``auto``.
 
     Raises:
         UnreadableInput: a path is missing, or no record could be read.
         ConfigError: unknown format.
+        StateMismatch: the model does not fit the settings.
     """
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    engine = Engine(settings, plant, train_until, decisions)
+    engine = Engine(settings, plant, train_until, decisions, model)
     tally = Tally()
     scratch = Path(tempfile.mkdtemp(prefix="eastwest-"))
     try:
@@ -302,8 +306,17 @@ def _summary(
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
         "state": _state(engine),
+        "model": _model(engine),
         "settings": engine.settings.model_dump(),
     }
+
+
+def _model(engine: Engine) -> dict[str, str] | None:
+    """What the engine began with."""
+    model = engine.model
+    return None if model is None else {
+        "name": model.manifest.name, "sha256": model.sha256, "signature": model.signature,
+    }  # fmt: skip
 
 
 def _decisions(engine: Engine) -> list[dict[str, Any]]:

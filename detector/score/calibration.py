@@ -155,6 +155,22 @@ class Calibration:
         """Let one stratum forget half of what it knows, so many times."""
         halve_stratum(self.histograms, self.trees, self.totals, self.tails, stratum, times)
 
+    def adopt(self, histograms: NDArray[np.float64]) -> None:
+        """Begin with past scores of another network; the clock stays: a history begins with its first row.
+
+        Args:
+            histograms: of finite counts, shaped as those here.
+        """
+        self.histograms[...] = histograms
+        sums = np.concatenate([np.zeros((len(histograms), 1)), np.cumsum(histograms, axis=1)], axis=1)
+        nodes = np.arange(1, BINS + 1)
+        self.trees[:, 0] = 0.0
+        self.trees[:, 1:] = sums[:, nodes] - sums[:, nodes - (nodes & -nodes)]
+        self.totals[...] = sums[:, -1]
+        self.tails[...], self.since[...] = np.inf, 0
+        for stratum in np.flatnonzero(self.totals >= MIN_ROWS):
+            _fit_tail(self.histograms[stratum], self.totals[stratum], self.tails[stratum])
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, in the order the kernels take it; also for a snapshot."""
         names = ("histograms", "trees", "totals", "tails", "since", "clock")

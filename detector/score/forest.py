@@ -51,6 +51,9 @@ STRETCH: Final = 64.0
 """Scores are in (0, 1); so they fill the histogram of `calibration`."""
 _DAY_US: Final = 86_400_000_000
 _NUMBER, _GROWN, _DAY, _VOTES = range(4)  # cells of ``clock``: rows asked, forests, the last one's day, rows of others
+_NO_DAY: Final = -(1 << 40)  # of a forest that was grown elsewhere: its day is that of the first row here
+_MOST_NATS: Final = 1e4  # of a surprise; the smallest p-value there is has 745
+_PATHS: Final = "paths."
 
 
 @kernel
@@ -77,6 +80,8 @@ def _due(clock: Any, day: Any) -> Any:
     """Whether a forest is to be grown before this row."""
     if clock[_GROWN] == 0:
         return clock[_NUMBER] >= FIRST_ROWS
+    if clock[_DAY] == _NO_DAY:
+        clock[_DAY] = day
     clock[_VOTES] = clock[_VOTES] + 1 if day != clock[_DAY] else max(clock[_VOTES] - 1, 0)
     return clock[_VOTES] >= TURN
 
@@ -181,3 +186,42 @@ class Forest:
         own = {"rows": self.rows, "draws": self._draws, "worst": self._worst, "clock": self._clock}
         for name, array in own.items():
             array[...] = arrays[name]
+
+    def portable(self) -> dict[str, NDArray[Any]]:
+        """What another network can use: the trees, and the rows they are grown from, as if the forest were the first.
+        Without a forest there is nothing."""
+        grown = int(self._clock[_GROWN])
+        if not grown:
+            return {}
+        draws = self._draws + (grown - 1) * np.log(2.0) / HALF_LIFE
+        trees = {f"{_PATHS}{name}": array for name, array in self.paths.arrays().items()}
+        return {"rows": self.rows.copy(), "draws": draws, **trees}
+
+    def unfit(self, arrays: Mapping[str, NDArray[Any]]) -> str:
+        """Why arrays are not what `portable` returns here; empty when they are."""
+        wanted = {"rows", "draws", *(f"{_PATHS}{name}" for name in self.paths.arrays())}
+        if not arrays:
+            return ""
+        if arrays.keys() != wanted:
+            return f"its arrays are not {', '.join(sorted(wanted))}"
+        for name, own in (("rows", self.rows), ("draws", self._draws)):
+            if arrays[name].shape != own.shape or arrays[name].dtype != own.dtype:
+                return f"{name} has another shape or type"
+        if not ((arrays["rows"] >= 0) & (arrays["rows"] <= _MOST_NATS)).all():
+            return "a row holds what is no surprise"
+        if np.isnan(arrays["draws"]).any() or (arrays["draws"] == -np.inf).any():
+            return "a row was drawn by what is no number"
+        return self.paths.unfit(_below(arrays), len(self._opinions))
+
+    def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Begin with what another network taught."""
+        if not arrays:
+            return
+        self.rows[...], self._draws[...] = arrays["rows"], arrays["draws"]
+        self._worst[...] = self._draws.argmax(axis=1)
+        self.paths.load(_below(arrays))
+        self._clock[[_GROWN, _DAY]] = 1, _NO_DAY
+
+
+def _below(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(_PATHS): array for name, array in arrays.items() if name.startswith(_PATHS)}

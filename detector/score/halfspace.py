@@ -109,6 +109,27 @@ class HalfSpaces:
         for name, own in self._content.items():
             own[...] = arrays[name]
 
+    def portable(self) -> dict[str, NDArray[Any]]:
+        """What another network can use: all of it."""
+        return self.arrays()
+
+    def unfit(self, arrays: Mapping[str, NDArray[Any]]) -> str:
+        """Why arrays are not what `arrays` returns here; empty when they are."""
+        if arrays.keys() != self._content.keys():
+            return f"its arrays are not {', '.join(self._content)}"
+        for name, own in self._content.items():
+            if arrays[name].shape != own.shape or arrays[name].dtype != own.dtype:
+                return f"{name} has another shape or type"
+        masses, (seen, first) = arrays["masses"], arrays["progress"].tolist()
+        window = self.kept[4]
+        if not ((masses >= 0) & (masses <= window)).all():
+            return "a node has another mass than a window can give it"
+        return "" if 0 <= seen < window and first in {0, 1} else "its progress is none"
+
+    def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Begin with what another network taught."""
+        self.load(arrays)
+
 
 def _grown(limits: Sequence[tuple[float, float]], height: int, draw: random.Random) -> Iterator[tuple[int, float]]:
     """Feature and threshold of each node of a tree, depth first. A leaf has no split; no way goes on from it."""

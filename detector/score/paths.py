@@ -29,6 +29,9 @@ _DTYPES: Final = {
     "shape": np.float64,
 }  # fmt: skip
 
+_LONGEST: Final = 1e9  # of a path, and of what sums of paths are divided by: a thousand trees of a billion rows
+_DEEPEST: Final = 64  # levels of a tree; one of 256 rows is grown to 8
+
 
 def average_path(rows: NDArray[Any]) -> NDArray[np.float64]:
     """c(n): mean path length of a search that fails in a binary search tree of n rows, n >= 1."""
@@ -100,6 +103,31 @@ class Paths:
         ``child``; by tree ``roots``; depth of the deepest tree and what sums of paths are divided by."""
         whole = {name: np.issubdtype(array.dtype, np.integer) for name, array in self._own.items()}
         return {name: array.astype(np.int64 if whole[name] else np.float64) for name, array in self._own.items()}
+
+    @staticmethod
+    def unfit(arrays: Mapping[str, NDArray[Any]], features: int) -> str:
+        """Why arrays are not what `arrays` returns for so many features; empty when they are. With such, `score` ends,
+        and reads nothing but nodes and features."""
+        whole = {name for name, kind in _DTYPES.items() if np.issubdtype(kind, np.integer)}
+        if any(
+            arrays[name].dtype != (np.int64 if name in whole else np.float64) or arrays[name].ndim != 1
+            for name in _DTYPES
+        ):
+            return "an array of the trees has another shape or type"
+        nodes, trees = arrays["feature"].size, arrays["roots"].size
+        sizes = {"threshold": nodes, "length": nodes, "child": 2 * nodes, "shape": 2}
+        if any(arrays[name].size != size for name, size in sizes.items()) or not 0 < trees <= nodes:
+            return "the arrays of the trees do not fit each other"
+        below = {"feature": features, "child": nodes, "roots": nodes}
+        if any(((arrays[name] < 0) | (arrays[name] >= most)).any() for name, most in below.items()):
+            return "a tree leads to what is not there"
+        depth, divisor = arrays["shape"].tolist()
+        lengths = arrays["length"]
+        sane = 1 / _LONGEST <= divisor <= _LONGEST and ((lengths >= 0) & (lengths <= _LONGEST)).all()
+        if not (0 <= depth <= _DEEPEST and sane):
+            return "its paths have no length"
+        most = np.finfo(np.float32).max  # what it is kept as
+        return "" if (np.abs(arrays["threshold"]) < most).all() else "a tree splits at what is no number"
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the content by what `arrays` returned."""

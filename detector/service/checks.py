@@ -13,11 +13,13 @@ from pydantic import BaseModel
 
 from detector.alerts.decisions import load_decisions
 from detector.assets.plant import load_plant, unknown_keys
-from detector.errors import ConfigError
+from detector.engine import Engine
+from detector.errors import ConfigError, MissingLibrary, StateMismatch
 from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import ServiceSettings
 from detector.service.settings_sinks import SecOpsSink, SyslogSink, WebSink
+from detector.state.bundle import read_bundle
 from detector.state.checkpoints import read_key
 
 _HERE: Final = {"127.0.0.1", "::1", "localhost"}
@@ -37,6 +39,7 @@ def check(settings: ServiceSettings) -> Iterator[Finding]:
     """All there is to say, worst first within each part. Reads files, opens no connection."""
     yield from _plant(settings.plant)
     yield from _decisions(settings.decisions)
+    yield from _model(settings)
     yield from _files(settings)
     yield from _security(settings)
     yield from _sinks(settings)
@@ -57,6 +60,23 @@ def _decisions(path: Path | None) -> Iterator[Finding]:
             load_decisions(path)
     except ConfigError as problem:
         yield Finding("decisions", str(problem), fatal=True)
+
+
+def _model(settings: ServiceSettings) -> Iterator[Finding]:
+    """The model is what it was, signed as it should be, and fits the engine's settings."""
+    wish = settings.model
+    if wish is None:
+        return
+    try:
+        bundle = read_bundle(wish.file, wish.key_file)
+        Engine(settings.engine.model_copy(update={"max_entries": 1000, "max_seen": 1000}), model=bundle)
+    except (ConfigError, MissingLibrary, StateMismatch) as problem:
+        yield Finding("model.file", str(problem), fatal=True)
+        return
+    if bundle.signature == "unsigned":
+        yield Finding(
+            "model.file", f"{wish.file} is not signed: whoever can write it decides what is strange", fatal=False
+        )
 
 
 def _plant(path: Path | None) -> Iterator[Finding]:

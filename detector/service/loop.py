@@ -19,6 +19,7 @@ import detector
 from detector.alerts.decisions import load_decisions
 from detector.alerts.model import Incident, iso
 from detector.assets.plant import load_plant
+from detector.engine import Engine
 from detector.errors import ConfigError, StorageFailed
 from detector.incidents.book import Book, Opening
 from detector.incidents.life import stamp
@@ -41,6 +42,7 @@ from detector.sources.kafka import KafkaSource
 from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalled, Tombstones, Truncated, Unreadable
 from detector.sources.kafka_merge import Partition
 from detector.sources.kafka_rows import RowsSource
+from detector.state.bundle import read_bundle
 from detector.state.checkpoints import Checkpoint, Checkpoints, Origin, read_key
 from detector.state.snapshot import fingerprint
 from detector.state.stores import Access, store_of
@@ -60,7 +62,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     """Run the service until ``stop``; then store, write a last checkpoint, and end.
 
     Raises:
-        ConfigError: the plant file, a key, the address of metrics or the limit of memory cannot be used.
+        ConfigError: the plant file, the model, a key, the address of metrics or the limit of memory cannot be used.
         UnreadableInput: Kafka does not answer, or lacks a topic.
         StateMismatch: there are checkpoints, and the newest cannot be gone on from.
         StorageFailed, FolderInUse: the outbox or the checkpoints cannot be used.
@@ -73,6 +75,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     log = logs.get("service")
     plant = None if settings.plant is None else load_plant(settings.plant)
     decisions = () if settings.decisions is None else load_decisions(settings.decisions)
+    model = None if settings.model is None else read_bundle(settings.model.file, settings.model.key_file)
     health = Health()
     with ExitStack() as stack:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
@@ -83,11 +86,13 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
         stack.enter_context(HealthServer(settings.http.host, settings.http.port, health, metrics.exposition, cases))
         warm(settings.engine)
         health.done("warm")
-        pipeline = Pipeline(settings, plant, alerts, letters, metrics, decisions)
+        pipeline = Pipeline(settings, plant, alerts, letters, metrics, decisions, model)
         loop = Loop(settings, pipeline, alerts, letters, metrics, health, book)
         source = loop.restore()
         stack.callback(source.close)
         deliveries = stack.enter_context(Deliveries(settings, alerts, letters, metrics))
+        if model is not None:
+            log.info("begins with a model", name=model.manifest.name, sha256=model.sha256, signature=model.signature)
         log.info("running", partitions=len(source.positions()), version=detector.__version__)
         loop.go(source, deliveries, stop)
         deliveries.stop(_DRAIN_SECONDS)
@@ -139,7 +144,7 @@ class Loop:
         """Go on from the newest checkpoint; returns the source, where it left off."""
         source = _source(self._settings)
         try:
-            self._origin = Origin(source.cluster_id(), source.topic_ids(), self._pipeline.engine.fingerprint)
+            self._origin = self._origin_of(source, self._pipeline.engine)
             loaded = self._checkpoints.latest(self._origin, self._alerts.end, self._settings.state.allow_cold_start)
             for reason in loaded.refused:
                 self._metrics.count("checkpoint_corrupt")
@@ -156,6 +161,11 @@ class Loop:
             raise
         self._ready(source)
         return source
+
+    @staticmethod
+    def _origin_of(source: KafkaSource, engine: Engine) -> Origin:
+        model = "" if engine.model is None else engine.model.sha256
+        return Origin(source.cluster_id(), source.topic_ids(), engine.fingerprint, model)
 
     def _go_on(self, source: KafkaSource, checkpoint: Checkpoint, lost: int) -> None:
         clocks = self._pipeline.restore(checkpoint.state)

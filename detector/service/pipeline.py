@@ -25,6 +25,7 @@ from detector.sources.kafka_merge import Arrival, Partition
 from detector.sources.quotas import OVER_QUOTA, Quotas
 from detector.sources.record_batches import Records
 from detector.sources.runs import Run
+from detector.state.bundle import Bundle
 from detector.state.snapshot import Capture
 
 DEAD_LETTER: Final = "dead_letter"
@@ -52,6 +53,7 @@ class Pipeline:
         dead_letters: takes records that could not be used, in the order in which they came.
         metrics: counts.
         decisions: what people decided.
+        model: what another network taught, to begin with.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class Pipeline:
         dead_letters: Outbox,
         metrics: Metrics,
         decisions: Sequence[Entry | End] = (),
+        model: Bundle | None = None,
     ) -> None:
-        self.engine = Engine(settings.engine, plant, settings.train_until_us, decisions)
+        self.engine = Engine(settings.engine, plant, settings.train_until_us, decisions, model)
         self.engine.judge.keep_all = False
         self.engine.release_rows = sys.maxsize  # `settle` says when: until all partitions of a portion are pushed
         self._alerts, self._dead_letters, self._metrics = alerts, dead_letters, metrics

@@ -139,6 +139,15 @@ class Alerts(Section):
         return sinks
 
 
+class Model(Section):
+    """What another network taught, to begin with."""
+
+    file: Path = Field(description="The model; see models.md.")
+    key_file: Path | None = Field(
+        default=None, description="Public key (Ed25519, PEM) that models must be signed for; without one none must."
+    )
+
+
 class Memory(Section):
     """What this process may take."""
 
@@ -209,6 +218,7 @@ class ServiceSettings(Section):
     outbox: Outbox = Field(description="The log of alerts on disk.")
     dead_letters: DeadLetters | None = Field(default=None, description="Where unusable records go.")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told.")
+    model: Model | None = Field(default=None, description="The model that a cold start begins with.")
     memory: Memory = Field(default_factory=Memory, description="What this process may take.")
     http: Http = Field(default_factory=Http, description="Where metrics and health are shown.")
     log: Log = Field(default_factory=Log, description="What is written to standard error.")

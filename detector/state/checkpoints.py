@@ -56,7 +56,7 @@ class Origin:
         cluster: Kafka's cluster id.
         topics: topic id by topic; a topic that was deleted and made again has another.
         fingerprint: of the configuration, see `snapshot.fingerprint`.
-        model: SHA-256 of the shipped model, empty when there is none.
+        model: SHA-256 of the model that was begun with, empty when there was none; part of the fingerprint, too.
     """
 
     cluster: str
@@ -281,8 +281,8 @@ class Checkpoints:
         pairs = [
             ("the service", manifest.scope, self.scope),
             ("the cluster", manifest.cluster, expected.cluster),
-            ("the configuration or version", manifest.fingerprint, expected.fingerprint),
             ("the model", manifest.model, expected.model),
+            ("the configuration or version", manifest.fingerprint, expected.fingerprint),
             *(
                 (f"topic {topic} (deleted and made again?)", manifest.topics[topic], expected.topics[topic])
                 for topic in sorted(manifest.topics.keys() & expected.topics.keys())

@@ -100,7 +100,9 @@ def read(content: bytes, fingerprint: str) -> tuple[dict[str, NDArray[Any]], dic
     arrow = pa.py_buffer(_verified(content))
     file = pa.ipc.open_file(arrow)
     if (file.schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
-        raise StateMismatch("the snapshot was made with other settings or another plant file; start without it")
+        raise StateMismatch(
+            "the snapshot was made with other settings, another plant file or another model; start without it"
+        )
     arrays = {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # unpacking takes longest, and none of Python's lock
         rows = list(threads.map(lambda place: _row(arrow, place), range(file.num_record_batches)))

@@ -21,6 +21,7 @@ from detector.config import load_settings
 from detector.errors import ConfigError, MissingLibrary, StateMismatch, UnreadableBatch
 from detector.formats.batch import Context
 from detector.formats.decode import Decoder
+from detector.models.card import card
 from detector.records import Block
 from detector.service.loading import load_service_settings
 from detector.service.settings import ServiceSettings
@@ -32,6 +33,7 @@ from detector.sources.compression import GZIP, ZSTD, plain
 from detector.sources.framing import lines, objects
 from detector.sources.kafka_merge import Damaged, Partition
 from detector.sources.record_batches import Records, read_records
+from detector.state.bundle import LIMIT, BundleRefused, Manifest, Training, packed, unpacked
 from detector.state.checkpoints import Checkpoint, Checkpoints, Origin
 from detector.state.snapshot import Capture, read
 from detector.state.stores import Stored
@@ -236,6 +238,30 @@ class Memory:
         self.objects.pop(name, None)
 
 
+def check_bundle(data: bytes) -> None:
+    """As it is, and with a digest that matches, which alone leads behind it."""
+    first, _, third, body = (*data.split(b"\n", 3), b"", b"", b"")[:4]
+    second = b"sha256 " + hashlib.sha256(first + b"\n" + body).hexdigest().encode()
+    for content in (data, b"\n".join([first, second, third, body])):
+        try:
+            bundle = unpacked(content)
+        except BundleRefused:
+            continue
+        assert sum(array.nbytes for array in bundle.arrays.values()) <= LIMIT
+        card(bundle)
+
+
+def small_bundle() -> bytes:
+    """With little in it: what is behind the manifest is what matters."""
+    training = Training(first="", last="", days=1.0, rows=1, hosts=1, file_count=0, files=[], data_sha256="0" * 64,
+                        plant_sha256=None)  # fmt: skip
+    manifest = Manifest(
+        name="small", detector="0", description="", models=["forest"], features={"forest": ["p_structure"]},
+        strata=["act, OT"], settings={}, training=training, metrics={"a": {"alerts": 1.0}}, libraries={}, arrays=[],
+    )  # fmt: skip
+    return packed(manifest, {"scores": np.ones((2, 3)), "child": np.arange(4)})
+
+
 def check_manifest(data: bytes) -> None:
     """As it is, and with a digest that matches: a checkpoint, or an error that says why there is none."""
     first, _, rest = data.partition(b"\n")
@@ -328,6 +354,7 @@ TARGETS = {
     "outbox cursor": (check_cursor, lambda: [b"eastwest cursor, format 1\n12\n%08x\n" % zlib.crc32(b"12")]),
     "snapshot": (check_snapshot, lambda: [snapshot()]),
     "checkpoint manifest": (check_manifest, manifests),
+    "model bundle": (check_bundle, lambda: [small_bundle()]),
     "plant file": (partial(check_file, load_plant), lambda: [PLANT]),
     "labels file": (partial(check_file, load_labels), lambda: [LABELS]),
     "settings of the service": (partial(check_file, settings_of_service), lambda: [SERVICE]),

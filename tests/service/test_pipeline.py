@@ -76,6 +76,7 @@ class Service:
     rows: Sequence[Row]
     plant: object = None
     decisions: Sequence[object] = ()
+    model: object = None
 
     def __enter__(self):
         topics = sorted({row.partition.topic for row in self.rows})
@@ -91,7 +92,8 @@ class Service:
         self.letters.close()
 
     def anew(self) -> Pipeline:
-        return Pipeline(self.settings, self.plant, self.alerts, self.letters, Metrics("tests", ""), self.decisions)
+        outboxes = self.alerts, self.letters
+        return Pipeline(self.settings, self.plant, *outboxes, Metrics("tests", ""), self.decisions, self.model)
 
     def feed(self, cuts: Iterable[int], begin: int = 0) -> None:
         """Take the rows in portions that end at ``cuts``, ascending."""

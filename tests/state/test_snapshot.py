@@ -204,7 +204,7 @@ def test_another_format_is_named(small):
     ids=["alerts_per_day", "half_life_days", "timezone", "plant"],
 )
 def test_another_configuration_is_refused(other, small):
-    assert "other settings or another plant file" in refused(small, other)
+    assert "other settings, another plant file or another model" in refused(small, other)
 
 
 def test_settings_that_are_the_defaults_are_no_part_of_the_configuration():
