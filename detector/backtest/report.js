@@ -208,10 +208,10 @@ addEventListener("DOMContentLoaded", () => {
 
   /** A fragment is a view of the alerts, or a place: what is folded or filtered out there is shown. */
   function go() {
-    if (table && location.hash.includes("=")) {
+    if (table && (location.hash === "" || location.hash.includes("="))) {
       fromAddress();
       show();
-      one("#alerts").scrollIntoView();
+      if (location.hash) one("#alerts").scrollIntoView();
       return;
     }
     const target = document.getElementById(location.hash.slice(1));
@@ -308,7 +308,7 @@ addEventListener("DOMContentLoaded", () => {
     addEventListener("afterprint", () => show());
     document.addEventListener("keydown", pressed);
     if (plot) brush();
-    show();
+    if (location.hash && !location.hash.includes("=")) show();
   }
   addEventListener("hashchange", go);
   go();
