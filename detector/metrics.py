@@ -98,6 +98,8 @@ NAMES: Final = tuple(
         ("stage_seconds", "histogram", ("stage",), "Time of one pass through a stage"),
         ("produce_to_alert_seconds", "histogram", (), "From a record's time at the broker to its alert in the outbox"),
         ("alerts_total", "counter", ("severity",), "Alerts raised"),
+        ("shadow_alerts_total", "counter", ("severity",), "Alerts that a candidate in the shadow would have raised"),
+        ("shadow_unwritten_total", "counter", (), "Times that something was not written to the candidate's file"),
         ("budget_alerts_per_day", "gauge", (), "Alerts a day that people want to read, as `alerts_per_day` says"),
         ("decision_hits_total", "counter", ("decision",), "Findings that a decision relabelled"),
         ("incidents", "gauge", (), "Incidents that are open"),

@@ -13,11 +13,12 @@ from pydantic import BaseModel
 
 from detector.alerts.decisions import load_decisions
 from detector.assets.plant import load_plant, unknown_keys
+from detector.config import Settings
 from detector.engine import Engine
 from detector.errors import ConfigError, MissingLibrary, StateMismatch
 from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
-from detector.service.settings import ServiceSettings
+from detector.service.settings import Model, ServiceSettings
 from detector.service.settings_sinks import SecOpsSink, SyslogSink, WebSink
 from detector.state.bundle import read_bundle
 from detector.state.checkpoints import read_key
@@ -64,19 +65,21 @@ def _decisions(path: Path | None) -> Iterator[Finding]:
 
 def _model(settings: ServiceSettings) -> Iterator[Finding]:
     """The model is what it was, signed as it should be, and fits the engine's settings."""
-    wish = settings.model
-    if wish is None:
-        return
+    wish = settings.model or Model()
+    for key, file in (("model.file", wish.file), ("model.shadow", wish.shadow)):
+        if file is not None:
+            yield from _bundle(key, file, wish.key_file, settings.engine)
+
+
+def _bundle(key: str, file: Path, public_key: Path | None, engine: Settings) -> Iterator[Finding]:
     try:
-        bundle = read_bundle(wish.file, wish.key_file)
-        Engine(settings.engine.model_copy(update={"max_entries": 1000, "max_seen": 1000}), model=bundle)
+        bundle = read_bundle(file, public_key)
+        Engine(engine.model_copy(update={"max_entries": 1000, "max_seen": 1000}), model=bundle)
     except (ConfigError, MissingLibrary, StateMismatch) as problem:
-        yield Finding("model.file", str(problem), fatal=True)
+        yield Finding(key, str(problem), fatal=True)
         return
     if bundle.signature == "unsigned":
-        yield Finding(
-            "model.file", f"{wish.file} is not signed: whoever can write it decides what is strange", fatal=False
-        )
+        yield Finding(key, f"{file} is not signed: whoever can write it decides what is strange", fatal=False)
 
 
 def _plant(path: Path | None) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from detector.alerts.decisions import load_decisions
 from detector.alerts.model import Incident, iso
 from detector.assets.plant import load_plant
 from detector.engine import Engine
-from detector.errors import ConfigError, StorageFailed
+from detector.errors import ConfigError, ForeignCheckpoint, StateMismatch, StorageFailed
 from detector.incidents.book import Book, Opening
 from detector.incidents.life import stamp
 from detector.incidents.trend import means, states
@@ -35,15 +35,16 @@ from detector.service.kafka_options import SecretFile, SecretVariable, source_se
 from detector.service.normalizing import SHOWN_DIGITS, normalize
 from detector.service.pipeline import Pipeline, Taken
 from detector.service.portions import portions
-from detector.service.settings import ALL_STAGES, ServiceSettings
+from detector.service.settings import ALL_STAGES, Model, ServiceSettings
+from detector.service.shadow import Shadow
 from detector.service.warm import warm
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka import KafkaSource
 from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalled, Tombstones, Truncated, Unreadable
 from detector.sources.kafka_merge import Partition
 from detector.sources.kafka_rows import RowsSource
-from detector.state.bundle import read_bundle
-from detector.state.checkpoints import Checkpoint, Checkpoints, Origin, read_key
+from detector.state.bundle import Bundle, read_bundle
+from detector.state.checkpoints import Checkpoint, Checkpoints, Loaded, Origin, read_key
 from detector.state.snapshot import fingerprint
 from detector.state.stores import Access, store_of
 
@@ -54,7 +55,7 @@ _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses wou
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
 _NAMED: Final = 10  # partitions in a line of the log
 _MOST_WAITING: Final = 10_000  # incidents that wait for a journal that cannot be written
-_SCOPE: Final = "service"
+_SCOPE, _SHADOW_SCOPE = "service", "shadow"
 _Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
 
@@ -75,7 +76,7 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
     log = logs.get("service")
     plant = None if settings.plant is None else load_plant(settings.plant)
     decisions = () if settings.decisions is None else load_decisions(settings.decisions)
-    model = None if settings.model is None else read_bundle(settings.model.file, settings.model.key_file)
+    model, candidate = _models(settings)
     health = Health()
     with ExitStack() as stack:
         alerts = stack.enter_context(_outbox(settings, "alerts"))
@@ -87,12 +88,16 @@ def run(settings: ServiceSettings, stop: threading.Event) -> None:
         warm(settings.engine)
         health.done("warm")
         pipeline = Pipeline(settings, plant, alerts, letters, metrics, decisions, model)
+        if candidate is not None:
+            pipeline.shadow = Shadow(settings, plant, candidate, metrics, decisions)
         loop = Loop(settings, pipeline, alerts, letters, metrics, health, book)
         source = loop.restore()
         stack.callback(source.close)
         deliveries = stack.enter_context(Deliveries(settings, alerts, letters, metrics))
-        if model is not None:
-            log.info("begins with a model", name=model.manifest.name, sha256=model.sha256, signature=model.signature)
+        for place, bundle in (("live", model), ("shadow", candidate)):
+            if bundle is not None:
+                log.info("has a model", place=place, name=bundle.manifest.name, sha256=bundle.sha256,
+                         signature=bundle.signature)  # fmt: skip
         log.info("running", partitions=len(source.positions()), version=detector.__version__)
         loop.go(source, deliveries, stop)
         deliveries.stop(_DRAIN_SECONDS)
@@ -126,7 +131,8 @@ class Loop:
         self._book, self._book_problem = book, ""
         self._alerts, self._dead_letters = alerts, dead_letters
         self._log = logs.get("loop")
-        self._checkpoints = _checkpoints(settings)
+        self._checkpoints, self._shadows = _checkpoints(settings, _SCOPE), _checkpoints(settings, _SHADOW_SCOPE)
+        self._shadow_origin: Origin | None = None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: _Writing | None = None
         self._written_at = self._shown_at = time.monotonic()
@@ -145,7 +151,7 @@ class Loop:
         source = _source(self._settings)
         try:
             self._origin = self._origin_of(source, self._pipeline.engine)
-            loaded = self._checkpoints.latest(self._origin, self._alerts.end, self._settings.state.allow_cold_start)
+            loaded = self._latest(self._origin)
             for reason in loaded.refused:
                 self._metrics.count("checkpoint_corrupt")
                 self._log.error("checkpoint refused", reason=reason)
@@ -153,14 +159,47 @@ class Loop:
                 self._log.info("begins without a checkpoint")
                 source.begin()
                 # So that a crash has a place to go back to: records made again must find the outbox as it is now.
+                self._begin_shadow(source, None)
                 self._write(self._pipeline.capture({}), source.positions())
             else:
                 self._go_on(source, loaded.checkpoint, loaded.outbox_lost)
+                self._begin_shadow(source, loaded.checkpoint.position)
         except BaseException:
             source.close()
             raise
         self._ready(source)
         return source
+
+    def _latest(self, origin: Origin) -> Loaded:
+        """The newest checkpoint of this service; of a candidate that was promoted, what it learned in the shadow."""
+        end, cold = self._alerts.end, self._settings.state.allow_cold_start
+        try:
+            return self._checkpoints.latest(origin, end, cold)
+        except ForeignCheckpoint as foreign:
+            try:
+                promoted = self._shadows.latest(origin, end)
+            except StateMismatch:
+                raise foreign from None
+            if promoted.checkpoint is None:
+                raise
+            self._log.info("a candidate was promoted and goes on from what it learned", model=origin.model,
+                           rows=promoted.checkpoint.position)  # fmt: skip
+            self._checkpoints.latest(origin, end, allow_cold_start=True)  # a generation of its own
+            return promoted
+
+    def _begin_shadow(self, source: KafkaSource, position: int | None) -> None:
+        """The candidate goes on from where the live engine does, or begins anew there."""
+        shadow = self._pipeline.shadow
+        if shadow is None:
+            return
+        self._shadow_origin = self._origin_of(source, shadow.engine)
+        found = self._shadows.latest(self._shadow_origin, allow_cold_start=True).checkpoint
+        if found is not None and found.position == position:
+            shadow.restore(found.state)
+            return
+        self._log.info("the candidate begins anew", rows=position or 0)
+        self._shadows.begin_anew()
+        shadow.begin()
 
     @staticmethod
     def _origin_of(source: KafkaSource, engine: Engine) -> Origin:
@@ -342,9 +381,11 @@ class Loop:
         assert self._origin is not None  # noqa: S101 - `restore` came before
         state = taken.capture.write()
         point("packed")
-        checkpoint = Checkpoint(
-            state, self._origin, taken.position, offsets, taken.alerts, taken.counters, taken.watermark
-        )
+        stands = taken.position, offsets, taken.alerts, taken.counters, taken.watermark
+        if taken.shadow is not None and self._shadow_origin is not None:  # first: it is only used beside the other
+            self._shadows.write(Checkpoint(taken.shadow.write(), self._shadow_origin, *stands))
+            self._shadows.collect()
+        checkpoint = Checkpoint(state, self._origin, *stands)
         self._checkpoints.write(checkpoint)
         point("checkpointed")
         self._checkpoints.collect()
@@ -478,8 +519,15 @@ def _outbox(settings: ServiceSettings, name: str) -> Outbox:
     return Outbox(wish.folder / name, wish.segment_bytes, wish.limit_bytes)
 
 
-def _checkpoints(settings: ServiceSettings) -> Checkpoints:
+def _models(settings: ServiceSettings) -> tuple[Bundle | None, Bundle | None]:
+    """The live one and the candidate, verified."""
+    wish = settings.model or Model()
+    live, candidate = (None if file is None else read_bundle(file, wish.key_file) for file in (wish.file, wish.shadow))
+    return live, candidate
+
+
+def _checkpoints(settings: ServiceSettings, scope: str) -> Checkpoints:
     wish = settings.state
     access = None if wish.s3 is None else Access(**wish.s3.model_dump())
     key = None if wish.hmac_key_file is None else read_key(wish.hmac_key_file)
-    return Checkpoints(store_of(wish.url, access), _SCOPE, wish.keep, key)
+    return Checkpoints(store_of(wish.url, access), scope, wish.keep, key)

@@ -44,15 +44,17 @@ def require(settings: ServiceSettings) -> None:
         ConfigError: it does not; says which bound would.
     """
     limit, wish = settings.memory.limit_bytes, settings.engine
-    if limit is None or needed(wish) <= limit:
+    engines = 1 if settings.model is None or settings.model.shadow is None else 2
+    most = engines * needed(wish)
+    if limit is None or most <= limit:
         return
     fitting = wish.max_entries
-    while fitting > _SMALLEST and needed(wish.model_copy(update={"max_entries": fitting})) > limit:
+    while fitting > _SMALLEST and engines * needed(wish.model_copy(update={"max_entries": fitting})) > limit:
         fitting //= 2
     raise ConfigError(
         "memory.limit_bytes",
         str(limit),
-        f"full tables take up to {needed(wish)} bytes: raise it, or set engine.max_entries to {fitting} or less",
+        f"full tables take up to {most} bytes: raise it, or set engine.max_entries to {fitting} or less",
     )
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,15 +28,19 @@ from detector.sources.runs import Run
 from detector.state.bundle import Bundle
 from detector.state.snapshot import Capture
 
+if TYPE_CHECKING:
+    from detector.service.shadow import Shadow
+
 DEAD_LETTER: Final = "dead_letter"
 _REMEMBERED: Final = 4096  # runs of records whose broker times are kept, to tell how long an alert took
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """State at one moment, and where it stands in both outboxes."""
+    """State at one moment, that of the candidate too, and where it stands in both outboxes."""
 
     capture: Capture
+    shadow: Capture | None
     position: int
     alerts: int
     counters: dict[str, int]
@@ -54,6 +58,9 @@ class Pipeline:
         metrics: counts.
         decisions: what people decided.
         model: what another network taught, to begin with.
+
+    Attributes:
+        shadow: a candidate that takes the same rows, and says nothing to anybody here; to be set before the first.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Pipeline:
         decisions: Sequence[Entry | End] = (),
         model: Bundle | None = None,
     ) -> None:
+        self.shadow: Shadow | None = None
         self.engine = Engine(settings.engine, plant, settings.train_until_us, decisions, model)
         self.engine.judge.keep_all = False
         self.engine.release_rows = sys.maxsize  # `settle` says when: until all partitions of a portion are pushed
@@ -120,6 +128,8 @@ class Pipeline:
         letters: list[tuple[int, bytes]] = []
         for decoded in parts:
             self.engine.push(decoded)
+            if self.shadow is not None:
+                self.shadow.push(decoded)
             written = [reject for reject in decoded.rejects if reject.letter]
             if written and decoded.arrived:
                 offsets = np.array([reject.position for reject in written], dtype=np.int64)
@@ -144,6 +154,8 @@ class Pipeline:
         """
         with self._metrics.stage("score"):
             self.engine.settle()
+            if self.shadow is not None:
+                self.shadow.settle()
         self._told.extend(self.engine.judge.told())
         with self._metrics.stage("outbox"):
             while self._told:
@@ -174,6 +186,7 @@ class Pipeline:
         account = self.engine.accounting
         return Taken(
             self.engine.capture(beside),
+            None if self.shadow is None else self.shadow.capture(beside),
             account.rows,
             self._alerts.next,
             self.outcomes(),

@@ -142,9 +142,12 @@ class Alerts(Section):
 class Model(Section):
     """What another network taught, to begin with."""
 
-    file: Path = Field(description="The model; see models.md.")
+    file: Path | None = Field(default=None, description="The model; see models.md.")
     key_file: Path | None = Field(
         default=None, description="Public key (Ed25519, PEM) that models must be signed for; without one none must."
+    )
+    shadow: Path | None = Field(
+        default=None, description="A candidate that scores beside it; what it says goes to `shadow.ndjson`."
     )
 
 

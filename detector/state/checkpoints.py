@@ -359,6 +359,11 @@ class Checkpoints:
         self.store.put(name, content)
         self._whole[name] = checkpoint.outbox
 
+    def begin_anew(self) -> None:
+        """What is written from now on is newer than all that is there, however few rows it has seen; after `latest`."""
+        if self._last is not None:
+            self._last = _Place(self._last.generation + 1, 0)
+
     def collect(self) -> None:
         """Remove all that is older than the `keep` newest whole checkpoints.
 
