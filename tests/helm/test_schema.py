@@ -18,7 +18,8 @@ GIVEN = {"State": "url", "Outbox": "folder"}  # the chart knows a place when the
 
 
 def mirrored():
-    """The schema of the settings as the values have it: ``$defs``, and what `config` is."""
+    """The schema of the settings as the values have it: ``$defs``, and what `config` is. That of the values is of
+    draft 7, which each Helm reads, as are the words that the settings' schema uses."""
     settings = copy.deepcopy(json_schema())
     del settings["$schema"]
     definitions = settings.pop("$defs")
@@ -60,7 +61,7 @@ def test_every_value_has_its_place_in_the_schema():
 
     compare(values, schema, "values")
     values["config"]["kafka"] = {"bootstrap": ["kafka:9092"], "topics": ["zeek"]}
-    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft7Validator.check_schema(schema)
     jsonschema.validate(values, schema)
 
 
@@ -84,6 +85,6 @@ def test_what_cannot_work_is_refused(change, said):
     for name, value in change.items():
         values[name] = {**values.get(name, {}), **value} if name == "config" else value
     schema = json.loads(SCHEMA.read_text("utf-8"))
-    errors = [str(error.message) for error in jsonschema.Draft202012Validator(schema).iter_errors(values)]
+    errors = [str(error.message) for error in jsonschema.Draft7Validator(schema).iter_errors(values)]
     assert errors
     assert said in " ".join(errors)

@@ -11,11 +11,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 
 from tests.faults.process import SECONDS, create, named_for, publish
-from tests.faults.stream import ENGINE, rows_of, with_rubbish
+from tests.faults.stream import ENGINE, rows_of, trailing, with_rubbish
 from tests.helm.chart import NAMESPACE, RELEASE, example, merged, one, rendered
 from tests.helm.dashboard import queries
 from tests.kafka.broker import free_ports
@@ -26,6 +27,7 @@ __all__ = ["kafka", "kafka_bootstrap"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.prometheus]
 
+AHEAD_MS = 600_000  # that one record is dated in the future
 NOTHING_YET = {
     "Mean times of incidents": "nobody has worked on an incident",
     "Last success": "nothing may have been taken yet at the first look",
@@ -44,11 +46,12 @@ def world(tmp_path_factory):
 
 
 class Pod:
-    """A pod of the chart as processes of this machine: its folders are below ``folder``."""
+    """A pod of the chart as processes of this machine: its folders are below ``folder``, and its address is of the
+    loopback network, so that several have the same port."""
 
-    def __init__(self, objects, folder):
-        self.folder = folder
-        self.spec = one(objects, "StatefulSet")["spec"]["template"]["spec"]
+    def __init__(self, objects, kind, address, folder):
+        self.folder, self.address = folder, address
+        self.spec = one(objects, kind)["spec"]["template"]["spec"]
         self.container = self.spec["containers"][0]
         files = one(objects, "ConfigMap", "-eastwest")["data"]
         for mount in self.container["volumeMounts"]:
@@ -66,15 +69,16 @@ class Pod:
         return re.sub(rf"(?<![\w.-])(?:{places})(?![\w.-])", lambda found: str(self.at(found[0])), text)
 
     def environment(self, container):
-        """As the kubelet makes it."""
+        """As the kubelet makes it, with the pod's address."""
+        known = {
+            "metadata.name": f"pod-{self.address}",
+            "limits.memory": str(int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30),
+        }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("EASTWEST_")}
         for variable in container["env"]:
-            value = variable.get("value")
-            if value is None:
-                assert variable["valueFrom"] == {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1"}}
-                value = str(int(container["resources"]["limits"]["memory"].removesuffix("Gi")) << 30)
-            clean[variable["name"]] = value
-        return clean
+            of = next(iter(variable.get("valueFrom", {}).values()), {})
+            clean[variable["name"]] = variable.get("value") or known[of.get("fieldPath") or of["resource"]]
+        return clean | {"EASTWEST_HTTP__HOST": self.address}
 
     def command(self, container):
         run = "from detector.cli import main; main()"
@@ -100,7 +104,7 @@ class Pod:
         wish = self.container[f"{kind}Probe"]["httpGet"]
         (port,) = (port["containerPort"] for port in self.container["ports"] if port["name"] == wish["port"])
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{wish['path']}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.address}:{port}{wish['path']}", timeout=5) as answer:
                 return 200 <= answer.status < 400
         except (urllib.error.URLError, OSError):
             return False
@@ -114,16 +118,17 @@ class Pod:
 
 
 class Prometheus:
-    """One that scrapes as the PodMonitor says, but oftener, and has the rules of the PrometheusRule."""
+    """One that scrapes as the PodMonitor or ServiceMonitor says, but oftener, and has the rules of the chart."""
 
-    def __init__(self, objects, target, program, folder):
+    def __init__(self, objects, targets, program, folder):
         folder.mkdir()
-        (endpoint,) = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+        (monitor,) = (each["spec"] for each in objects if each["kind"] in {"PodMonitor", "ServiceMonitor"})
+        (endpoint,) = monitor.get("podMetricsEndpoints") or monitor["endpoints"]
         (folder / "rules.yml").write_text(json.dumps(one(objects, "PrometheusRule")["spec"]))
         scrape = {
             "job_name": RELEASE,
             "metrics_path": endpoint["path"],
-            "static_configs": [{"targets": [target], "labels": {"namespace": NAMESPACE}}],
+            "static_configs": [{"targets": targets, "labels": {"namespace": NAMESPACE}}],
         }
         every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config = {"global": every, "rule_files": ["rules.yml"], "scrape_configs": [scrape]}
@@ -157,46 +162,66 @@ class Prometheus:
         return [] if found is None else [float(series["value"][1]) for series in found["result"]]
 
 
-def test_a_service_as_the_chart_has_it_is_watched_as_the_chart_says(world, kafka, tmp_path, require_tool):
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("single", ["StatefulSet"]),
+        pytest.param("scaled", ["StatefulSet", "Deployment"], marks=pytest.mark.faults),  # twice the time of the other
+    ],
+)
+def test_a_service_as_the_chart_has_it_is_watched_as_the_chart_says(name, kinds, world, kafka, tmp_path, require_tool):
     rows = named_for(with_rubbish(rows_of(world)), kafka.prefix)
+    rows.append(rows[-1]._replace(offset=rows[-1].offset + 1, value=trailing(rows[-1].time + AHEAD_MS)))
     create(kafka, rows)
-    topics = sorted({row.partition.topic for row in rows})
     [port] = free_ports(1)
+    objects = rendered(values_here(name, kafka, rows, port, world.plant))
+    addresses = [f"127.0.0.{number}" for number in range(1, len(kinds) + 1)]
+    targets, program = [f"{address}:{port}" for address in addresses], require_tool("prometheus")
+    with ExitStack() as stack:
+        prometheus = stack.enter_context(Prometheus(objects, targets, program, tmp_path / "prometheus"))
+        pods = [stack.enter_context(Pod(objects, kind, address, tmp_path / kind))
+                for kind, address in zip(kinds, addresses, strict=True)]  # fmt: skip
+        score = pods[0]
+        for pod in pods:
+            for probe in ("startup", "liveness", "readiness"):
+                pod.wait(lambda pod=pod, probe=probe: pod.probe(probe))
+        budget = "max(eastwest_budget_alerts_per_day)"
+        score.wait(lambda: prometheus.values(budget) == [ENGINE["alerts_per_day"]])
+        publish(kafka, rows)
+        through = "sum(eastwest_rows_total) + sum(eastwest_rows_waiting)"
+        score.wait(lambda: prometheus.values(through) == [len(rows)])
+        score.wait(lambda: prometheus.values("sum(eastwest_sink_waiting)") == [0])
+        assert all(pod.probe(kind) for pod in pods for kind in ("liveness", "readiness"))
+        assert prometheus.values("sum(eastwest_normalized_rows_total)") == [len(rows) if len(pods) > 1 else 0]
+        assert prometheus.values("sum(eastwest_future_rows_total)") == [1]
+        assert prometheus.values("sum(eastwest_exporters)") == [len({row.partition.topic for row in rows})]
+        everything_is_shown(prometheus)
+        every_rule_is_evaluated(prometheus, objects)
+        assert score.at("/var/lib/eastwest/alerts.ndjson").read_bytes().count(b"\n") > 50
+        for pod in reversed(pods):
+            pod.process.terminate()
+            assert pod.process.wait(pod.spec["terminationGracePeriodSeconds"]) == 0
+
+
+def values_here(name, kafka, rows, port, plant):
+    """The example's values but for what is elsewhere: brokers, bucket, topics to write to, sinks."""
     values = merged(
-        example("single"),
+        example(name),
         {
             "config": {
                 "engine": ENGINE,
                 "http": {"port": port},
-                "state": {"every_seconds": 1},
-                "dead_letters": None,
                 "alerts": {"sinks": [{"type": "file", "path": "/var/lib/eastwest/alerts.ndjson"}]},
             },
-            "plant": world.plant.read_text(),
+            "plant": plant.read_text(),
             "decisions": DECISION,
         },
     )
-    values["config"]["kafka"] = {"bootstrap": kafka.bootstrap, "topics": topics}
-    objects = rendered(values)
-    program = require_tool("prometheus")
-    with (
-        Prometheus(objects, f"127.0.0.1:{port}", program, tmp_path / "prometheus") as prometheus,
-        Pod(objects, tmp_path / "pod") as pod,
-    ):
-        for kind in ("startup", "liveness", "readiness"):
-            pod.wait(lambda kind=kind: pod.probe(kind))
-        pod.wait(lambda: prometheus.values("eastwest_budget_alerts_per_day") == [ENGINE["alerts_per_day"]])
-        publish(kafka, rows)
-        through = "sum(eastwest_rows_total) + sum(eastwest_rows_waiting)"
-        pod.wait(lambda: prometheus.values(through) == [len(rows)])
-        pod.wait(lambda: prometheus.values("sum(eastwest_sink_waiting)") == [0])
-        assert pod.probe("liveness")
-        assert pod.probe("readiness")
-        everything_is_shown(prometheus)
-        every_rule_is_evaluated(prometheus, objects)
-        assert pod.at("/var/lib/eastwest/alerts.ndjson").read_bytes().count(b"\n") > 50
-        pod.process.terminate()
-        assert pod.process.wait(pod.spec["terminationGracePeriodSeconds"]) == 0
+    topics = sorted({row.partition.topic for row in rows})
+    values["config"]["kafka"] = {"bootstrap": kafka.bootstrap, "topics": topics, "group_id": kafka.prefix}
+    values["config"]["state"] = {"every_seconds": 1}
+    values["config"]["dead_letters"] = {"file": "/var/lib/eastwest/rejected.ndjson"}
+    return values
 
 
 def everything_is_shown(prometheus):
