@@ -159,6 +159,7 @@ class Metrics:
             ("rejected_rows_total", "reason", REASONS),
             ("stage_seconds", "stage", STAGES),
             ("alerts_total", "severity", SEVERITIES),
+            ("shadow_alerts_total", "severity", SEVERITIES),
             ("incident_cases", "state", CASE_STATES),
             ("incident_mean_seconds", "step", CASE_STEPS),
         ):  # from the start, so that a rate is there before the first
