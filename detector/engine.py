@@ -206,7 +206,7 @@ class Engine:
             paired = rows.array("paired") if "paired" in rows.columns else np.zeros(rows.height, np.bool_)
             self._account(rows.array("late"), twin, paired)
             parts.append(build(rows.at(np.flatnonzero(~twin)) if twin.any() else rows))
-        return in_order(Rows.concat(parts), _UNIT_ORDER[:3], _UNIT_ORDER, nulls_last=True)
+        return in_turn(parts)
 
     def _account(self, late: NDArray[np.bool_], twin: NDArray[np.bool_], paired: NDArray[np.bool_]) -> None:
         """A pair is two input rows; a late row that is no twin is scored too, but counts as late."""
@@ -216,6 +216,11 @@ class Engine:
         account.late += int(weight[late & ~twin].sum())
         account.scored += int(weight[~late & ~twin].sum())
         account.paired += int(paired[~late & ~twin].sum())
+
+
+def in_turn(parts: Sequence[Rows]) -> Rows:
+    """Units in the order in which they are scored."""
+    return in_order(Rows.concat(parts), _UNIT_ORDER[:3], _UNIT_ORDER, nulls_last=True)
 
 
 def _of_plant(plant: Plant) -> dict[str, Any]:

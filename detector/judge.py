@@ -29,6 +29,7 @@ from detector.features.units import KINDS, PLACES
 from detector.rows import Rows
 from detector.score.budget import FINDINGS_PER_ALERT, P_CUT, Budget
 from detector.score.fusion import SMALLEST_P
+from detector.score.trust import ANSWERS
 
 _REPEAT_US: Final = DAY_US  # the same act between the same hosts is one alert a day
 YOUNG_DAYS: Final = 2.0
@@ -216,6 +217,7 @@ class Judge:
         row["transport"] = row["proto"] or services.transport(row["service"])
         ends = self._context.asset(row["orig_h"]), self._context.asset(row["resp_h"])
         row["importance"] = max((end.importance for end in ends), key=list(IMPORTANCES).index)
+        row["trust"] = ANSWERS[row["trust"]]
         act = facts(row["service"], row["operation"]).reads if row["operation"] else None
         return alert(row, KINDS[row["kind"]], PLACES[row["stratum"] % len(PLACES)], act)
 

@@ -19,6 +19,8 @@ STAGES: Final = ("poll", "decode", "score", "outbox", "checkpoint")
 CASE_STATES: Final = ("opened", "acknowledged", "contained", "recovered", "closed")
 CASE_STEPS: Final = ("detect", "acknowledge", "contain", "recover")
 SEVERITIES: Final = ("low", "medium", "high", "critical")
+VERDICTS: Final = ("verified", "unverified", "denied", "learning")
+QUESTIONS: Final = ("device", "user", "service", "path")
 OTHER: Final = "other"
 
 _STAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -101,6 +103,9 @@ NAMES: Final = tuple(
         ("shadow_alerts_total", "counter", ("severity",), "Alerts that a candidate in the shadow would have raised"),
         ("shadow_unwritten_total", "counter", (), "Times that something was not written to the candidate's file"),
         ("budget_alerts_per_day", "gauge", (), "Alerts a day that people want to read, as `alerts_per_day` says"),
+        ("trust_rows_total", "counter", ("verdict",), "Rows by what of them can be verified"),
+        ("trust_failed_rows_total", "counter", ("question",), "Of these: rows by question that was answered with no"),
+        ("violations_withheld_total", "counter", (), "Violations of enforced zones that found no alert budget"),
         ("decision_hits_total", "counter", ("decision",), "Findings that a decision relabelled"),
         ("incidents", "gauge", (), "Incidents that are open"),
         ("incident_cases", "gauge", ("state",), "Incidents by the state that people brought them to"),
@@ -160,6 +165,8 @@ class Metrics:
             ("stage_seconds", "stage", STAGES),
             ("alerts_total", "severity", SEVERITIES),
             ("shadow_alerts_total", "severity", SEVERITIES),
+            ("trust_rows_total", "verdict", VERDICTS),
+            ("trust_failed_rows_total", "question", QUESTIONS),
             ("incident_cases", "state", CASE_STATES),
             ("incident_mean_seconds", "step", CASE_STEPS),
         ):  # from the start, so that a rate is there before the first
@@ -220,6 +227,13 @@ class Metrics:
         none = dict.fromkeys(held, 0) if len(held) <= _MOST_VALUES["decision"] else {}
         for decision, total in (none | dict(hits)).items():
             self._raise("decision_hits", total, decision=decision)
+
+    def trusted(self, verdicts: Mapping[str, int], failed: Mapping[str, int]) -> None:
+        """Rows by verdict and by question that was answered with no, from the beginning of the stream."""
+        for verdict, total in verdicts.items():
+            self._raise("trust_rows", total, verdict=verdict)
+        for question, total in failed.items():
+            self._raise("trust_failed_rows", total, question=question)
 
     def sink(self, sink: str, delivered: int, retries: int, refused: int) -> None:
         """Records that a sink has taken, tries that failed and records set aside, since the start."""

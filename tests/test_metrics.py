@@ -67,11 +67,15 @@ def test_totals_are_shown_as_they_are_and_never_fall(metrics):
     metrics.evicted({"forest.counts": 7})
     metrics.decided({"nightly-copy": 3})
     metrics.decided({"nightly-copy": 2})  # an older checkpoint was restored
+    metrics.trusted({"denied": 5, "verified": 40}, {"path": 5})
+    metrics.trusted({"denied": 4, "verified": 41}, {"path": 4})
     shown = values(metrics)
     assert (shown["rows_total", "scored"], shown["rows_total", "late"]) == (26, 1)
     assert (shown["rejected_rows_total", "not_json"], shown["rejected_rows_total", "other"]) == (7, 1)
     assert shown["state_evicted_total", "forest.counts"] == 7
     assert shown["decision_hits_total", "nightly-copy"] == 3
+    assert (shown["trust_rows_total", "denied"], shown["trust_rows_total", "verified"]) == (5, 41)
+    assert (shown["trust_rows_total", "learning"], shown["trust_failed_rows_total", "path"]) == (0, 5)
 
 
 def test_counters_with_known_labels_are_there_from_nothing_on(metrics):

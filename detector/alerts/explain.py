@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, Final
 
 from detector.alerts.attack import named, tactics
@@ -31,8 +32,8 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
     """An alert from one scored unit.
 
     Args:
-        row: the unit's columns (`features.units`, `score.structure.COLUMNS`); ``evidence``, ``transport`` and the
-            greater ``importance`` of its two hosts.
+        row: the unit's columns (`features.units`, `score.structure.COLUMNS`); ``evidence``, ``transport``, the
+            greater ``importance`` of its two hosts, and ``trust`` (a `Verdict`).
         kind: connection, attempt or operation.
         place: what the row was compared with, e.g. ``inside IT``.
         act: plain words for its operation, if any.
@@ -70,6 +71,7 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         last_ts=iso(row["ts"]),
         bits=bits(row),
         tactics=tactics(found),
+        trust=row["trust"],
         **_conversation(row),
     )
 
@@ -168,6 +170,7 @@ def joined(opened: Alert, findings: Sequence[Alert], count: int) -> Alert:
         related=opened.related,
         status=opened.status,
         decision=opened.decision,
+        trust=max((found.trust for found in (opened, *findings)), key=_weight),
     )
 
 
@@ -179,7 +182,11 @@ def repeated(told: Alert, found: Alert) -> Alert:
         evidence=tuple(dict.fromkeys((*told.evidence, *found.evidence)))[:MAX_EVIDENCE],
         count=told.count + 1,
         last_ts=max(told.last_ts, found.last_ts),
+        trust=max(told.trust, found.trust, key=_weight),
     )
+
+
+_weight: Final = attrgetter("weight")
 
 
 def summary(told: Alert) -> str:

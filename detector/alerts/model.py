@@ -44,6 +44,30 @@ class Asset:
     owner: str | None = None
 
 
+VERIFIED, UNVERIFIED, DENIED, LEARNING = "verified", "unverified", "denied", "learning"
+VERDICTS: Final = (VERIFIED, UNVERIFIED, DENIED, LEARNING)
+"""``denied``: no conduit permits it. ``learning``: the history is younger than what is known has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a connection or act is one that can be verified (docs/trust.md). Answers are None where there was nothing
+    to ask about."""
+
+    verdict: str | None = None  # of `VERDICTS`; None = nobody answers for a group, so it was not asked
+    failed: str = ""  # which questions were answered with no, joined by +
+    device_known: bool | None = None
+    user_known: bool | None = None
+    service_expected: bool | None = None
+    path_permitted: bool | None = None
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """How much there is to look into: what is denied, then what failed most."""
+        order = (None, LEARNING, VERIFIED, UNVERIFIED, DENIED)
+        return order.index(self.verdict), self.failed.count("+") + bool(self.failed)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What somebody decided about acts like this one; it relabels, it deletes nothing."""
@@ -94,6 +118,7 @@ class Alert:
     related: tuple[str, ...] = ()  # ids of other alerts
     status: str = "open"  # open, suppressed, learned
     decision: Decision | None = None  # why it is not open
+    trust: Verdict = Verdict()  # of what in it is verified least
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +258,8 @@ def alert_of(plain: dict[str, Any]) -> Alert:
     fields["bits"] = dict(sorted(plain["bits"].items(), key=lambda said: (-said[1], said[0])))  # snapshots sort by name
     if plain["decision"] is not None:
         fields["decision"] = Decision(**plain["decision"])
+    if "trust" in plain:  # alerts of old have none
+        fields["trust"] = Verdict(**plain["trust"])
     return Alert(**fields)
 
 
@@ -252,6 +279,7 @@ def as_dict(record: Alert | Incident) -> dict[str, Any]:
         plain = {name: getattr(record, name) for name in Alert.__slots__}
         plain["src_asset"], plain["dst_asset"] = asdict(record.src_asset), asdict(record.dst_asset)
         plain["decision"] = None if record.decision is None else asdict(record.decision)
+        plain["trust"] = asdict(record.trust)
     else:
         plain = asdict(record)
     return plain

@@ -3,6 +3,7 @@
 import bisect
 import ipaddress
 import socket
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -25,16 +26,21 @@ _PRIVATE: Final = tuple(
     )
 )  # fmt: skip
 
-_PRIVATE_BOUNDS: Final = {
-    version: sorted(
-        bound
-        for network in _PRIVATE
-        if network.version == version
-        for bound in (int(network.network_address), int(network.broadcast_address) + 1)
-    )
-    for version in (4, 6)
-}
-"""Where private networks begin and end; none lies in another."""
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _bounds(networks: Iterable[_Network]) -> list[int]:
+    """Where networks of one version begin and end, in order."""
+    apart = ipaddress.collapse_addresses(networks)  # type: ignore[type-var]  # of one version
+    return [bound for net in apart for bound in (int(net.network_address), int(net.broadcast_address) + 1)]
+
+
+def _within(bounds: list[int], number: int) -> bool:
+    """Whether an address is in one of the networks of `_bounds`."""
+    return bisect.bisect_right(bounds, number) % 2 == 1
+
+
+_PRIVATE_BOUNDS: Final = {version: _bounds(net for net in _PRIVATE if net.version == version) for version in (4, 6)}
 
 _SUBNETS: Final = 1 << 16  # of IPv6 whose names are kept
 
@@ -48,6 +54,7 @@ class Host(NamedTuple):
         level: Purdue level, None when not declared.
         inside: private or declared.
         group: broadcast or multicast, never the one who starts.
+        named: somebody says what it is: an asset with a name or a role, a known server, a supplier's host.
     """
 
     key: str
@@ -55,6 +62,7 @@ class Host(NamedTuple):
     level: float | None
     inside: bool
     group: bool
+    named: bool
 
 
 class Hosts:
@@ -75,6 +83,8 @@ class Hosts:
         }
         self._v4 = _flatten([(net, zone) for net, zone in ranges if net.version == 4])
         self._v6 = _flatten([(net, zone) for net, zone in ranges if net.version == 6])
+        named = list(_named(plant))
+        self._named_bounds = {version: _bounds(net for net in named if net.version == version) for version in (4, 6)}
 
     def __getitem__(self, address: str) -> Host:
         host = self._cache.get(address)
@@ -87,14 +97,15 @@ class Hosts:
     def _look_up(self, text: str) -> Host:
         version, number = _numbered(text)
         zone = self._zone(text, version, number)
-        inside = zone is not None or bisect.bisect_right(_PRIVATE_BOUNDS[version], number) % 2 == 1
+        inside = zone is not None or _within(_PRIVATE_BOUNDS[version], number)
         group = _is_multicast(version, number) or text == _EVERYBODY
         group = group or (inside and version == 4 and self._is_broadcast(number))
+        named = _within(self._named_bounds[version], number)
         if zone is not None:
-            return Host(text, zone.name, zone.purdue_level, True, group)
+            return Host(text, zone.name, zone.purdue_level, True, group, named)
         if group or inside:
-            return Host(text, _subnet(version, number, text), None, True, group)
-        return Host(_prefix(version, number, text), OUTSIDE, None, False, False)
+            return Host(text, _subnet(version, number, text), None, True, group, named)
+        return Host(_prefix(version, number, text), OUTSIDE, None, False, False, named)
 
     def _zone(self, text: str, version: int, number: int) -> Zone | None:
         zone = self._named.get(text)
@@ -156,8 +167,18 @@ def _network_v6(number: int, length: int) -> str:
     return str(ipaddress.IPv6Network((number, length)))
 
 
+def _named(plant: Plant) -> Iterator[_Network]:
+    """Networks and addresses of which somebody says what they are."""
+    for asset in plant.assets:
+        if asset.name is not None or asset.role is not None:
+            yield from asset.hosts
+    places = [*(str(host) for hosts in plant.known_servers.values() for host in hosts)]
+    places += [place for vendor in plant.vendors for place in vendor.hosts]
+    yield from map(ipaddress.ip_network, places)
+
+
 def _flatten(
-    ranges: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Zone]],
+    ranges: list[tuple[_Network, Zone]],
 ) -> tuple[list[int], list[Zone | None]]:
     """Disjoint sorted intervals: starts, and the zone from each start to the next."""
     starts: list[int] = []

@@ -30,6 +30,7 @@ from detector.reading import Progress, Reader, require_logs
 from detector.records import Decoded
 from detector.score.phases import PHASES
 from detector.score.structure import COLUMNS
+from detector.score.trust import answered
 from detector.score.zones import ZonePhases
 from detector.sources.files import Files
 from detector.state.bundle import Bundle
@@ -243,6 +244,8 @@ def _findings(scored: pl.DataFrame) -> pl.DataFrame:
         new=pl.col("seen") <= 0,
         taught="teach",
         finding="finding",
+        violation="violation",
+        **answered(scored["trust"].to_numpy()).to_dict(),
         uid="uid",
         evidence=pl.format("{}:{}", "source", "position"),
     )
@@ -302,6 +305,7 @@ def _summary(
             "alerts": sum(alert.kind == "violation" for alert in _open(alerts)),
             "withheld": engine.judge.violations.withheld,
         },
+        "trust": _trust(engine),
         "decisions": _decisions(engine),
         "incidents": {"count": len(incidents)},
         "new_edges": {"count": tally.new_edges, "top": _top_edges(tally)},
@@ -317,6 +321,12 @@ def _model(engine: Engine) -> dict[str, str] | None:
     return None if model is None else {
         "name": model.manifest.name, "sha256": model.sha256, "signature": model.signature,
     }  # fmt: skip
+
+
+def _trust(engine: Engine) -> dict[str, Any]:
+    """Rows by verdict and by what failed, and the share that is verified of those that were judged."""
+    trust = engine.scorer.trust
+    return {"verdicts": trust.verdicts(), "share": trust.share(), "failed": trust.failures()}
 
 
 def _decisions(engine: Engine) -> list[dict[str, Any]]:

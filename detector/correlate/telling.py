@@ -192,7 +192,8 @@ class Telling:
 
 def _weight(found: Alert, incident_id: str | None) -> str:
     """Digest of what about an alert decides what people do."""
-    return hashlib.sha256("|".join((str(incident_id), found.severity, *found.techniques)).encode()).hexdigest()
+    parts = str(incident_id), found.severity, str(found.trust.verdict), *found.techniques
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 def _digest(record: Alert | Incident) -> str:

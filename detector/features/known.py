@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from detector.assets.hosts import Hosts
+from detector.assets.hosts import OUTSIDE, Hosts
 from detector.features.declared import Declared, Duties
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
@@ -17,6 +17,7 @@ MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.host
 _ROOM: Final = 1 << 10
 _DTYPES: Final = {
     "level": np.float64, "inside": np.bool_, "group": np.bool_, "id": np.uint64, "zone": np.int64, "zone_id": np.uint64,
+    "device": np.uint64, "named": np.bool_,
 }  # fmt: skip
 
 
@@ -69,8 +70,9 @@ class KnownHosts:
         self._count = 0
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """``level`` (NaN: not declared), ``inside``, ``group``, ``id`` (key of the host's identity), ``zone``, or
-        ``zone_id`` (key of its name); the first of them are filled."""
+        """``level`` (NaN: not declared), ``inside``, ``group``, ``id`` (key of the host's identity), ``zone``,
+        ``zone_id`` (key of its name), ``named``, or ``device`` (key of its address; of hosts outside that nobody named
+        that of the zone outside); the first of them are filled."""
         return self._columns[name]
 
     def places(self, addresses: Sequence[pl.Series], keys: Keys) -> NDArray[np.int64]:
@@ -109,6 +111,11 @@ class KnownHosts:
         self._columns["inside"][begin:end] = [host.inside for host in hosts]
         self._columns["group"][begin:end] = [host.group for host in hosts]
         self._columns["id"][begin:end] = text_keys(pl.Series([host.key for host in hosts], dtype=pl.String))
+        self._columns["named"][begin:end] = [host.named for host in hosts]
+        devices = [
+            address if host.inside or host.named else OUTSIDE for address, host in zip(addresses, hosts, strict=True)
+        ]
+        self._columns["device"][begin:end] = text_keys(pl.Series(devices, dtype=pl.String))
         self._columns["zone"][begin:end] = zones
         self._columns["zone_id"][begin:end] = self._zone_keys[zones]
         told = zip(addresses, hosts, strict=True)

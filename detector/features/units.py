@@ -35,6 +35,8 @@ _EVIDENCE: Final = (
 
 CROSSING_BONUS: Final = 3.0
 """Nats: prior odds x 20 for a jump over a Purdue level that no conduit permits."""
+UNASKED: Final = -1
+_OF_HOSTS: Final = ("level", "inside", "group", "named", "id", "device", "zone_id")
 _MOST_WAYS: Final = 1 << 16  # between zones, looked up and kept; no result depends on it
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
@@ -157,23 +159,27 @@ class Enrich:
     def __init__(self, plant: Plant) -> None:
         self._permits = lru_cache(_MOST_WAYS)(plant.permits)
         self._enforced = {zone.name for zone in plant.zones if zone.enforced}
+        self._zones = {zone.name for zone in plant.zones if plant.conduits or self._enforced}
         self._conduits = Conduits(plant)
         self._declared = Declared(plant)
         self._hosts = KnownHosts(Hosts(plant), self._declared)
         self._acts = KnownActs()
 
     def __call__(self, units: Rows) -> Rows:
-        """Units plus ``{orig,resp}_{zone,level,inside,group}``, ``technique``, ``consequence``, ``bonus``,
-        ``crossing``, ``violation`` (into or out of an enforced zone without a conduit), ``stratum``, ``moves`` (whether
-        an intruder could have moved by it), ``session`` (somebody works on the responder), and 64-bit keys of what the
-        models count: ``{orig,resp}_id``, ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and
-        operation), ``user_id`` (of the account's lower-case name; null without one). And what `declared.Declared` adds.
+        """Units plus ``{orig,resp}_{zone,level,inside,group,named}``, ``technique``, ``consequence``, ``bonus``,
+        ``crossing``, ``permitted`` (1: both ends are in one zone or a conduit permits it; 0; `UNASKED`: no end is in a
+        declared zone, or no conduit is declared and no zone enforced), ``violation`` (not permitted, into or out of
+        an enforced zone), ``stratum``, ``moves`` (whether an intruder could have moved by it), ``session`` (somebody
+        works on the responder), and 64-bit keys of what the models count: ``{orig,resp}_id``, ``{orig,resp}_device``,
+        ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
+        account's lower-case name; null without one). And what `declared.Declared` adds.
         """
         orig, resp = np.split(self._hosts.places([units["orig_h"], units["resp_h"]], _both_keys(units)), 2)
         here, there, acts = self._side(orig), self._side(resp), self._acts(units)
         user_ids, vendors = self._users(units)
         crossing = self._crossing(units, here, there)
-        violation = self._violation(units, here, there)
+        permitted = self._permitted(units, here, there)
+        violation = self._violation(permitted, here, there)
         crossing |= violation
         of_class = np.where(crossing, acts["crossing_class"], acts["stratum_class"])
         foothold = (of_class >= ACT) | acts["foothold"]
@@ -187,6 +193,7 @@ class Enrich:
                for name, column in side.items()},
             "bonus": acts["bonus"] + np.where(crossing, CROSSING_BONUS, 0.0),
             "crossing": crossing,
+            "permitted": permitted,
             "violation": violation,
             "user_id": user_ids,
             "stratum": (of_class * len(PLACES) + _place(here, there, acts["industrial"])).astype(np.int32),
@@ -199,7 +206,7 @@ class Enrich:
 
     def _side(self, places: NDArray[np.int64]) -> Side:
         """What is known of the hosts at one end."""
-        known = {name: self._hosts[name][places] for name in ("level", "inside", "group", "id", "zone_id")}
+        known = {name: self._hosts[name][places] for name in _OF_HOSTS}
         return {"zone": Coded(self._hosts["zone"][places], self._hosts.zones), **known}
 
     def _users(self, units: Rows) -> tuple[Keys, NDArray[np.int64]]:
@@ -228,19 +235,26 @@ class Enrich:
             ]
         return crossing
 
-    def _violation(self, units: Rows, here: Side, there: Side) -> NDArray[np.bool_]:
-        """What no conduit permits into or out of an enforced zone."""
-        violation = np.zeros(units.height, dtype=np.bool_)
-        if not self._enforced:
-            return violation
+    def _permitted(self, units: Rows, here: Side, there: Side) -> NDArray[np.int8]:
+        """What conduits say of each row."""
+        permitted = np.full(units.height, UNASKED, dtype=np.int8)
+        if not self._zones:
+            return permitted
         begin, end = here["zone"], there["zone"]
-        enforced = np.array([name in self._enforced for name in begin.names], dtype=np.bool_)
-        asked = np.flatnonzero(
-            (enforced[begin.codes] | enforced[end.codes]) & (begin.codes != end.codes) & ~there["group"]
-        )
+        declared = np.array([name in self._zones for name in begin.names], dtype=np.bool_)
+        told = (declared[begin.codes] | declared[end.codes]) & ~there["group"]
+        permitted[told] = 1
+        asked = np.flatnonzero(told & (begin.codes != end.codes))
         if asked.size:
             ends = Coded(begin.codes[asked], begin.names), Coded(end.codes[asked], end.names)
-            violation[asked] = ~self._conduits.unit_permitted(units.at(asked), *ends)
+            permitted[asked] = self._conduits.unit_permitted(units.at(asked), *ends)
+        return permitted
+
+    def _violation(self, permitted: NDArray[np.int8], here: Side, there: Side) -> NDArray[np.bool_]:
+        """What no conduit permits into or out of an enforced zone."""
+        begin, end = here["zone"], there["zone"]
+        enforced = np.array([name in self._enforced for name in begin.names], dtype=np.bool_)
+        violation: NDArray[np.bool_] = (permitted == 0) & (enforced[begin.codes] | enforced[end.codes])
         return violation
 
 

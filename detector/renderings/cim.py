@@ -76,4 +76,5 @@ def document(told: Told) -> dict[str, Any]:
         "related_ids": facts.related,
         "evidence": facts.evidence,
         "decision": None if facts.decision is None else asdict(facts.decision),
+        "trust": None if facts.trust is None else asdict(facts.trust),
     }

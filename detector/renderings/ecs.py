@@ -143,6 +143,7 @@ def _own(facts: Facts) -> dict[str, Any]:
         "source": _asset(facts.src),
         "destination": _asset(facts.dst),
         "decision": None if facts.decision is None else asdict(facts.decision),
+        "trust": None if facts.trust is None else asdict(facts.trust),
     }
 
 

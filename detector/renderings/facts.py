@@ -8,7 +8,7 @@ from typing import Final
 
 import detector
 from detector.alerts.attack import TACTICS, TECHNIQUES, Technique
-from detector.alerts.model import Alert, Asset, Decision, Incident, Told
+from detector.alerts.model import Alert, Asset, Decision, Incident, Told, Verdict
 from detector.renderings.levels import Level, level_of
 
 PRODUCT: Final = "eastwest"  # vendor and product
@@ -77,6 +77,7 @@ class Facts:
     related: tuple[str, ...] = ()  # ids of alerts
     next_steps: tuple[str, ...] = ()
     decision: Decision | None = None
+    trust: Verdict | None = None  # of an alert whose ends could be asked about
 
     @property
     def level(self) -> Level:
@@ -182,6 +183,7 @@ def _of_alert(alert: Alert, told: Told) -> Facts:
         related=alert.related,
         next_steps=alert.next_steps,
         decision=alert.decision,
+        trust=None if alert.trust.verdict is None else alert.trust,
     )
 
 

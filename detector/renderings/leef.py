@@ -53,6 +53,9 @@ def _attributes(facts: Facts) -> Iterator[tuple[str, object]]:
     yield "service", facts.service
     yield "operation", facts.operation
     yield "communityId", facts.community_id
+    if facts.trust is not None:
+        yield "verdict", facts.trust.verdict
+        yield "failed", facts.trust.failed
     yield "techniques", ", ".join(technique.id for technique in facts.techniques)
     yield "title", facts.title
     yield "summary", facts.summary

@@ -181,4 +181,5 @@ def _unmapped(facts: Facts) -> dict[str, Any]:
         "hosts": facts.hosts,
         "users": facts.users,
         "decision": None if facts.decision is None else asdict(facts.decision),
+        "trust": None if facts.trust is None else asdict(facts.trust),
     }

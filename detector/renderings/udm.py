@@ -111,6 +111,8 @@ def _labels(facts: Facts) -> list[dict[str, str]]:
         "destination_zone": facts.dst.zone if facts.dst is not None else None,
         "destination_importance": facts.dst.asset.importance if facts.dst is not None else None,
         "count": None if facts.count is None else str(facts.count),
+        "verdict": None if facts.trust is None else facts.trust.verdict,
+        "failed": None if facts.trust is None else facts.trust.failed,
     }
     return [{"key": key, "value": value} for key, value in values.items() if value]
 

@@ -76,6 +76,16 @@ def _meet(table: Any, used: Any, host: Any, now: Any) -> Any:
 
 
 @kernel
+def tick(clock: Any, now: Any) -> None:
+    """One more row. ``clock`` = when the history began, its last row (µs), rows so far. As in `calibration.fade` a few
+    rows far before the rest (a sensor that dates records 1970) are no history: it begins again behind them."""
+    if clock[2] == 0 or (clock[2] < MIN_ROWS and now - clock[1] > APART_US):
+        clock[0], clock[1] = now, now
+    clock[1] = max(clock[1], now)
+    clock[2] += 1
+
+
+@kernel
 def walk(
     columns: Any,
     table: Any,
@@ -87,11 +97,7 @@ def walk(
     out: Any,
 ) -> Any:
     """Phases of both ends of each row, as they were when it came; returns the row at which the table is full, or
-    ``stop``.
-
-    ``clock`` = when the history began, its last row (µs), rows so far. As in `calibration.fade` a few rows far before
-    the rest (a sensor that dates records 1970) are no history: it begins again behind them.
-    """
+    ``stop``."""
     orig, resp, times = columns
     keys, cells, _ = table
     for row in range(start, stop):
@@ -101,10 +107,7 @@ def walk(
         soon(keys, orig[near])
         soon(keys, resp[near])
         now = times[row]
-        if clock[2] == 0 or (clock[2] < MIN_ROWS and now - clock[1] > APART_US):
-            clock[0], clock[1] = now, now
-        clock[1] = max(clock[1], now)
-        clock[2] += 1
+        tick(clock, now)
         for end in range(2):
             slot = _meet(table, used, orig[row] if end == 0 else resp[row], now)
             out[row, end] = phase_of(now - cells[slot, 0], cells[slot, 1], now - clock[0])

@@ -26,6 +26,7 @@ from detector.score.phases import PROTECTING, Phases
 from detector.score.provenance import Provenance
 from detector.score.structure import Structure
 from detector.score.timing import Timing
+from detector.score.trust import KEYS_SHARE, Trust
 from detector.score.vendors import Vendors
 from detector.score.volume import Volume
 from detector.score.windows import Windows
@@ -78,6 +79,7 @@ class Scorer:
         forget = settings.half_life_days
         self.phases = Phases(bound)
         self.zones = Zones(bound)
+        self.trust = Trust(bound // KEYS_SHARE, outside)
         self.structure = Structure(strata, outside, bound, forget)
         makers: dict[str, Callable[[], Model]] = {
             "operations": lambda: Operations(strata, bound, forget),
@@ -141,9 +143,10 @@ class Scorer:
         return _THREADS.map(score, models) if rows >= THREADED_ROWS else map(score, models)
 
     def _steps(self) -> tuple[list[Model], ...]:
-        """Models that do not look at each other work side by side: none shares what it learns."""
+        """Models that do not look at each other work side by side: none shares what it learns. What can be verified is
+        none of them, and looks at nobody either."""
         joining = [model for model in self.models if model.name == Forest.name]
-        return [self.structure], [model for model in self.models[1:] if model not in joining], joining
+        return [self.structure], [*(model for model in self.models[1:] if model not in joining), self.trust], joining
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
@@ -166,7 +169,8 @@ class Scorer:
     def tables(self) -> dict[str, Counts]:
         """The tables of counts, by the part that has them."""
         found = {name: getattr(owner, "memory", None) for name, owner in self._parts().items()}
-        return {name: memory.counts for name, memory in found.items() if memory is not None}
+        tables = {name: memory.counts for name, memory in found.items() if memory is not None}
+        return tables | {Trust.name: self.trust.keys}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
@@ -184,6 +188,7 @@ class Scorer:
         return {
             "phases": self.phases,
             "zones": self.zones,
+            "trust": self.trust,
             **models,
             "fusion": self.fusion,
             "drift": self.drift,

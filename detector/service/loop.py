@@ -427,6 +427,8 @@ class Loop:
         metrics.set("rows_waiting", engine.accounting.waiting)
         decisions = engine.judge.decisions
         metrics.decided(decisions.hits, [one.entry.id for one in decisions.held])
+        metrics.raised("violations_withheld", "engine", engine.judge.violations.withheld)
+        metrics.trusted(engine.scorer.trust.verdicts(), engine.scorer.trust.failures())
         metrics.set("incidents", len(engine.judge.chains.incidents))
         metrics.set("budget_correction", engine.judge.budget.correction)
         metrics.set("budget_alerts_per_day", engine.judge.budget.alerts_per_day)

@@ -20,7 +20,7 @@ REST: Final = 1 << 30
 """Bytes for all but tables: interpreter, compiled kernels, forest, incidents, one portion (measured: 0.6 GB)."""
 
 _WIDTHS: Final = {2: 15, 3: 1, 13: 1}  # cells an entry: tables with ``max_entries``; a test holds it to the engine
-_HOST_WIDTHS: Final = (18, 6)  # of the tables with a quarter of that
+_HOST_WIDTHS: Final = (18, 6, 2)  # of the tables with a quarter of that
 _HOST_SHARE: Final = 4
 _SEEN_TABLES: Final = 2  # with ``max_seen``
 _SMALLEST: Final = 1 << 12  # slots of a table, see `state.counts`

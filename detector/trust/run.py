@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
-from detector.alerts.model import iso
+from detector.alerts.model import DENIED, UNVERIFIED, VERDICTS, iso
 from detector.assets.plant import Plant
 from detector.config import Settings
 from detector.history import History, Told, read_summary
@@ -18,8 +18,9 @@ from detector.reading import Progress
 from detector.renderings import pages
 from detector.renderings.strings import spreadsheet, visible
 from detector.renderings.tables import csv_text
+from detector.score.trust import KNOWN_US
 from detector.sources.files import Files
-from detector.trust.verify import DAY_US, DENIED, LEARNING, SCHEMA, UNVERIFIED, VERDICTS, VERIFIED, Verifier
+from detector.trust.verify import SCHEMA, Verifier
 
 MAX_PAIRS: Final = 250_000  # pairs of hosts with something that is not verified, some 150 bytes each
 PAIR: Final = ("verdict", "failed", "orig_h", "resp_h", "resp_zone", "service")
@@ -76,7 +77,7 @@ def trust(
     settings: Settings,
     *,
     plant: Plant | None = None,
-    known_us: int = DAY_US,
+    known_us: int = KNOWN_US,
     log_format: str = "auto",
     progress: Progress = lambda stage, done, total, rows: None,
 ) -> Trusted:
@@ -93,7 +94,7 @@ def trust(
         ConfigError: unknown format.
     """
     out.mkdir(parents=True, exist_ok=True)
-    verifier = Verifier(plant or Plant(), known_us)
+    verifier = Verifier(plant or Plant(), settings.max_entries, known_us)
     sums = Sums(PAIR, {"count": pl.Int64()}, MAX_PAIRS)
     schema = SCHEMA.to_frame().to_arrow().schema
     with (
@@ -146,8 +147,6 @@ def _ends(one: Pair) -> tuple[str, str, str, str]:
 
 
 def _summary(verifier: Verifier, zones: Sequence[Zone], sums: Sums, rows: Told, files: Files) -> dict[str, Any]:
-    by_verdict = {verdict: sum(getattr(zone, verdict) for zone in zones) for verdict in VERDICTS}
-    judged = sum(by_verdict.values()) - by_verdict[LEARNING]
     by_zone: dict[str, list[int]] = {}
     for one in zones:
         counts = by_zone.setdefault(one.zone, [0, 0])
@@ -155,11 +154,11 @@ def _summary(verifier: Verifier, zones: Sequence[Zone], sums: Sums, rows: Told, 
         counts[1] += one.verified + one.unverified + one.denied
     return {
         **read_summary(rows, files),
-        "verdicts": by_verdict,
-        "verified_share": round(by_verdict[VERIFIED] / judged, 4) if judged else None,
-        "failed": dict(sorted(verifier.checks.items())),
+        "verdicts": verifier.trust.verdicts(),
+        "verified_share": verifier.trust.share(),
+        "failed": verifier.trust.failures(),
         "zones": {name: round(of / all_, 4) if all_ else None for name, (of, all_) in sorted(by_zone.items())},
-        "kept": {"unverified": sums.kept, "forgotten_keys": verifier.dropped},
+        "kept": {"unverified": sums.kept, "forgotten_keys": verifier.trust.keys.evicted},
     }
 
 

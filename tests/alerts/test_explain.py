@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.alerts.explain import MAX_EVIDENCE, alert, joined, repeated, summary, techniques
-from detector.alerts.model import Asset, as_dict
+from detector.alerts.model import Asset, Verdict, as_dict
 from detector.config import MODELS
 from detector.score.fusion import SMALLEST_P
 
@@ -20,7 +20,7 @@ ROW = {
     "p_structure": 1e-4, "structure_forward": 8 * math.log(2), "structure_reverse": 3.5 * math.log(2),
     "seen": 0.0, "orig_rows": 1234.4, "orig_pairs": 12.2, "role_sources": 3.0,
     "resp_rows": 99_000.0, "resp_pairs": 41.0, "transport": "tcp", "importance": "normal", "log": "zeek.conn",
-    "history_truncated": 0,
+    "history_truncated": 0, "trust": Verdict(),
 }  # fmt: skip
 
 

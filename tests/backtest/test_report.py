@@ -141,6 +141,11 @@ def summary(word: str = "plain") -> dict:
         "seconds": 1.5,
         "rows_per_second": 667.0,
         "alerts": {"count": 1, "per_day": 0.14, "budget_per_day": 25.0, "by_severity": {"high": 1}},
+        "trust": {
+            "verdicts": {"verified": 700, "unverified": 99, "denied": 1, "learning": 100},
+            "share": 0.875,
+            "failed": {"device": 9, "user": 9, "service": 90, "path": 1},
+        },
         "incidents": {"count": 1},
         "new_edges": {
             "count": 1,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from detector.alerts.model import Alert, Asset, Decision, Incident, Step, Told
+from detector.alerts.model import Alert, Asset, Decision, Incident, Step, Told, Verdict
 
 ALERT = Alert(
     alert_id="6qh5d6gsld27chcsz7jormgxpf",
@@ -37,6 +37,7 @@ ALERT = Alert(
     tactics=("TA0008", "TA0002", "TA0109"),
     next_steps=("Ask the owner of ws-17.", "Look for the service's program on ews-3."),
     related=("aaaaaaaaaaaaaaaaaaaaaaaaaa",),
+    trust=Verdict("unverified", "user+service", True, False, False, True),
 )
 STEP = Step(
     ts=ALERT.ts,

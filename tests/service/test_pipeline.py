@@ -256,6 +256,8 @@ def test_a_grown_plant_file_gives_the_same_in_portions_after_a_restart_and_in_a_
     kinds = Counter(line["kind"] for line in final.values())
     assert kinds["violation"] > 5
     assert kinds.total() > kinds["violation"]
+    assert {line["trust"]["verdict"] for line in final.values() if line["kind"] == "violation"} == {"denied"}
+    assert len({line["trust"]["verdict"] for line in final.values()}) > 1
 
 
 def last_told(service: Service) -> tuple[dict[tuple[str, str], dict], Counter]:

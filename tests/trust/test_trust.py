@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from detector.alerts.model import VERDICTS
 from detector.assets.plant import Plant
-from detector.backtest.run import backtest
 from detector.cli import app
 from detector.config import Settings
+from detector.score.trust import CHECKS
 from detector.trust.run import trust
-from detector.trust.verify import CHECKS, SCHEMA, VERDICTS, Verifier
+from detector.trust.verify import SCHEMA
 from tests.inventory.logs import DAY, conn, row, write
 
 PAGE = (Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
@@ -142,14 +143,6 @@ def test_every_row_has_one_verdict(tmp_path):
     assert sum(result.summary["verdicts"].values()) == result.summary["rows"]["in"] == len(many())
 
 
-def test_what_finds_no_room_stays_unknown_and_is_counted():
-    verifier = Verifier(Plant(), limit=1)
-    assert verifier._pairs.learn([(("a", "b", "smb"), 1), (("a", "c", "smb"), 2), (("a", "b", "smb"), 3)]) == [
-        (("a", "b", "smb"), 1)
-    ]
-    assert (verifier.dropped, verifier._pairs.get(("a", "c", "smb"))) == (1, None)
-
-
 def test_zones_and_services_that_a_scan_makes_up_are_counted_together(tmp_path, monkeypatch):
     monkeypatch.setattr("detector.trust.verify.MOST_SERVICES", 3)
     result, _ = verdicts(tmp_path, plant={}, conn=[conn("10.1.0.1", f"10.2.{net}.1", 445) for net in range(9)])
@@ -169,20 +162,6 @@ def test_the_command_writes_what_it_says_and_escapes_names(tmp_path):
     assert "<script" not in (out / "report.html").read_text(encoding="utf-8")
     assert "'=<script>" in (out / "zones.csv").read_text(encoding="utf-8")
     assert all(f"`{path.name}`" in PAGE for path in out.iterdir())
-
-
-def test_the_page_joins_verdicts_with_findings(tmp_path, monkeypatch):
-    rows = many()
-    logs = write(tmp_path / "logs", conn=rows)
-    monkeypatch.chdir(tmp_path)
-    backtest([logs], Path("result"), Settings())
-    trust([logs], Path("trust"), Settings(), plant=Plant.model_validate(PLANT))
-    shown = PAGE.partition("```python\n")[2].partition("```")[0]
-    names: dict = {}
-    exec(shown, names)  # noqa: S102 - of our own page
-    assert names["findings"].height == len(rows)
-    assert 0 < names["strange"].height < len(rows)
-    assert set(names["strange"]["verdict"]) == {"denied", "learning", "unverified"}
 
 
 @pytest.mark.parametrize("name", [*SCHEMA, *VERDICTS, *CHECKS])
