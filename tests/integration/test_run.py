@@ -1,11 +1,14 @@
 """`eastwest run` on a real Kafka: what it tells, how it ends, and what it shows."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import orjson
 import pytest
+import yaml
 
 from detector.incidents.book import NAME
 from tests.faults.harness import Trial, broken
@@ -21,8 +24,15 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory):
+    """Cells are enforced, and one conduit into them is missing: what went through it is a violation."""
     world = simulated(tmp_path_factory, days=2, hosts=40, seed=3)
-    return world, with_rubbish(rows_of(world))
+    content = yaml.safe_load(world.plant.read_text("utf-8"))
+    for zone in content["zones"]:
+        zone["enforced"] = zone["name"].startswith("cell")
+    content["conduits"] = [one for one in content["conduits"] if one["from"] != "site_operations"]
+    plant = tmp_path_factory.mktemp("enforced") / "plant.yaml"
+    plant.write_text(yaml.safe_dump(content), "utf-8")
+    return replace(world, plant=plant), with_rubbish(rows_of(world))
 
 
 @pytest.fixture
@@ -52,6 +62,11 @@ def test_topics_to_alerts_as_in_one_process_and_again_nothing(started, tmp_path)
     assert {name: shown[f"eastwest_rows_total:{name}"] for name in manifest} == manifest
     assert shown["eastwest_sink_delivered_total"] >= len(outcome.lines)
     assert shown["eastwest_replay_mismatch_total"] == 0
+    told = [line for line in map(orjson.loads, outcome.lines) if "alert_id" in line]
+    assert Counter(line["kind"] for line in told)["violation"] > 5
+    assert {line["trust"]["verdict"] for line in told if line["kind"] == "violation"} == {"denied"}
+    assert 0 < shown["eastwest_trust_rows_total"] <= manifest["scored"] + manifest["late"]
+    assert shown["eastwest_trust_failed_rows_total"] > 0
 
     service.start()
     service.wait(service.running)

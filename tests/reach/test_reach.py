@@ -209,6 +209,28 @@ def test_hostile_names_stay_text(tmp_path, word):
     assert word in {sample.labels["zone"] for sample in families[0].samples}
 
 
+@pytest.mark.browser
+def test_a_browser_shows_both_pictures_and_obeys_no_name(tmp_path, browse):
+    word = '"><script>document.title="taken"</script><img src=x onerror=alert(1)>'
+    zones = [ZONES[0] | {"name": word}, *ZONES[1:]]
+    result, _ = take(tmp_path, plant={"zones": zones}, proposal={"zones": zones, "conduits": WAYS[1:]})
+    dom = browse((result.out / "report.html").read_text("utf-8"), "--dump-dom")
+    assert "<title>eastwest reach</title>" in dom
+    assert "<img" not in dom
+    assert dom.count('class="card picture"') == 2
+    assert dom.count('class="bar"') == sum(len(picture_bars) for picture_bars in _bars(result))
+    assert "with the proposal" in dom
+
+
+def _bars(result):
+    """Cells that each picture draws: what a zone has once the first of it is reached, at every number of hops."""
+    for picture in result.pictures:
+        firsts = {}
+        for zone, hop in picture.cells:
+            firsts[zone] = min(hop, firsts.get(zone, hop))
+        yield [(zone, hop) for zone, first in firsts.items() for hop in range(first, result.summary["hops"] + 1)]
+
+
 def test_the_command(tmp_path):
     logs = write(tmp_path / "logs", conn=LOGS)
     plant = tmp_path / "plant.yaml"
