@@ -5,12 +5,7 @@ document.documentElement.classList.add("scripted");
 addEventListener("DOMContentLoaded", () => {
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const make = (tag, text, attributes = {}) => {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
-    return made;
-  };
+  const make = (tag, textContent, more) => Object.assign(document.createElement(tag), { textContent, ...more });
   const compare = new Intl.Collator("en", { numeric: true }).compare;
   const table = one("#alerts-table");
   const panel = one("#filters");
@@ -30,10 +25,10 @@ addEventListener("DOMContentLoaded", () => {
     const items = [...sorted.tBodies].map((body, place) => {
       body.dataset.place ??= place;
       const cell = body.rows[0].cells[head.cellIndex];
-      return { body, place: +body.dataset.place, text: cell.dataset.value ?? cell.textContent, value: +cell.dataset.value };
+      return { body, place: +body.dataset.place, text: cell.textContent, value: +cell.dataset.value };
     });
-    const by = (a, b) => (isNaN(a.value) ? compare(a.text, b.text) : a.value - b.value);
-    items.sort((a, b) => (written ? 0 : down * by(a, b)) || a.place - b.place);
+    const by = (a, b) => down * (isNaN(a.value) ? compare(a.text, b.text) : a.value - b.value);
+    items.sort((a, b) => (!written && by(a, b)) || a.place - b.place);
     sorted.append(...items.map((item) => item.body));
     marked(sorted, key);
   }
@@ -70,8 +65,9 @@ addEventListener("DOMContentLoaded", () => {
   const lines = (text) => text.split("\n").filter(Boolean);
   const alerts = [...(table?.tBodies ?? [])].map((body) => {
     const { ts, severity, kind, status, srcZone, dstZone, src, dst, techniques, incident } = body.dataset;
-    const single = { severity: [severity], kind: [kind], status: [status], incident: lines(incident) };
-    return { body, ts, values: { ...single, zone: ends(srcZone, dstZone), host: ends(src, dst), technique: lines(techniques) } };
+    const ofIt = { severity: [severity], kind: [kind], status: [status], incident: lines(incident) };
+    const ofEnds = { zone: ends(srcZone, dstZone), host: ends(src, dst) };
+    return { body, ts, values: { ...ofIt, ...ofEnds, technique: lines(techniques) } };
   });
   const alertOf = new Map(alerts.map((alert) => [alert.body, alert]));
   const untouched = () => ({
@@ -167,7 +163,9 @@ addEventListener("DOMContentLoaded", () => {
       const { facet } = option.parentElement.dataset;
       option.textContent = `${option.value} (${counts[facet].get(option.value) ?? 0})`;
     });
-    all("select, input[data-facet]", panel).forEach((field) => { field.value = [...state[field.dataset.facet]][0] ?? ""; });
+    all("select, input[data-facet]", panel).forEach((field) => {
+      [field.value = ""] = state[field.dataset.facet];
+    });
     all("td[data-zone]").forEach((cell) => {
       const count = counts.zone.get(cell.dataset.zone) ?? 0;
       one(".count", cell).textContent = count || "·";
@@ -233,7 +231,8 @@ addEventListener("DOMContentLoaded", () => {
       return known.sort((a, b) => a.includes(" → ") - b.includes(" → "));
     };
     all("[role=group]", panel).forEach((group) => values(group.dataset.facet).forEach((value) => {
-      const button = make("button", `${value} `, { type: "button", "data-value": value });
+      const button = make("button", `${value} `, { type: "button" });
+      button.dataset.value = value;
       button.append(make("span", ""));
       button.addEventListener("click", () => {
         const pressed = new Set(state[group.dataset.facet]);
@@ -265,7 +264,9 @@ addEventListener("DOMContentLoaded", () => {
       area.setPointerCapture(event.pointerId);
       event.preventDefault();
     });
-    area.addEventListener("pointermove", (event) => from !== null && Math.abs(event.clientX - from) > 3 && choose(event));
+    area.addEventListener("pointermove", (event) => {
+      if (from !== null && Math.abs(event.clientX - from) > 3) choose(event);
+    });
     area.addEventListener("pointerup", (event) => {
       if (from !== null) choose(event);
       from = null;
@@ -287,7 +288,7 @@ addEventListener("DOMContentLoaded", () => {
 
   /** Unfolded details get a button to copy each id. */
   document.addEventListener("toggle", ({ target }) => all("code.id:not(:has(+ .copy))", target).forEach((code) => {
-    const button = make("button", "copy", { type: "button", class: "copy", "aria-label": `copy ${code.textContent}` });
+    const button = make("button", "copy", { type: "button", className: "copy", ariaLabel: `copy ${code.textContent}` });
     button.addEventListener("click", async () => {
       getSelection().selectAllChildren(code); // where the clipboard is refused, Ctrl-C is left to do
       await navigator.clipboard?.writeText(code.textContent).then(() => { button.textContent = "copied"; }, () => {});
@@ -298,7 +299,9 @@ addEventListener("DOMContentLoaded", () => {
   if (table) {
     state = untouched();
     fill();
-    panel.addEventListener("input", ({ target: { dataset, value } }) => dataset.name && change({ [dataset.name]: value }));
+    panel.addEventListener("input", ({ target: { dataset, value } }) => {
+      if (dataset.name) change({ [dataset.name]: value });
+    });
     panel.addEventListener("change", ({ target: { dataset, value } }) => {
       if (dataset.facet) change({ [dataset.facet]: new Set(value ? [value] : []) });
     });

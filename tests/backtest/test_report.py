@@ -307,6 +307,8 @@ def test_links_inside_the_page_lead_somewhere():
 
 def test_the_same_view_gives_the_same_page():
     assert render(view()) == render(view())
+    slow = summary() | {"seconds": 99.0, "rows_per_second": 1}
+    assert render(view(summary=slow)) == render(view()), "nor does it say how fast the run was"
 
 
 # --- what it says ---
