@@ -13,9 +13,7 @@ addEventListener("DOMContentLoaded", () => {
   const chosen = one(".chosen");
   const more = one("#more");
 
-  // --- sorting ---
-
-  /** Puts the bodies of a table, one an item, in order of a key: a column, with a minus from the largest down. */
+  /** Puts the bodies of a table, one an item, in order of a column; a minus before its name: the largest first. */
   function sort(sorted, key) {
     const heads = all("th[data-sort]", sorted);
     const head = heads.find((each) => each.dataset.sort === key.replace(/^-/, ""));
@@ -35,9 +33,8 @@ addEventListener("DOMContentLoaded", () => {
 
   function marked(sorted, key) {
     all("th[data-sort]", sorted).forEach((head) => {
-      head.removeAttribute("aria-sort");
-      if (key === head.dataset.sort) head.setAttribute("aria-sort", "ascending");
-      if (key === `-${head.dataset.sort}`) head.setAttribute("aria-sort", "descending");
+      const name = head.dataset.sort;
+      head.ariaSort = { [name]: "ascending", [`-${name}`]: "descending" }[key] ?? null;
     });
   }
 
@@ -45,18 +42,14 @@ addEventListener("DOMContentLoaded", () => {
     all("th[data-sort]", sorted).forEach((head) => {
       const button = make("button", head.textContent, { type: "button" });
       button.addEventListener("click", () => {
-        const now = head.getAttribute("aria-sort");
-        const down = now ? now === "ascending" : "first" in head.dataset; // numbers begin with the largest
+        const down = head.ariaSort ? head.ariaSort === "ascending" : "first" in head.dataset; // the largest number
         const key = (down ? "-" : "") + head.dataset.sort;
-        if (sorted === table) change({ sort: key });
-        else sort(sorted, key);
+        sorted === table ? change({ sort: key }) : sort(sorted, key);
       });
       head.replaceChildren(button);
     });
     marked(sorted, sorted.dataset.written);
   });
-
-  // --- what can be filtered ---
 
   const FACETS = ["severity", "kind", "status", "zone", "host", "technique", "incident"];
   const TEXTS = ["text", "since", "until"];
@@ -80,9 +73,8 @@ addEventListener("DOMContentLoaded", () => {
   function matches(alert, counting) {
     const minute = alert.ts.slice(0, 16);
     if ((state.since && minute < state.since) || (state.until && minute >= state.until)) return false;
-    return FACETS.every((facet) => {
-      return facet === counting || !state[facet].size || alert.values[facet].some((value) => state[facet].has(value));
-    });
+    const has = (facet) => alert.values[facet].some((value) => state[facet].has(value));
+    return FACETS.every((facet) => facet === counting || !state[facet].size || has(facet));
   }
 
   /** Alerts that hold all words, and none that has a minus before it. */
@@ -103,8 +95,6 @@ addEventListener("DOMContentLoaded", () => {
     });
     return counts;
   }
-
-  // --- the view in the address ---
 
   function address() {
     const plain = untouched();
@@ -128,8 +118,6 @@ addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  // --- showing it ---
-
   let sortedBy = table?.dataset.written;
   let limit = 0;
 
@@ -151,9 +139,9 @@ addEventListener("DOMContentLoaded", () => {
   }
 
   function controls(counts) {
-    all("input[data-name]", panel).filter((input) => input.value !== state[input.dataset.name]).forEach((input) => {
-      input.value = state[input.dataset.name];
-    });
+    for (const input of all("input[data-name]", panel)) {
+      if (input.value !== state[input.dataset.name]) input.value = state[input.dataset.name]; // the cursor stays
+    }
     all("button[data-value]", panel).forEach((button) => {
       const { facet } = button.parentElement.dataset;
       button.setAttribute("aria-pressed", state[facet].has(button.dataset.value));
@@ -163,9 +151,7 @@ addEventListener("DOMContentLoaded", () => {
       const { facet } = option.parentElement.dataset;
       option.textContent = `${option.value} (${counts[facet].get(option.value) ?? 0})`;
     });
-    all("select, input[data-facet]", panel).forEach((field) => {
-      [field.value = ""] = state[field.dataset.facet];
-    });
+    for (const field of all("select, input[data-facet]", panel)) [field.value = ""] = state[field.dataset.facet];
     all("td[data-zone]").forEach((cell) => {
       const count = counts.zone.get(cell.dataset.zone) ?? 0;
       one(".count", cell).textContent = count || "·";
@@ -219,8 +205,6 @@ addEventListener("DOMContentLoaded", () => {
     if (folded) folded.open = true;
     target.scrollIntoView();
   }
-
-  // --- the controls ---
 
   /** Buttons and choices for the values there are, the most frequent first; from one zone to another after zones. */
   function fill() {
@@ -276,7 +260,7 @@ addEventListener("DOMContentLoaded", () => {
   function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
     if (event.key === "/") {
-      event.preventDefault();
+      event.preventDefault(); // or it would be typed
       one("#search").focus();
     }
     const step = { j: 1, k: -1 }[event.key];
@@ -299,11 +283,9 @@ addEventListener("DOMContentLoaded", () => {
   if (table) {
     state = untouched();
     fill();
-    panel.addEventListener("input", ({ target: { dataset, value } }) => {
-      if (dataset.name) change({ [dataset.name]: value });
-    });
-    panel.addEventListener("change", ({ target: { dataset, value } }) => {
-      if (dataset.facet) change({ [dataset.facet]: new Set(value ? [value] : []) });
+    panel.addEventListener("input", ({ target: { dataset: { name }, value } }) => name && change({ [name]: value }));
+    panel.addEventListener("change", ({ target: { dataset: { facet }, value } }) => {
+      if (facet) change({ [facet]: new Set(value ? [value] : []) });
     });
     one("#reset").addEventListener("click", () => change(untouched()));
     more.addEventListener("click", () => show(limit + +table.dataset.screen));
