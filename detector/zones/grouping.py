@@ -86,6 +86,7 @@ def groups(
         taken: names of zones that there are, and patterns of conduits, such as ``office*``.
     """
     kinds = {address: _kind(everybody[address], role) for address, role in roles.items()}
+    kinds |= dict.fromkeys(_panels(everybody, kinds), SUPERVISION)
     free = {address: kind for address, kind in kinds.items() if address not in zoned}
     parts = [part for place, members, told in _places(free) for part in _split(place, members, free, told=told)]
     cells = _cells(everybody, kinds)
@@ -112,6 +113,24 @@ def groups(
 def _kind(profile: Profile, role: str) -> str:
     serves = not profile.used and len(profile.peers(profile.offered, offered=True)) >= _CLIENTS
     return SERVER if role == UNKNOWN and serves else _KINDS.get(role, SERVER)
+
+
+def _panels(everybody: Mapping[str, Profile], kinds: Mapping[str, str]) -> list[str]:
+    """Stations that work with the controllers of one subnet, where there are several, and beside which none works with
+    more: they belong to that cell, whether they poll all the time or now and then."""
+    asked = {host: _controllers(everybody[host], kinds) for host, kind in kinds.items() if kind == OPERATIONS}
+    places = {host: {_subnet(controller) for controller in found} for host, found in asked.items()}
+    site = {_subnet(host) for host, near in places.items() if len(near) != 1}
+    cells = {_subnet(host) for host, kind in kinds.items() if kind == CONTROL}
+    return [host for host, near in places.items() if len(near) == 1 < len(cells) and _subnet(host) not in site]
+
+
+def _controllers(profile: Profile, kinds: Mapping[str, str]) -> Counter[str]:
+    """Controllers that a host asks -> how often."""
+    found: Counter[str] = Counter()
+    for service in sorted(OT_SERVICES & profile.used.keys()):
+        found.update({peer: n for peer, n in profile.used[service].peers.items() if kinds.get(peer) == CONTROL})
+    return found
 
 
 def _places(kinds: Mapping[str, str]) -> list[tuple[str, list[str], bool]]:
@@ -158,24 +177,19 @@ def _split(place: str, members: Sequence[str], kinds: Mapping[str, str], *, told
 
 def _cells(everybody: Mapping[str, Profile], kinds: Mapping[str, str]) -> dict[str, str]:
     """Panel or controller -> the first panel of its cell."""
-    talks: dict[str, Counter[str]] = defaultdict(Counter)
-    for host, kind in kinds.items():
-        if kind == SUPERVISION:
-            for service in sorted(OT_SERVICES & everybody[host].used.keys()):
-                talks[host].update(
-                    {p: n for p, n in everybody[host].used[service].peers.items() if kinds.get(p) == CONTROL}
-                )
+    asked = {host: _controllers(everybody[host], kinds) for host, kind in kinds.items() if kind == SUPERVISION}
+    talks = {host: found for host, found in asked.items() if found}
     panels = sorted(talks, key=_number)
     first: dict[str, str] = {}
     for panel in panels:
         first[panel] = next((first[one] for one in panels if one in first and _alike(talks[one], talks[panel])), panel)
     found = dict(first)
     for controller in (host for host, kind in kinds.items() if kind == CONTROL):
-        asked = [
+        ranked = [
             (-talks[panel][controller], place, panel) for place, panel in enumerate(panels) if talks[panel][controller]
         ]
-        if asked:
-            found[controller] = first[min(asked)[2]]
+        if ranked:
+            found[controller] = first[min(ranked)[2]]
     return found
 
 

@@ -127,3 +127,17 @@ def test_an_intruder_makes_no_zone(tmp_path):
     before = proposed(tmp_path / "a", *work())[0]
     after = proposed(tmp_path / "b", flows, acts)[0]
     assert [(one.name, one.members) for one in after.groups] == [(one.name, one.members) for one in before.groups]
+
+
+def test_a_station_of_one_cell_is_in_that_cells_zone(tmp_path):
+    """Whether it polls or not; one beside a station for both cells stays there."""
+    flows, acts = work()
+    both = [*CONTROLLERS, *(f"10.5.0.{n}" for n in range(1, 5))]
+    asked = {"10.6.0.1": both[:4], "10.6.1.1": both[4:], "10.7.0.1": both, "10.7.0.2": both[:4]}
+    for station, plcs in asked.items():
+        flows += [conn(station, plc, 502, ts=at(day, hour)) for plc in plcs for day in range(8) for hour in (2, 3, 4)]
+    zones = {host: group.name for group in proposed(tmp_path, flows, acts)[0].groups for host in group.members}
+    assert zones["10.6.0.1"] != zones["10.6.1.1"]
+    assert zones["10.7.0.1"] == zones["10.7.0.2"] != zones["10.6.0.1"]
+    levels = {group.name: group.level for group in proposed(tmp_path, flows, acts)[0].groups}
+    assert (levels[zones["10.6.0.1"]], levels[zones["10.7.0.1"]]) == (2.0, 3.0)
