@@ -16,7 +16,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint bench bench-detection bench-speed bench-stream lock clean
+.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint bench bench-detection bench-speed bench-stream sbom lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,9 +65,14 @@ bench-speed: $(DEV) ## Measure speed beside parsers, group-bys, MIDAS-R and Rive
 bench-stream: $(DEV) ## Measure the service through a real Kafka, beside a bare consumer; numbers go to out/stream.json too.
 	$(BIN)/python benchmarks/stream.py --out out/stream.json
 
+sbom: $(DEV) ## Write the bill of materials of the locked packages (CycloneDX) to out/eastwest.cdx.json.
+	@mkdir -p out
+	$(BIN)/cyclonedx-py requirements requirements/runtime.lock --pyproject pyproject.toml --output-reproducible \
+	  --spec-version 1.6 --output-format JSON --output-file out/eastwest.cdx.json
+
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }
-	$(LOCK) --group build --output-file requirements/runtime.lock >/dev/null
+	$(LOCK) --group build --extra secops --extra signing --output-file requirements/runtime.lock >/dev/null
 	$(LOCK) --group build --group dev --extra notebooks --extra secops --extra signing --constraint requirements/runtime.lock \
 	  --output-file requirements/dev.lock >/dev/null
 

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = [REPOSITORY / "requirements" / name for name in ("runtime.lock", "dev.lock")]
-PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z0-9, ]+\])?==(?P<version>[^\s;]+)")
+PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z0-9, -]+\])?==(?P<version>[^\s;]+)")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import caching, cgutils
 from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,6 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _PACKAGE: Final = Path(__file__).parents[1]
 _settings: Any = numba.config
 _njit: Any = numba.njit  # its types leave `_nrt` out
+_caching: Any = caching
 _item: Any = cgutils.get_item_pointer
 _SOURCES: Final = ("features", "formats", "normalize", "reach", "score", "sources", "state")
 
@@ -37,25 +38,56 @@ def stamp() -> str:
     return digest.hexdigest()[:16]
 
 
-def _cache_folder() -> str | None:
-    """``NUMBA_CACHE_DIR`` if set, else beside the package, else in the user's cache; None = nowhere may be written."""
+def _cache_folder() -> tuple[str | None, bool]:
+    """``NUMBA_CACHE_DIR`` if set, else beside the package, else in the user's cache; and whether it may be written.
+
+    Where none of them may be, one that was filled before is read, as in an image whose folders are read-only.
+    None = there is none.
+    """
     homes = [_PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eastwest"]
     if _settings.CACHE_DIR:
         homes = [Path(_settings.CACHE_DIR)]
-    for home in homes:
-        folder = home / f"kernels-{stamp()}"
+    folders = [home / f"kernels-{stamp()}" for home in homes]
+    for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                return str(folder)
+                return str(folder), True
         except OSError:
             continue
-    return None
+    return next((str(folder) for folder in folders if os.access(folder, os.R_OK | os.X_OK)), None), False
 
 
-_FOLDER: Final = _cache_folder()
+_FOLDER, _WRITABLE = _cache_folder()
 if _FOLDER is not None:
     _settings.CACHE_DIR = _FOLDER
+
+
+class _Filled(_caching.UserProvidedCacheLocator):  # type: ignore[misc]
+    """Numba's place of a cache, which it would try to write to."""
+
+    def ensure_cache_path(self) -> None:
+        """It is there, or holds nothing."""
+
+
+class _Results(_caching.CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Filled,)
+
+
+class _ReadOnlyCache(_caching.FunctionCache):  # type: ignore[misc]
+    """What is in it is used; what is not is compiled at each start."""
+
+    _impl_class = _Results
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Numba would end with the error of the disk."""
+
+
+def _compiled(function: Function, **how: bool) -> Function:
+    made = _njit(cache=_WRITABLE, nogil=True, _nrt=False, **how)(function)
+    if _FOLDER is not None and not _WRITABLE:
+        made._cache = _ReadOnlyCache(function)
+    return cast("Function", made)
 
 
 def kernel(function: Function) -> Function:
@@ -66,12 +98,12 @@ def kernel(function: Function) -> Function:
     does at every call of a helper and every look at an array, with atomic operations: 10 to 90 ns each where the work
     itself is 3 (``_nrt``; what would allocate does not compile).
     """
-    return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False)(function))
+    return _compiled(function)
 
 
 def inlined(function: Function) -> Function:
     """A `kernel` that becomes part of whoever calls it: for what takes less time than a call does."""
-    return cast("Function", _njit(cache=_FOLDER is not None, nogil=True, _nrt=False, forceinline=True)(function))
+    return _compiled(function, forceinline=True)
 
 
 @intrinsic

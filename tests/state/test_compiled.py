@@ -1,7 +1,10 @@
 """A changed kernel must never go on running from an old cache."""
 
 import ast
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +48,31 @@ def test_the_cache_lies_in_the_folder_of_the_stamp():
     assert compiled._FOLDER.endswith(f"kernels-{compiled.stamp()}")
     assert list(Path(compiled._FOLDER).rglob("*.nbi")), "compiled code is kept"
     assert callable(mix.py_func)
+
+
+TRY = """
+import numpy as np
+from detector.state.keys import mix, finalize
+print(finalize(np.uint64(7)), sum(finalize.stats.cache_hits.values()), sum(finalize.stats.cache_misses.values()))
+{more}
+"""
+
+
+def test_a_cache_that_nobody_may_write_is_read_and_the_rest_is_compiled(tmp_path):
+    """As in an image: filled when it was built, then read-only. Root gives up its power to write all the same."""
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+
+    def told(*before, more=""):
+        command = [*before, sys.executable, "-c", TRY.format(more=more)]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+
+    value, hits, misses = told()
+    assert (hits, misses) == ("0", "1")
+    files = sorted((tmp_path / "kernels").rglob("*"))
+    subprocess.run(["chmod", "-R", "a-w", tmp_path / "kernels"], check=True)
+    *read, other = told(*bare, more="print(mix(np.uint64(1), np.uint64(2)))")
+    assert read == [value, "1", "0"]
+    assert int(other) == int(mix(np.uint64(1), np.uint64(2)))
+    assert sorted((tmp_path / "kernels").rglob("*")) == files
+    subprocess.run(["chmod", "-R", "u+w", tmp_path / "kernels"], check=True)

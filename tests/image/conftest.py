@@ -1,0 +1,3 @@
+from tests.kafka.fixtures import kafka, kafka_bootstrap
+
+__all__ = ["kafka", "kafka_bootstrap"]
