@@ -16,7 +16,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint bench bench-detection bench-speed bench-stream sbom lock clean
+.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint notebooks bench bench-detection bench-speed bench-stream sbom lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fuzz: $(DEV) ## Fuzz every reader of bytes, some minutes; FUZZ_ARGS="--seconds 6
 fuzz-guided: $(DEV) ## The same led by coverage, with atheris (Linux on x86-64), which is installed for it.
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz --guided $(FUZZ_ARGS)
+
+notebooks: $(DEV) ## Run the notebooks, and write them with their output.
+	$(BIN)/python -m tests.notebooks
 
 bench: $(DEV) ## Run every benchmark; each prints a table.
 	@for file in benchmarks/*.py; do \
