@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="eastwest" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm"
 ARG CPU=x86-64-v3
-ENV PATH=/opt/eastwest/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV HOME=/var/lib/eastwest PATH=/opt/eastwest/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/opt/eastwest/kernels NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES=""
 COPY --from=build /opt/eastwest /opt/eastwest
 COPY --from=build --chown=65532:65532 /var/lib/eastwest /var/lib/eastwest

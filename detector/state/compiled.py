@@ -44,9 +44,7 @@ def _cache_folder() -> tuple[str | None, bool]:
     Where none of them may be, one that was filled before is read, as in an image whose folders are read-only.
     None = there is none.
     """
-    homes = [_PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "eastwest"]
-    if _settings.CACHE_DIR:
-        homes = [Path(_settings.CACHE_DIR)]
+    homes = [Path(_settings.CACHE_DIR)] if _settings.CACHE_DIR else [_PACKAGE / "__pycache__", *_users()]
     folders = [home / f"kernels-{stamp()}" for home in homes]
     for folder in folders:
         try:
@@ -56,6 +54,14 @@ def _cache_folder() -> tuple[str | None, bool]:
         except OSError:
             continue
     return next((str(folder) for folder in folders if os.access(folder, os.R_OK | os.X_OK)), None), False
+
+
+def _users() -> list[Path]:
+    """The user's cache; none for an account without a home, as in a container."""
+    try:
+        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eastwest"]
+    except RuntimeError:
+        return []
 
 
 _FOLDER, _WRITABLE = _cache_folder()

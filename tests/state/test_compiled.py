@@ -76,3 +76,14 @@ def test_a_cache_that_nobody_may_write_is_read_and_the_rest_is_compiled(tmp_path
     assert int(other) == int(mix(np.uint64(1), np.uint64(2)))
     assert sorted((tmp_path / "kernels").rglob("*")) == files
     subprocess.run(["chmod", "-R", "u+w", tmp_path / "kernels"], check=True)
+
+
+def test_an_account_without_a_home_is_none_that_cannot_start(monkeypatch, tmp_path):
+    """A container's user has no entry among the accounts."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(lambda _: Path("~no-such-account").expanduser()))
+    monkeypatch.setattr(compiled._settings, "CACHE_DIR", None)
+    monkeypatch.setattr(compiled, "_SOURCES", ())
+    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path)
+    assert compiled._cache_folder() == (str(tmp_path / "__pycache__" / f"kernels-{compiled.stamp()}"), True)
