@@ -30,9 +30,8 @@ KNOWN_US: Final = 86_400_000_000
 """A day: an intruder's second try must not pass for a habit, and who is let be for longer is one."""
 PEERS: Final = 3.0
 """Hosts of the originator's zone that use a service of a host: then it is expected of the next one, too."""
-KEYS_SHARE: Final = (
-    4  # a part of ``max_entries``: hosts, accounts on hosts and pairs are a fraction of what models count
-)
+KEYS_SHARE: Final = 4
+"""A part of ``max_entries``: hosts, accounts on hosts and pairs are a fraction of what models count."""
 CHECKS: Final = ("device", "user", "service", "path")
 ASKED, NO_DEVICE, NO_USER, NO_SERVICE, NO_PATH, HAS_USER, HAS_PATH, LEARNS = (1 << place for place in range(8))
 _ATTEMPT: Final = 1  # `kind` of rows in which the responder said nothing

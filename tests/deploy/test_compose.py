@@ -19,7 +19,7 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 SCHEMA = Path(__file__).parent / "data" / "compose-spec.json"  # of compose-go 2.16.2, without descriptions
 GOFLOW2_FLAGS = {"-addr", "-format", "-listen", "-transport", "-transport.kafka.brokers", "-transport.kafka.topic"}
-"""Those of ``goflow2 -h`` (2.2.6) that are used here."""
+"""Those of goflow2 2 (``cmd/goflow2/main.go``, ``transport/kafka/kafka.go``) that are used here."""
 
 
 def test_it_is_as_the_specification_has_it():
