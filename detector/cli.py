@@ -20,7 +20,9 @@ from detector.alerts.decisions import load_decisions
 from detector.assets.plant import Plant, load_plant, unknown_keys
 from detector.backtest import console as show
 from detector.backtest.labels import Label, load_labels, parse_time
+from detector.backtest.parts import Between
 from detector.backtest.run import Result, backtest
+from detector.backtest.workers import Means
 from detector.bars import bars
 from detector.config import Settings, load_settings
 from detector.drill.commands import drill_command
@@ -77,7 +79,9 @@ def root(
 
 @app.command("backtest")
 def backtest_command(
-    paths: Annotated[list[Path], typer.Argument(help="Log files or folders; Zeek and NetFlow may be mixed.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Log files, folders or s3:// URLs; Zeek and NetFlow may be mixed.")
+    ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
     log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
     plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
@@ -85,12 +89,19 @@ def backtest_command(
     labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
     train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
     history: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Clean logs that teach first, whatever their time; may be repeated."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model to begin with; see docs/models.md.")] = None,
     model_key: Annotated[Path | None, typer.Option(help="Public key (PEM) that models must be signed for.")] = None,
     shadow: Annotated[Path | None, typer.Option(help="Candidate that scores the same, into the folder shadow.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Rows before this time (ISO 8601, UTC) do not count.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option("--to", help="Nor do rows from this time on.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that decode; changes speed and memory, never results.")
+    ] = 1,
     alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
     batch_size: Annotated[
@@ -108,10 +119,13 @@ def backtest_command(
     wish: dict[str, Any] = {
         "plant": _plant(plant),
         "labels": _labels(labels),
-        "train_until": _time(train_until),
+        "train_until": _time("--train-until", train_until),
         "decisions": () if decisions is None else load_decisions(decisions),
         "history": history or [],
         "log_format": log_format,
+        "between": Between(_time("--from", first), _time("--to", stop)),
+        "means": Means(workers),
+        "notice": lambda told: err.print(told, markup=False),
     }
     live, candidate = (None if path is None else read_bundle(path, model_key) for path in (model, shadow))
     with bars(err) as progress:
@@ -295,11 +309,11 @@ def _labels(path: Path | None) -> list[Label] | None:
     return None if path is None else load_labels(path)
 
 
-def _time(text: str | None) -> int | None:
+def _time(option: str, text: str | None) -> int | None:
     try:
         return None if text is None else parse_time(text)
     except ValueError as problem:
-        raise ConfigError("--train-until", "", str(problem)) from problem
+        raise ConfigError(option, "", str(problem)) from problem
 
 
 def _limit(text: str) -> Any:

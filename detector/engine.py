@@ -54,6 +54,18 @@ class Accounting:
         done = self.scored + self.duplicate + self.late + self.rejected.total() + self.filtered.total()
         return self.rows - done
 
+    def add(
+        self,
+        rejected: Counter[tuple[str, str]],
+        filtered: Counter[tuple[str, str]],
+        notes: Counter[tuple[str, str]],
+    ) -> None:
+        """Records that are no rows; see the attributes of the same names."""
+        self.rows += rejected.total() + filtered.total()
+        self.rejected += rejected
+        self.filtered += filtered
+        self.notes += notes
+
 
 class Engine:
     """Scores rows in order of observation time.
@@ -120,11 +132,9 @@ class Engine:
 
     def count(self, decoded: Decoded) -> None:
         """Account for rows; part of `push`, alone for records that are no rows (rejected, filtered)."""
-        account = self.accounting
-        account.rows += decoded.rows
-        account.rejected.update((reject.source, reject.reason) for reject in decoded.rejects)
-        account.filtered += decoded.filtered
-        account.notes += decoded.notes
+        rejected = Counter((reject.source, reject.reason) for reject in decoded.rejects)
+        self.accounting.rows += decoded.flows.height + decoded.operations.height
+        self.accounting.add(rejected, decoded.filtered, decoded.notes)
 
     def finish(self) -> Rows:
         """No more rows will come: score what still waits."""

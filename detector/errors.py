@@ -9,6 +9,7 @@
     ├── MissingLibrary   a library that is not always installed is needed: says which
     ├── StorageFailed    a folder or bucket could not be read or written: full, broken, away, not permitted
     ├── FolderInUse      another process writes in the folder
+    ├── WorkerFailed     a process or machine that was to do a part of the work did not
     └── StateMismatch    a snapshot is damaged or belongs to another configuration
         ├── ForeignCheckpoint   checkpoints belong to another cluster, topic, configuration or version
         └── NoValidCheckpoint   there are checkpoints, and not one of them can be used
@@ -75,6 +76,10 @@ class StorageFailed(DetectorError):
 
     What was there before is whole, and the same call may succeed later: when there is space, or the network is back.
     """
+
+
+class WorkerFailed(DetectorError):
+    """A process or machine that was to do a part of the work did not; the same command goes on where it was."""
 
 
 class FolderInUse(DetectorError):

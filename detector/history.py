@@ -122,7 +122,7 @@ class History:
                     rows.sighted += count
                 else:
                     rows.filtered[log, reason] += count
-        require_logs(files)
+        require_logs(len(files.files), files.skipped)
         if rows.total and rows.total == rows.rejected.total():
             reason, count = rows.rejected.most_common(1)[0]
             raise UnreadableInput(f"none of {rows.total} records could be read; {count}: {reason}; see rejected.ndjson")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import orjson
@@ -12,7 +13,8 @@ from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
 from detector.formats.decode import Decoder, Observer
 from detector.records import Decoded, Reject
-from detector.sources.files import BLOCK_LINES, Files, SkippedFile
+from detector.sources.files import BLOCK_LINES, File, Files, SkippedFile
+from detector.sources.objects import Span, fetch, footer
 
 Progress = Callable[[str, int, int, int], None]
 """Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
@@ -36,7 +38,7 @@ class Reader:
         dead_letters: BinaryIO,
         observer: Observer | None = None,
     ) -> None:
-        self._context = Context(settings.timezone, settings.columns)
+        self.context = Context(settings.timezone, settings.columns)
         self._batch_rows = min(settings.batch_rows, BLOCK_LINES)
         self._format = log_format
         self._progress = progress
@@ -49,12 +51,36 @@ class Reader:
         Raises:
             ConfigError: unknown format.
         """
-        for decoded in self._decoded(files):
+        return self._noted(self._decoded(files))
+
+    def _noted(self, records: Iterator[Decoded]) -> Iterator[Decoded]:
+        for decoded in records:
             for reject in decoded.rejects:
                 self._dead_letters.write(dead_letter(reject) + b"\n")
             yield decoded
 
-    def files(self, paths: Sequence[str | Path]) -> Files:
+    def table(self, file: File, rows: Span | None = None, place: Span | None = None) -> Iterator[Decoded]:
+        """The flows of a Parquet file, or of some of its rows.
+
+        Args:
+            rows: the first one, and the one to stop before.
+            place: where these rows are in the file; of an object, only that is fetched.
+
+        Raises:
+            UnreadableInput: no Parquet, no columns that are flows, or the store does not answer.
+        """
+        return self._noted(self._table(file, rows, place))
+
+    def _table(self, file: File, rows: Span | None, place: Span | None) -> Iterator[Decoded]:
+        if isinstance(file, Path):
+            yield from read_parquet(file, self.context, self._batch_rows, rows)
+            return
+        with TemporaryDirectory(prefix="eastwest-") as folder:
+            spans = [(0, file.size)] if place is None else [place, footer(file)]
+            local = fetch(file, spans, Path(folder))
+            yield from read_parquet(local, self.context, self._batch_rows, rows, str(file))
+
+    def files(self, paths: Sequence[str | File]) -> Files:
         """The files of the paths.
 
         Raises:
@@ -67,7 +93,7 @@ class Reader:
         rows = 0
         for block in files:
             if decoder is None or decoder.source != block.source:
-                decoder = Decoder(block.source, self._context, format=self._format, observer=self._observer)
+                decoder = Decoder(block.source, self.context, format=self._format, observer=self._observer)
             decoded = decoder.decode(block)
             rows += decoded.rows
             yield decoded
@@ -76,7 +102,7 @@ class Reader:
         for file in files.parquet:
             files.skipped = [skipped for skipped in files.skipped if skipped.path != str(file)]
             try:
-                yield from read_parquet(file, self._context, self._batch_rows)
+                yield from self._table(file, None, None)
             except UnreadableInput as problem:
                 files.skipped.append(SkippedFile(str(file), str(problem).removeprefix(f"{file}: ")))
 
@@ -94,14 +120,19 @@ def dead_letter(reject: Reject) -> bytes:
     )
 
 
-def require_logs(files: Files, option: str = "") -> None:
+def require_logs(files: int, skipped: Sequence[SkippedFile], option: str = "") -> None:
     """Some of the files were logs.
+
+    Args:
+        files: how many there are.
+        skipped: those that are no logs.
+        option: what named them, for the message.
 
     Raises:
         UnreadableInput: says what was found instead.
     """
-    if not files.files:
+    if not files:
         raise UnreadableInput(f"{option}no files found under the given paths")
-    if len(files.skipped) == len(files.files):
-        shown = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in files.skipped[:3])
-        raise UnreadableInput(f"{option}none of {len(files.files)} files is a Zeek or NetFlow log ({shown})")
+    if len(skipped) == files:
+        shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
+        raise UnreadableInput(f"{option}none of {files} files is a Zeek or NetFlow log ({shown})")

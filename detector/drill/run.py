@@ -216,7 +216,7 @@ def copy(paths: Sequence[str | Path], to: Path, progress: Progress) -> None:
     done, total = 0, Files(paths).bytes_total
     for number, path in enumerate(paths):
         root = Path(path)
-        for file in Files([root]).files:
+        for file in Files([root]).paths:
             target = to / f"{number:02d}" / (file.relative_to(root) if root.is_dir() else Path(file.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)

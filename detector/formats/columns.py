@@ -4,6 +4,7 @@ Counters are taken as they stand: a ``sampling`` column says what they were scal
 column, a row with a Zeek ``uid`` or ``conn_state`` or with reply counters is a whole conversation.
 """
 
+import sys
 from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
@@ -79,8 +80,14 @@ def renames(names: Collection[str], context: Context) -> dict[str, str] | None:
     return known if all(ours & set(alternatives) for alternatives in _ENDS) else None
 
 
-def read_parquet(path: Path, context: Context, batch_rows: int) -> Iterator[Decoded]:
+def read_parquet(
+    path: Path, context: Context, batch_rows: int, span: tuple[int, int] | None = None, source: str = ""
+) -> Iterator[Decoded]:
     """The flows of a Parquet file, ``batch_rows`` rows at a time; positions are row numbers from 0.
+
+    Args:
+        span: the first row to read, and the one to stop before; all by default.
+        source: what the file is called in the frames; its path by default.
 
     Raises:
         UnreadableInput: no Parquet, or no columns that are flows.
@@ -97,7 +104,7 @@ def read_parquet(path: Path, context: Context, batch_rows: int) -> Iterator[Deco
             "name them in the column map"
         )
     table = table.select(_plain(pl.col(column), schema[column]).alias(ours) for column, ours in known.items())
-    return _batches(table, str(path), context, batch_rows)
+    return _batches(table, source or str(path), context, batch_rows, span or (0, sys.maxsize))
 
 
 def _plain(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -111,11 +118,13 @@ def _plain(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return column
 
 
-def _batches(table: pl.LazyFrame, source: str, context: Context, batch_rows: int) -> Iterator[Decoded]:
-    position, some = 0, max(batch_rows, _READ_ROWS // batch_rows * batch_rows)
-    while True:
+def _batches(
+    table: pl.LazyFrame, source: str, context: Context, batch_rows: int, span: tuple[int, int]
+) -> Iterator[Decoded]:
+    (position, stop), some = span, max(batch_rows, _READ_ROWS // batch_rows * batch_rows)
+    while position < stop:
         try:
-            frame = table.slice(position, some).collect()
+            frame = table.slice(position, min(some, stop - position)).collect()
         except (pl.exceptions.PolarsError, OSError) as problem:
             raise UnreadableInput(f"{source}: damaged after row {position}: {problem}") from None
         if frame.is_empty():

@@ -108,7 +108,7 @@ def _taught(
         files = reader.files(paths)
         for decoded in reader.read(files):
             spool.add(decoded)
-        require_logs(files)
+        require_logs(len(files.files), files.skipped)
         if not spool.rows:
             raise ConfigError(str(paths[0]), "", "holds no record to learn from")
         total, span = spool.rows, spool.span()
@@ -127,7 +127,7 @@ def _data(paths: Sequence[Path], files: Files) -> dict[str, Any]:
     folders = [path for path in paths if path.is_dir()]
     skipped = {skipped.path for skipped in files.skipped}
     told = sorted(
-        (_name(file, folders), file.stat().st_size, _sha256(file)) for file in files.files if str(file) not in skipped
+        (_name(file, folders), file.stat().st_size, _sha256(file)) for file in files.paths if str(file) not in skipped
     )
     digests = "".join(sorted(digest for _, _, digest in told))
     return {

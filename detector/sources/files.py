@@ -11,11 +11,13 @@ from typing import BinaryIO, Final
 
 import zstandard
 
-from detector.errors import UnreadableInput
+from detector.errors import StorageFailed, UnreadableInput
 from detector.records import Block, Reject
 from detector.sources import framing
 from detector.sources.kinds import HEAD, PARQUET, kind
 from detector.sources.messages import looks_like_messages, messages
+from detector.sources.objects import Object, is_url
+from detector.sources.objects import walk as objects
 
 CHUNK: Final = 1 << 18
 """Bytes read or decompressed at once; bounds what a decompression bomb can make of us."""
@@ -27,6 +29,9 @@ _ZSTD_WINDOW_MAX: Final = 1 << 27  # bytes of history a frame may ask for (zstd'
 _ZSTD_PIECE: Final = 1 << 10  # bytes; a block of 128 KiB may be coded in four, so at most 32 MiB come of it
 BLOCK_LINES: Final = 8192
 """Lines of a block; larger blocks decode little faster and hold more memory."""
+
+File = Path | Object
+"""Of this host, or of a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class Files:
     """The logs under some paths, in sorted order, as blocks of lines.
 
     Args:
-        paths: files, or folders that are walked; hidden files, and drills within them, are passed over.
+        paths: files, or folders that are walked; hidden files, and drills within them, are passed over. URLs name
+            objects, see `sources.objects`.
         block_lines: records of a block.
 
     While the blocks are iterated, ``skipped`` and ``problems`` fill (a damaged compressed file: one reject
@@ -52,22 +58,31 @@ class Files:
         UnreadableInput: a path does not exist.
     """
 
-    def __init__(self, paths: Sequence[str | Path], block_lines: int = BLOCK_LINES) -> None:
+    def __init__(self, paths: Sequence[str | File], block_lines: int = BLOCK_LINES) -> None:
         self.block_lines = block_lines
-        self.files = [file for path in paths for file in _walk(Path(path))]
+        self.files = [file for path in paths for file in walk(path)]
         self.skipped: list[SkippedFile] = []
-        self.parquet: list[Path] = []
+        self.parquet: list[File] = []
         self.problems: list[Reject] = []
         self.bytes_read = 0
-        self.bytes_total = sum(_size(file) for file in self.files)
+        self.bytes_total = sum(size_of(file) for file in self.files)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Those of the files that are on this host."""
+        return [file for file in self.files if isinstance(file, Path)]
 
     def __iter__(self) -> Iterator[Block]:
         """The blocks of all files, one file after the other; a block's source is the path as given."""
         for file in self.files:
             yield from self.blocks(file)
 
-    def blocks(self, file: Path) -> Iterator[Block]:
-        """The blocks of one file."""
+    def blocks(self, file: File) -> Iterator[Block]:
+        """The blocks of one file.
+
+        Raises:
+            StorageFailed: the store of an object does not answer.
+        """
         reason = _irregular(file)
         if reason is not None:
             self.skipped.append(SkippedFile(str(file), reason))
@@ -77,10 +92,12 @@ class Files:
             with file.open("rb") as opened:
                 yield from self._opened(file, opened)
         except OSError as problem:
+            if isinstance(file, Object):
+                raise StorageFailed(f"cannot read {file}: {problem.strerror or problem}") from problem
             self.skipped.append(SkippedFile(str(file), f"cannot be read: {problem.strerror or problem}"))
-        self.bytes_read = before + _size(file)
+        self.bytes_read = before + size_of(file)
 
-    def _opened(self, file: Path, opened: BinaryIO) -> Iterator[Block]:
+    def _opened(self, file: File, opened: BinaryIO) -> Iterator[Block]:
         source, damage = str(file), _Damage()
         chunks = _decompressed(self._counted(opened), damage)
         head = b""
@@ -140,8 +157,16 @@ def _block(source: str, records: list[framing.Record]) -> Block:
 # --- walking ---
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """The files of a path in an order that does not depend on the file system."""
+def walk(place: str | File) -> Iterator[File]:
+    """The files of a path, or the objects of a URL, in an order that does not depend on the file system.
+
+    Raises:
+        UnreadableInput: there is nothing.
+    """
+    if isinstance(place, Object) or is_url(str(place)):
+        yield from [place] if isinstance(place, Object) else objects(str(place))
+        return
+    path = Path(place)
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             if DRILL_MARKER in names and Path(folder) != path:
@@ -155,14 +180,17 @@ def _walk(path: Path) -> Iterator[Path]:
         raise UnreadableInput(f"{path}: no such file or folder")
 
 
-def _size(file: Path) -> int:
+def size_of(file: File) -> int:
+    """Bytes; 0 when it is gone."""
     try:
-        return file.stat().st_size
+        return file.size if isinstance(file, Object) else file.stat().st_size
     except OSError:
         return 0
 
 
-def _irregular(file: Path) -> str | None:
+def _irregular(file: File) -> str | None:
+    if isinstance(file, Object):
+        return None
     try:
         mode = file.stat().st_mode
     except OSError as problem:

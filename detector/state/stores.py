@@ -221,7 +221,7 @@ class ObjectStore:
     def __init__(self, bucket: str, prefix: str, access: Access) -> None:
         self.place = "/".join([bucket, *([checked(prefix)] if prefix else [])])
         with storage(f"cannot use {self!r}"):
-            self._fs = fs.S3FileSystem(**_options(access))
+            self._fs = fs.S3FileSystem(**s3_options(access))
 
     def __repr__(self) -> str:
         return f"ObjectStore('s3://{self.place}')"
@@ -265,7 +265,7 @@ class ObjectStore:
         return f"{self.place}/{checked(name)}"
 
 
-def _options(access: Access) -> dict[str, Any]:
+def s3_options(access: Access) -> dict[str, Any]:
     """Arguments of `pyarrow.fs.S3FileSystem`. Nothing is uploaded behind the caller's back, and no bucket is made."""
     options: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,

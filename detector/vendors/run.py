@@ -83,7 +83,7 @@ def look(
     for number, visit in enumerate(visits, start=1):
         visit.number = number
     found = Found(agreed, visits, judge(visits, agreed, span, asked.unused_days), span, plant.timezone)
-    return _about(found, asked), history.rows, [Path(file) for file in files.files]
+    return _about(found, asked), history.rows, files.paths
 
 
 def _order(visit: Visit) -> tuple[Any, ...]:

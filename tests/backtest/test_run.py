@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.backtest import run as module
+from detector.backtest import pieces
 from detector.backtest.labels import load_labels, parse_time
-from detector.backtest.run import Tally
+from detector.backtest.summary import _state
+from detector.backtest.tally import Tally
 from detector.config import Settings
 from detector.engine import Engine
 from detector.errors import UnreadableInput
@@ -114,7 +115,7 @@ def test_the_report_holds_the_result(done):
 
 def test_spilling_to_disk_changes_nothing(world, done, tmp_path, monkeypatch):
     """Hours on disk instead of a heap in memory, some spilled several times: the same files."""
-    monkeypatch.setattr(module, "Spool", lambda folder: Spool(folder, spill_rows=5_000))
+    monkeypatch.setattr(pieces, "Spool", lambda folder, name: Spool(folder, 5_000, name))
     until = parse_time(world.train_until)
     result = run([world.zeek_dir], tmp_path / "out", LENIENT, plant=plant_of(world), train_until=until)
     assert written(tmp_path / "out") == written(done.out)
@@ -200,11 +201,11 @@ def test_whatever_any_table_dropped_is_in_the_summary():
         arrays[name] = np.array([number])
     engine.scorer.load(arrays)
     engine.flow_twins.seen.evicted = 1000
-    state = module._state(engine)
+    state = _state(engine)
     counts = {part["table"]: part["count"] for part in state["evicted_from"]}
     assert counts == {name.rpartition(".")[0]: number for number, name in enumerate(dropped, 1)} | {"flow_twins": 1000}
     assert state["evicted"] == sum(counts.values())
-    assert module._state(Engine(Settings())) == {"entries": 0, "evicted": 0, "evicted_from": [], "truncated": 0}
+    assert _state(Engine(Settings())) == {"entries": 0, "evicted": 0, "evicted_from": [], "truncated": 0}
 
 
 def test_a_bound_too_small_evicts_and_says_so(world, tmp_path):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from detector.normalize.spool import HOUR_US, Spool
+from detector.normalize.hours import HOUR_US
+from detector.normalize.spool import Spool
 from detector.records import FLOW, OPERATION, Decoded
 
 
@@ -67,10 +68,10 @@ def test_rows_of_one_time_keep_the_order_they_were_read_in(tmp_path):
     assert whole(spool.batches(2))[0]["position"].to_list() == [0, 1, 2, 1000, 1001, 1002]
 
 
-def test_each_hour_is_removed_once_it_is_handed_out(tmp_path):
+def test_each_file_is_removed_once_it_is_handed_out(tmp_path):
     spool = filled(tmp_path, [[(True, 0), (False, HOUR_US)], [(True, 2 * HOUR_US)]], spill_rows=0)
     left = [len(list(tmp_path.glob("*"))) for _ in spool.batches(10)]
-    assert left == [6, 4, 2]
+    assert left == [3, 2, 1]
     assert list(tmp_path.glob("*")) == []
 
 
