@@ -39,7 +39,7 @@ def test_what_is_needed_is_full_tables_one_of_them_twice_and_a_copy_of_their_ent
     """Counted on tables as they are: a table that evicts is there twice, a checkpoint holds what is in them."""
     wish = Settings(max_entries=40_000, max_seen=9_000)
     bounds = [(40_000, width) for width, n in {2: 15, 3: 1, 13: 1}.items() for _ in range(n)]
-    bounds += [(10_000, 18), (10_000, 6), (9_000, 2), (9_000, 2)]
+    bounds += [(10_000, 18), (10_000, 6), (10_000, 2), (9_000, 2), (9_000, 2)]
     tables = [Counts(entries, width=width) for entries, width in bounds]
     for table in tables:
         table.reserve(table.max_entries)
