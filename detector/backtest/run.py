@@ -101,7 +101,9 @@ def backtest(
     context = Context(settings.timezone, settings.columns)
     Decoder("", context, format=log_format)  # a format that there is not is told before anything is read
     past, now = plan(history, context, ALWAYS).at_once(), plan(paths, context, between)
-    now = now.at_once() if history else now
+    if history:
+        require_logs(len(past.files), (), "--history: ")
+        now = now.at_once()
     engine = Engine(settings, plant, train_until, decisions, model)
     told = (detector.__version__, engine.fingerprint, settings.model_dump(exclude={"batch_rows"}), train_until)
     asked = ([one.model_dump(mode="json") for one in decisions], log_format, (between.first, between.stop))
