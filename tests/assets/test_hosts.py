@@ -39,19 +39,19 @@ KNOWN = plant(
     ],
 )
 def test_the_most_specific_zone(address, zone, level):
-    assert KNOWN[address] == Host(address, zone, level, inside=True, group=False)
+    assert KNOWN[address] == Host(address, zone, level, inside=True, group=False, named=False)
 
 
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("192.168.7.9", Host("192.168.7.9", "192.168.7.0/24", None, True, False)),
-        ("100.64.1.1", Host("100.64.1.1", "100.64.1.0/24", None, True, False)),
-        ("169.254.3.4", Host("169.254.3.4", "169.254.3.0/24", None, True, False)),
-        ("0.0.0.9", Host("0.0.0.9", "0.0.0.0/24", None, True, False)),
-        ("fe80::1:2", Host("fe80::1:2", "fe80::/64", None, True, False)),
-        ("8.8.8.8", Host("8.8.0.0/16", OUTSIDE, None, False, False)),
-        ("2001:db8:1::5", Host("2001:db8::/32", OUTSIDE, None, False, False)),
+        ("192.168.7.9", Host("192.168.7.9", "192.168.7.0/24", None, True, False, False)),
+        ("100.64.1.1", Host("100.64.1.1", "100.64.1.0/24", None, True, False, False)),
+        ("169.254.3.4", Host("169.254.3.4", "169.254.3.0/24", None, True, False, False)),
+        ("0.0.0.9", Host("0.0.0.9", "0.0.0.0/24", None, True, False, False)),
+        ("fe80::1:2", Host("fe80::1:2", "fe80::/64", None, True, False, False)),
+        ("8.8.8.8", Host("8.8.0.0/16", OUTSIDE, None, False, False, False)),
+        ("2001:db8:1::5", Host("2001:db8::/32", OUTSIDE, None, False, False, False)),
     ],
 )
 def test_what_nobody_declared(address, expected):

@@ -25,7 +25,7 @@ def during(row, violation):
     return row["vendor"] == violation[1] and violation[2] <= us(row["end"]) and violation[3] >= us(row["start"])
 
 
-@pytest.mark.parametrize("seed", [5, 21])
+@pytest.mark.parametrize("seed", [5, pytest.param(21, marks=pytest.mark.long)])
 def test_seeded_violations_are_found_and_no_others(tmp_path, seed):
     plant = simulate(tmp_path, days=9, hosts=40, seed=seed, campaigns=False, violations=True)
     truth = list(csv.DictReader(plant.violations.read_text().splitlines()))
