@@ -242,7 +242,7 @@ def test_a_second_run_replaces_the_first(eastwest, logs, tmp_path):
     assert first
 
 
-@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("rows", [1, pytest.param(7, marks=pytest.mark.long)])
 def test_batch_size(rows, eastwest, world, dense, tmp_path):
     """Some hours around the first hops of the attack; every alert is there, byte for byte."""
     begin = orjson.loads(dense["conn"][0])["ts"] // 86_400 * 86_400 + 86_400 + 8 * 3600

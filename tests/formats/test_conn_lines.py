@@ -140,7 +140,6 @@ def numbered(draw: st.DrawFn) -> bytes:
 anything = rows() | wounded() | numbered() | others | st.just(USUAL)
 
 
-@settings(max_examples=150)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["conn.log", "dns.log", "zeek"]))
 def test_the_general_path_alone_says_the_same(lines: list[bytes], size: int, hint: str) -> None:
     same(lines, size, hint=hint)

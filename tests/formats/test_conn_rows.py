@@ -1,13 +1,14 @@
 """The compiled reader of tab-separated conn.log changes nothing but the time it takes."""
 
 import gzip
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.formats import conn_lines
@@ -114,7 +115,6 @@ others = st.sampled_from([b"", b" ", b"?", b"{}", b'{"ts":1.0,"uid":"C1"}', b"{\
 anything = rows() | others | st.just(USUAL)
 
 
-@settings(max_examples=120)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["conn.log", "dns.log", "zeek"]), TABLES)
 def test_the_general_path_alone_says_the_same(lines: list[bytes], size: int, hint: str, table: list[bytes]) -> None:
     same(lines, size, hint=hint, before=table)
@@ -186,12 +186,15 @@ def test_headers_in_mid_block() -> None:
 
 
 def test_recorded_logs(shared_data: Path) -> None:
-    seen = 0
+    """Of logs with the same header the first three will do."""
+    seen, headers = 0, Counter[bytes]()
     for path in sorted(shared_data.rglob("conn*")):
         if path.is_file() and path.stat().st_size < 4 << 20:
             data = path.read_bytes()
             lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
-            if lines and lines[0].startswith(b"#separator"):
+            fields = next((line for line in lines[:10] if line.startswith(b"#fields")), b"")
+            headers[fields] += 1
+            if lines and lines[0].startswith(b"#separator") and headers[fields] <= 3:
                 seen += sum(found.flows.height for found in same(lines[:2000], hint=path.name, before=()))
                 same(lines[:70], 7, hint=path.name, before=())
     assert seen > 1000

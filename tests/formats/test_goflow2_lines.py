@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.formats.goflow2_lines import Goflow2Lines
@@ -91,7 +91,6 @@ def lines(draw: st.DrawFn) -> bytes:
 anything = lines() | st.sampled_from([USUAL, CONN, b"", b"{}", b"#fields\tts\tuid", b'{"message":"x"}'])
 
 
-@settings(max_examples=150)
 @given(st.lists(anything, max_size=10), st.integers(1, 10), st.sampled_from(["flows", "conn.log"]))
 def test_the_general_path_alone_says_the_same(some: list[bytes], size: int, hint: str) -> None:
     same(some, size, hint=hint)

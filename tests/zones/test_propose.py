@@ -75,7 +75,7 @@ def test_the_true_zones_and_no_attack_for_a_conduit(plant, tmp_path):
     assert {way[:2] for way in told} <= {way[:2] for way in rare}
 
 
-@pytest.mark.parametrize("plan", ["flat", "shared", "wide"])
+@pytest.mark.parametrize("plan", [pytest.param("flat", marks=pytest.mark.long), "shared", "wide"])
 def test_zones_are_not_always_subnets(plant, tmp_path, plan):
     """Roles mixed in one /16; zones that share /24s; zones of several /24s. One office, as nothing else tells them."""
     made, truth = plant
