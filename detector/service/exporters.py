@@ -19,6 +19,8 @@ writes when connections end. A quarter of an hour without any is much for all th
 _TIMES: Final = 3  # its own longest pause, so often, before one who speaks seldom is missed
 FORGET_US: Final = 24 * 3600 * 1_000_000
 """Who was silent for a day is switched off, and forgotten."""
+_PAUSE_US: Final = FORGET_US // 6
+"""More of a pause does not count as usual: one night's outage would excuse the next until its exporter is forgotten."""
 _MOST: Final = 4096  # names, as of the partitions that are shown; an attacker may make up more
 _MOST_CHARACTERS: Final = 255  # of a name; a host's has no more (RFC 1035 2.3.4)
 
@@ -56,7 +58,7 @@ class Exporters:
             silence = self._now - heard.last
             if silence > FORGET_US:
                 del self._heard[name]
-            elif not heard.silent and silence > max(SILENT_US, _TIMES * heard.longest):
+            elif not heard.silent and silence > max(SILENT_US, _TIMES * min(heard.longest, _PAUSE_US)):
                 heard.silent = True
                 self._log.warning("fell silent", exporter=name, seconds=silence // 1_000_000)
         return len(self._heard), sum(heard.silent for heard in self._heard.values())

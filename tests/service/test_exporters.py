@@ -74,3 +74,11 @@ def test_made_up_names_have_a_bound(heard, monkeypatch):
     assert heard.counts() == (10, 0)
     heard.heard("flows", rows("x" * 10_000), 0)
     assert max(map(len, heard._heard)) <= 255
+
+
+def test_one_long_outage_does_not_excuse_the_next(heard):
+    hour = 60 * MINUTE
+    for at in (0, 1, 20, 21):  # hours; away from 1 to 20
+        heard.heard("flows", rows("192.0.2.1", "192.0.2.2"), at * hour)
+    heard.heard("flows", rows("192.0.2.2"), 34 * hour)
+    assert heard.counts() == (2, 1)
