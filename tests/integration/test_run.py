@@ -10,10 +10,14 @@ import orjson
 import pytest
 import yaml
 
+from detector.assets.plant import load_plant
+from detector.backtest.run import backtest
+from detector.config import Settings
 from detector.incidents.book import NAME
 from tests.faults.harness import Trial, broken
 from tests.faults.process import STOP_SECONDS, Service, create, named_for, publish
-from tests.faults.stream import rows_of, with_rubbish
+from tests.faults.stream import ENGINE, rows_of, with_rubbish
+from tests.integration.test_parity import files, found, stands
 from tests.kafka.fixtures import kafka, kafka_bootstrap
 from tests.scenarios.world import simulated
 
@@ -47,8 +51,9 @@ def started(plain, kafka, tmp_path):
         yield service.start(), rows, world
 
 
-def test_topics_to_alerts_as_in_one_process_and_again_nothing(started, tmp_path):
+def test_topics_to_alerts_as_in_one_process_and_in_a_backtest_and_again_nothing(started, tmp_path):
     service, rows, world = started
+    backtest([files(rows, tmp_path / "logs")], tmp_path / "out", Settings(**ENGINE), plant=load_plant(world.plant))
     service.wait(service.done(len(rows)))
     shown = service.metrics()
     code, seconds = service.stop()
@@ -58,6 +63,7 @@ def test_topics_to_alerts_as_in_one_process_and_again_nothing(started, tmp_path)
     outcome = service.outcome()
     assert broken(golden.outcome(), outcome) == []
     assert len(outcome.lines) == len(set(outcome.lines)) > 50
+    assert stands(service.folder / "alerts.ndjson") == found(tmp_path / "out")
     manifest = outcome.checkpoint.counters
     assert {name: shown[f"eastwest_rows_total:{name}"] for name in manifest} == manifest
     assert shown["eastwest_sink_delivered_total"] >= len(outcome.lines)
