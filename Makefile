@@ -16,7 +16,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds test-faults fuzz fuzz-guided lint notebooks bench bench-detection bench-speed bench-stream sbom lock clean
+.PHONY: help demo test check check-bounds check-cluster test-faults fuzz fuzz-guided lint notebooks bench bench-detection bench-speed bench-stream sbom lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on;
 	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -n auto --timeout=1200 tests/score tests/normalize tests/state \
 	  tests/formats/test_conn_lines.py tests/formats/test_conn_rows.py tests/formats/test_goflow2_lines.py \
 	  tests/sources/test_record_batches.py
+
+check-cluster: $(DEV) ## Try the chart on a real API server, which is built once (Go, kubectl, 15 minutes).
+	tests/cluster/build.sh $${EASTWEST_CLUSTER:-$$HOME/.cache/eastwest-tests/cluster}
+	$(BIN)/pytest -m cluster tests/cluster
 
 test-faults: $(DEV) ## Run all fault tests and other long ones (an hour); EASTWEST_FAULT_KILLS=200 is the default here.
 	EASTWEST_FAULT_KILLS=$${EASTWEST_FAULT_KILLS:-200} $(BIN)/pytest --timeout=7200 -m "faults or long"

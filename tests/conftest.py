@@ -22,14 +22,15 @@ settings.load_profile("eastwest")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long fault tests run only when they are asked for."""
+    """Long fault tests, and those of a cluster, run only when they are asked for."""
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.shared_data)
-    long = [item for item in items if item.get_closest_marker("faults")]
-    if long and "faults" not in config.option.markexpr:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+    for marker in ("faults", "cluster"):
+        unasked = [item for item in items if item.get_closest_marker(marker)]
+        if unasked and marker not in config.option.markexpr:
+            config.hook.pytest_deselected(items=unasked)
+            items[:] = [item for item in items if item not in unasked]
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,7 @@ import detector
 from detector.alerts.decisions import load_decisions
 from detector.alerts.model import Incident, iso
 from detector.assets.plant import load_plant
-from detector.engine import Engine
-from detector.errors import ConfigError, ForeignCheckpoint, StateMismatch, StorageFailed
+from detector.errors import ConfigError, StorageFailed
 from detector.incidents.book import Book, Opening
 from detector.incidents.life import stamp
 from detector.incidents.trend import means, states
@@ -35,6 +34,7 @@ from detector.service.kafka_options import SecretFile, SecretVariable, source_se
 from detector.service.normalizing import SHOWN_DIGITS, normalize
 from detector.service.pipeline import Pipeline, Taken
 from detector.service.portions import portions
+from detector.service.saved import Saved
 from detector.service.settings import ALL_STAGES, Model, ServiceSettings
 from detector.service.shadow import Shadow
 from detector.service.warm import warm
@@ -44,9 +44,8 @@ from detector.sources.kafka_events import Event, Failed, Gap, OutOfOrder, Stalle
 from detector.sources.kafka_merge import Partition
 from detector.sources.kafka_rows import RowsSource
 from detector.state.bundle import Bundle, read_bundle
-from detector.state.checkpoints import Checkpoint, Checkpoints, Loaded, Origin, read_key
+from detector.state.checkpoints import Checkpoint
 from detector.state.snapshot import fingerprint
-from detector.state.stores import Access, store_of
 
 _POLL_SECONDS: Final = 0.2  # longest wait for records; also how soon a signal is heeded
 _SHOW_SECONDS: Final = 1.0  # between two looks at lag and sizes
@@ -55,7 +54,6 @@ _RESUME_FILL: Final = 0.9  # of the outbox' limit; a little below, or pauses wou
 _DRAIN_SECONDS: Final = 10.0  # that sinks have at the end for what is stored; the rest goes out after the next start
 _NAMED: Final = 10  # partitions in a line of the log
 _MOST_WAITING: Final = 10_000  # incidents that wait for a journal that cannot be written
-_SCOPE, _SHADOW_SCOPE = "service", "shadow"
 _Writing = Future[dict[Partition, int]]  # gives the positions that are in the checkpoint
 
 
@@ -131,8 +129,7 @@ class Loop:
         self._book, self._book_problem = book, ""
         self._alerts, self._dead_letters = alerts, dead_letters
         self._log = logs.get("loop")
-        self._checkpoints, self._shadows = _checkpoints(settings, _SCOPE), _checkpoints(settings, _SHADOW_SCOPE)
-        self._shadow_origin: Origin | None = None
+        self._saved: Saved  # `restore` makes it
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: _Writing | None = None
         self._written_at = self._shown_at = time.monotonic()
@@ -142,7 +139,6 @@ class Loop:
         for model in pipeline.engine.scorer.drift.names:  # from 0 on, or the first would be no increase
             metrics.count("drift_changes", 0, model=model)
         self._letters_floors: deque[int] = deque(maxlen=settings.state.keep)
-        self._origin: Origin | None = None
 
     # --- beginning ---
 
@@ -150,8 +146,8 @@ class Loop:
         """Go on from the newest checkpoint; returns the source, where it left off."""
         source = _source(self._settings)
         try:
-            self._origin = self._origin_of(source, self._pipeline.engine)
-            loaded = self._latest(self._origin)
+            self._saved = Saved(self._settings, self._pipeline, source)
+            loaded = self._saved.latest(self._alerts.end)
             for reason in loaded.refused:
                 self._metrics.count("checkpoint_corrupt")
                 self._log.error("checkpoint refused", reason=reason)
@@ -159,52 +155,16 @@ class Loop:
                 self._log.info("begins without a checkpoint")
                 source.begin()
                 # So that a crash has a place to go back to: records made again must find the outbox as it is now.
-                self._begin_shadow(source, None)
+                self._saved.begin_shadow(None)
                 self._write(self._pipeline.capture({}), source.positions())
             else:
                 self._go_on(source, loaded.checkpoint, loaded.outbox_lost)
-                self._begin_shadow(source, loaded.checkpoint.position)
+                self._saved.begin_shadow(loaded.checkpoint.position)
         except BaseException:
             source.close()
             raise
         self._ready(source)
         return source
-
-    def _latest(self, origin: Origin) -> Loaded:
-        """The newest checkpoint of this service; of a candidate that was promoted, what it learned in the shadow."""
-        end, cold = self._alerts.end, self._settings.state.allow_cold_start
-        try:
-            return self._checkpoints.latest(origin, end, cold)
-        except ForeignCheckpoint as foreign:
-            try:
-                promoted = self._shadows.latest(origin, end)
-            except StateMismatch:
-                raise foreign from None
-            if promoted.checkpoint is None:
-                raise
-            self._log.info("a candidate was promoted and goes on from what it learned", model=origin.model,
-                           rows=promoted.checkpoint.position)  # fmt: skip
-            self._checkpoints.latest(origin, end, allow_cold_start=True)  # a generation of its own
-            return promoted
-
-    def _begin_shadow(self, source: KafkaSource, position: int | None) -> None:
-        """The candidate goes on from where the live engine does, or begins anew there."""
-        shadow = self._pipeline.shadow
-        if shadow is None:
-            return
-        self._shadow_origin = self._origin_of(source, shadow.engine)
-        found = self._shadows.latest(self._shadow_origin, allow_cold_start=True).checkpoint
-        if found is not None and found.position == position:
-            shadow.restore(found.state)
-            return
-        self._log.info("the candidate begins anew", rows=position or 0)
-        self._shadows.begin_anew()
-        shadow.begin()
-
-    @staticmethod
-    def _origin_of(source: KafkaSource, engine: Engine) -> Origin:
-        model = "" if engine.model is None else engine.model.sha256
-        return Origin(source.cluster_id(), source.topic_ids(), engine.fingerprint, model)
 
     def _go_on(self, source: KafkaSource, checkpoint: Checkpoint, lost: int) -> None:
         clocks = self._pipeline.restore(checkpoint.state)
@@ -375,21 +335,8 @@ class Loop:
 
     def _write(self, taken: Taken, positions: dict[Partition, int]) -> dict[Partition, int]:
         began = time.monotonic()
-        offsets: dict[str, dict[int, int]] = {}
-        for (topic, number), offset in sorted(positions.items()):
-            offsets.setdefault(topic, {})[number] = offset
-        assert self._origin is not None  # noqa: S101 - `restore` came before
-        state = taken.capture.write()
-        point("packed")
-        stands = taken.position, offsets, taken.alerts, taken.counters, taken.watermark
-        if taken.shadow is not None and self._shadow_origin is not None:  # first: it is only used beside the other
-            self._shadows.write(Checkpoint(taken.shadow.write(), self._shadow_origin, *stands))
-            self._shadows.collect()
-        checkpoint = Checkpoint(state, self._origin, *stands)
-        self._checkpoints.write(checkpoint)
-        point("checkpointed")
-        self._checkpoints.collect()
-        self._metrics.set("checkpoint_bytes", len(state))
+        size = self._saved.write(taken, positions)
+        self._metrics.set("checkpoint_bytes", size)
         self._metrics.set("checkpoint_duration_seconds", time.monotonic() - began)
         self._metrics.set("checkpoint_timestamp_seconds", time.time())
         return positions
@@ -406,7 +353,7 @@ class Loop:
         source.commit(writing.result())
         point("committed")
         try:
-            self._alerts.release(self._checkpoints.outbox_floor)
+            self._alerts.release(self._saved.outbox_floor)
             full = len(self._letters_floors) == self._letters_floors.maxlen
             self._dead_letters.release(min(self._letters_floors) if full else 0)
         except StorageFailed as failed:
@@ -526,10 +473,3 @@ def _models(settings: ServiceSettings) -> tuple[Bundle | None, Bundle | None]:
     wish = settings.model or Model()
     live, candidate = (None if file is None else read_bundle(file, wish.key_file) for file in (wish.file, wish.shadow))
     return live, candidate
-
-
-def _checkpoints(settings: ServiceSettings, scope: str) -> Checkpoints:
-    wish = settings.state
-    access = None if wish.s3 is None else Access(**wish.s3.model_dump())
-    key = None if wish.hmac_key_file is None else read_key(wish.hmac_key_file)
-    return Checkpoints(store_of(wish.url, access), scope, wish.keep, key)

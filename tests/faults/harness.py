@@ -12,7 +12,7 @@ from unittest.mock import patch
 import orjson
 
 from detector.metrics import Metrics, read_exposition
-from detector.service import loop
+from detector.service import loop, saved
 from detector.service.settings import ServiceSettings
 from detector.sinks.outbox import Outbox
 from detector.sources.kafka import Lag
@@ -178,7 +178,7 @@ class Trial:
             for fault in (
                 patch.object(loop, "KafkaSource", source),
                 patch.object(loop, "warm", lambda _: None),
-                patch.object(loop, "point", point),
+                *(patch.object(module, "point", point) for module in (loop, saved)),
                 patch.object(loop, "Metrics", self._metrics),
                 *self._watching(dead),
                 *faults,

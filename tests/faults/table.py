@@ -15,7 +15,7 @@ def table(lines: list[bytes]) -> str:
     for row in map(orjson.loads, lines):
         groups[row["fault"]].append(row)
     out = ["| Fault | Runs | Kills | Mismatches | Sent twice | Longest until well, s |", "|---|---|---|---|---|---|"]
-    for fault, rows in sorted(groups.items(), key=lambda item: (int(item[0].split()[0][1:]), item[0])):
+    for fault, rows in sorted(groups.items(), key=lambda item: (item[0][0], int(item[0].split()[0][1:]), item[0])):
         kills, mismatches, twice = (sum(row[name] for row in rows) for name in ("kills", "mismatches", "duplicates"))
         heal = max((row["heal"] for row in rows if row.get("heal") is not None), default="")
         seen = f"{mismatches}, as it must" if rows[0].get("wanted") else mismatches

@@ -12,6 +12,7 @@ from detector.metrics import NAMES
 from tests.helm.rules import CASES, MORE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 RULES = REPOSITORY / "helm" / "eastwest" / "rules" / "eastwest.yaml"
 GROUPS = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
 RULE = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
@@ -76,3 +77,8 @@ def test_rules_name_metrics_that_are():
         used = set(re.findall(r"\beastwest_\w+", rule["expr"]))
         assert used, name
         assert used <= known, name
+
+
+def test_the_runbook_says_what_to_do_about_each_rule():
+    headings = re.findall(r"^#+ (Eastwest\w+)$", RUNBOOK.read_text("utf-8"), re.MULTILINE)
+    assert sorted(headings) == sorted(RULE)
