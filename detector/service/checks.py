@@ -174,6 +174,9 @@ def _places(settings: ServiceSettings) -> Iterator[Finding]:
         yield Finding(
             "state.allow_cold_start", "damaged checkpoints would be replaced by an empty memory; unset it", fatal=False
         )
+    if settings.state.allow_new_topics:
+        yield Finding("state.allow_new_topics", "a topic made anew by mistake would be read without a word; unset it",
+                      fatal=False)  # fmt: skip
     if not settings.alerts.sinks:
         yield Finding("alerts.sinks", "nobody is told of alerts; they stay in the outbox", fatal=False)
     if settings.dead_letters is None:

@@ -160,6 +160,8 @@ class Loop:
             else:
                 self._go_on(source, loaded.checkpoint, loaded.outbox_lost)
                 self._saved.begin_shadow(loaded.checkpoint.position)
+                if self._saved.anew:  # or a crash would leave it to `kafka.start` once more
+                    self._write(self._pipeline.capture(source.clocks()), source.positions())
         except BaseException:
             source.close()
             raise
@@ -181,7 +183,7 @@ class Loop:
             self._log.warning("a decision holds at other times than its file says: they lie before what was read",
                               decision=held.entry.id, holds_from=iso(held.holds[0]))  # fmt: skip
         self._log.info("goes on from a checkpoint", rows=checkpoint.position, outbox=checkpoint.outbox)
-        source.begin(positions, clocks)
+        source.begin(positions, {at: time for at, time in clocks.items() if at in positions})
 
     def _ready(self, source: KafkaSource) -> None:
         self._health.done("restored")

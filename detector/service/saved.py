@@ -1,6 +1,7 @@
 """What the service goes on from: checkpoints of the live engine, and beside them those of a candidate."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from detector.engine import Engine
@@ -16,6 +17,7 @@ from detector.state.stores import Access, store_of
 
 _SCOPE: Final = "service"
 _SHADOW_SCOPE: Final = "shadow"
+_NAMED: Final = 10  # topics in a line of the log
 
 
 class Saved:
@@ -33,6 +35,7 @@ class Saved:
         self._origin = _origin_of(source, pipeline.engine)
         shadow = pipeline.shadow
         self._shadow_origin = None if shadow is None else _origin_of(source, shadow.engine)
+        self.anew = False  # whether what `latest` found lacks offsets of topics that were made anew
         self._log = logs.get("saved")
 
     @property
@@ -41,7 +44,8 @@ class Saved:
         return self._ours.outbox_floor
 
     def latest(self, outbox_end: int) -> Loaded:
-        """The newest checkpoint of this service; of a candidate that was promoted, what it learned in the shadow.
+        """The newest checkpoint of this service, with offsets of the topics that still are; of a candidate that was
+        promoted, what it learned in the shadow.
 
         Args:
             outbox_end: how many records the outbox has.
@@ -49,8 +53,10 @@ class Saved:
         Raises:
             StateMismatch: there are checkpoints, and the newest cannot be gone on from.
         """
+        wish = self._settings.state
         try:
-            return self._ours.latest(self._origin, outbox_end, self._settings.state.allow_cold_start)
+            loaded = self._ours.latest(self._origin, outbox_end, wish.allow_cold_start, wish.allow_new_topics)
+            return loaded if loaded.checkpoint is None else replace(loaded, checkpoint=self._still(loaded.checkpoint))
         except ForeignCheckpoint as foreign:
             try:
                 promoted = self._shadows.latest(self._origin, outbox_end)
@@ -63,12 +69,28 @@ class Saved:
             self._ours.latest(self._origin, outbox_end, allow_cold_start=True)  # a generation of its own
             return promoted
 
+    def _still(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Without the offsets of topics that were made anew (`allow_new_topics`)."""
+        was, now = checkpoint.origin, self._origin
+        gone = {topic for topic, number in was.topics.items() if now.topics.get(topic, number) != number}
+        if was.cluster != now.cluster:
+            gone = {*checkpoint.offsets}
+        if not gone:
+            return checkpoint
+        self.anew = True
+        self._ours.begin_anew()
+        self._log.warning("topics were made anew and are read from where settings say", topics=sorted(gone)[:_NAMED],
+                          cluster=was.cluster, now=now.cluster)  # fmt: skip
+        return replace(checkpoint, offsets={name: of for name, of in checkpoint.offsets.items() if name not in gone})
+
     def begin_shadow(self, position: int | None) -> None:
         """The candidate goes on from where the live engine does, or begins anew there."""
         shadow = self._pipeline.shadow
         if shadow is None or self._shadow_origin is None:
             return
-        found = self._shadows.latest(self._shadow_origin, allow_cold_start=True).checkpoint
+        found = self._shadows.latest(
+            self._shadow_origin, allow_cold_start=True, allow_new_topics=self._settings.state.allow_new_topics
+        ).checkpoint
         if found is not None and found.position == position:
             shadow.restore(found.state)
             return

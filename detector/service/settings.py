@@ -60,6 +60,11 @@ class State(Section):
     allow_cold_start: bool = Field(
         default=False, description="Whether to begin with nothing when no checkpoint that is there can be used."
     )
+    allow_new_topics: bool = Field(
+        default=False,
+        description="Whether to go on with what was learned when topics were deleted and made again, or on another "
+        "cluster.",
+    )
 
     @field_validator("url")
     @classmethod

@@ -35,6 +35,7 @@ _MAGIC: Final = b"eastwest checkpoint, format "
 _NAME: Final = re.compile(r"\d{6}-\d{20}-[0-9a-f]{16}\.(manifest|state)")
 _SHOWN: Final = 5  # reasons in an error's message
 _COLD: Final = "allow a cold start, which begins without what was learned"
+_ANEW: Final = "allow new topics, which are read from where settings say, with what was learned"
 
 
 class Migration(NamedTuple):
@@ -172,7 +173,13 @@ class Checkpoints:
 
     # --- reading ---
 
-    def latest(self, expected: Origin, outbox_end: int | None = None, allow_cold_start: bool = False) -> Loaded:
+    def latest(
+        self,
+        expected: Origin,
+        outbox_end: int | None = None,
+        allow_cold_start: bool = False,
+        allow_new_topics: bool = False,
+    ) -> Loaded:
         """The newest whole checkpoint; to be called once, before `write`.
 
         Args:
@@ -180,6 +187,8 @@ class Checkpoints:
             outbox_end: how many records the outbox has; a checkpoint that needs more of them comes after all that do
                 not, since going on from an older one makes what was lost again.
             allow_cold_start: begin without a state when there are checkpoints and none can be used.
+            allow_new_topics: one of topics that were deleted and made again, or of another cluster, is used too; its
+                offsets of those mean nothing.
 
         Raises:
             ForeignCheckpoint: it was made with something else than expected.
@@ -190,7 +199,7 @@ class Checkpoints:
         generation = max((_place(entry.name).generation for entry in manifests), default=0)
         refused: list[str] = []
         try:
-            checkpoint = self._newest(manifests, expected, outbox_end, refused)
+            checkpoint = self._newest(manifests, expected, outbox_end, refused, allow_new_topics)
             if manifests and not checkpoint:
                 raise NoValidCheckpoint(_none_valid(refused))
         except (ForeignCheckpoint, NoValidCheckpoint) as problem:
@@ -206,14 +215,19 @@ class Checkpoints:
         return Loaded(checkpoint, refused, lost)
 
     def _newest(
-        self, manifests: list[Stored], expected: Origin, outbox_end: int | None, refused: list[str]
+        self,
+        manifests: list[Stored],
+        expected: Origin,
+        outbox_end: int | None,
+        refused: list[str],
+        allow_new_topics: bool,
     ) -> Checkpoint | None:
         """The one to go on from; adds to ``refused``."""
         found = self._whole_ones(manifests, refused)
         found = [read for read in found if read.place.generation == found[0].place.generation]
         # The sort is stable: those that the outbox reaches first, and the newest of them first.
         for read in sorted(found, key=lambda read: outbox_end is not None and read.manifest.outbox > outbox_end):
-            self._require_own(read, expected)
+            self._require_own(read, expected, allow_new_topics)
             try:
                 return _checkpoint(read.manifest, self._state(read))
             except _Damaged as problem:
@@ -276,24 +290,25 @@ class Checkpoints:
             return b"sha256 " + hashlib.sha256(first + b"\n" + body).hexdigest().encode()
         return b"hmac-sha256 " + hmac.digest(self._key, first + b"\n" + body, "sha256").hex().encode()
 
-    def _require_own(self, read: _Read, expected: Origin) -> None:
+    def _require_own(self, read: _Read, expected: Origin, allow_new_topics: bool) -> None:
         manifest = read.manifest
         pairs = [
-            ("the service", manifest.scope, self.scope),
-            ("the cluster", manifest.cluster, expected.cluster),
-            ("the model", manifest.model, expected.model),
-            ("the configuration or version", manifest.fingerprint, expected.fingerprint),
-            *(
-                (f"topic {topic} (deleted and made again?)", manifest.topics[topic], expected.topics[topic])
-                for topic in sorted(manifest.topics.keys() & expected.topics.keys())
-            ),
+            ("the service", manifest.scope, self.scope, _COLD),
+            ("the model", manifest.model, expected.model, _COLD),
+            ("the configuration or version", manifest.fingerprint, expected.fingerprint, _COLD),
         ]
-        for what, found, wanted in pairs:
+        if not allow_new_topics:
+            pairs.append(("the cluster", manifest.cluster, expected.cluster, _ANEW))
+            pairs += [
+                (f"topic {topic} (deleted and made again?)", manifest.topics[topic], expected.topics[topic], _ANEW)
+                for topic in sorted(manifest.topics.keys() & expected.topics.keys())
+            ]
+        for what, found, wanted, otherwise in pairs:
             if found != wanted:
                 raise ForeignCheckpoint(
                     f"{read.name} belongs to something else: {what} was {found!r} and is {wanted!r} "
                     f"(written by eastwest {manifest.detector}); set it back, name another place for checkpoints, "
-                    f"or {_COLD}"
+                    f"or {otherwise}"
                 )
 
     def _state(self, read: _Read) -> bytes:

@@ -124,6 +124,7 @@ class Trial:
     metrics: Metrics | None = None
     counted: dict[str, float] = field(default_factory=dict)  # metrics of all runs
     model: dict[str, Path] | None = None  # the setting
+    state: dict[str, object] = field(default_factory=dict)  # more settings of that section
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -140,7 +141,7 @@ class Trial:
             "engine": ENGINE,
             "plant": self.plant,
             "model": self.model,
-            "state": {"url": str(here / "state"), "every_rows": 1000, "every_seconds": 3600},
+            "state": {"url": str(here / "state"), "every_rows": 1000, "every_seconds": 3600} | self.state,
             "outbox": {"folder": here / "outbox"},
             "dead_letters": {"file": here / "dead.ndjson"},
             "alerts": {"sinks": [{"type": "file", "path": here / "alerts.ndjson"}]},

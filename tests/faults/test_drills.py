@@ -1,9 +1,12 @@
 """Disaster drills: what is lost is put back from a copy, or begun anew, as docs/operations.md says."""
 
 import shutil
+from collections import Counter
 
 import pytest
 
+from detector.errors import ForeignCheckpoint
+from tests.faults import harness
 from tests.faults.fed import Expected, on
 from tests.faults.harness import broken, duplicates
 
@@ -30,6 +33,7 @@ def struck(trial, rows, tmp_path):
     return subject, copy
 
 
+@pytest.mark.faults
 def test_state_from_a_copy_tells_nothing_twice(struck, golden, results):
     subject, copy = struck
     put_back(subject.here, copy, STATE)
@@ -41,7 +45,7 @@ def test_state_from_a_copy_tells_nothing_twice(struck, golden, results):
     assert outcome.metrics["eastwest_replay_skipped_total"] > 0  # lines were made again, and known
 
 
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("saved", [True, pytest.param(False, marks=pytest.mark.faults)])
 def test_state_and_outbox_from_a_copy_or_anew_lose_nothing(saved, struck, golden, results):
     """What the sink had since the copy it gets once more, the same to the byte; without a copy, all."""
     subject, copy = struck
@@ -58,6 +62,7 @@ def test_state_and_outbox_from_a_copy_or_anew_lose_nothing(saved, struck, golden
     assert saved == (twice < len(before))
 
 
+@pytest.mark.faults
 def test_a_lost_outbox_costs_only_what_no_sink_had(struck, golden, results, caplog):
     """The state goes on; what was told before its checkpoint is gone from the outbox, and the log says how much."""
     subject, copy = struck
@@ -94,3 +99,35 @@ def test_a_restore_with_processes_and_a_real_broker(what, rows, world, kafka, tm
         heal = subject.start().finish()
         assert "goes on from a checkpoint" in subject.log
         expected.check(subject, results, f"D{len(what)} with processes and a broker", 1, heal)
+
+
+def anew(rows):
+    """The rows as another cluster has them: offsets begin with 0."""
+    ends = Counter()
+    out = []
+    for row in rows:
+        out.append(row._replace(offset=ends[row.partition]))
+        ends[row.partition] += 1
+    return out
+
+
+def test_what_was_learned_outlives_its_kafka(trial, rows, golden, results, monkeypatch):
+    """The cluster is gone, and another goes on where it stopped: refused by name until it is allowed, for one start."""
+    half = len(rows) // 2
+    subject = trial(of=rows[:half])
+    assert not subject.run()
+    monkeypatch.setattr(harness, "CLUSTER", "another cluster")
+    subject.rows = anew(rows[half:])
+    with pytest.raises(ForeignCheckpoint, match="the cluster was"):
+        subject.run()
+    subject.state = {"allow_new_topics": True}
+    assert subject.run(crash="decoded:2")
+    subject.state = {}
+    assert not subject.run()
+    outcome = subject.outcome()
+    differ = (outcome.told != golden.told) + ([*dict.fromkeys(outcome.lines)] != golden.lines)
+    differ += len(outcome.letters) != len(golden.letters)  # they name offsets
+    differ += outcome.checkpoint.counters != golden.checkpoint.counters
+    results(fault="D5 another Kafka", kills=1, mismatches=differ, duplicates=duplicates(outcome))
+    assert differ == 0
+    assert subject.broken == []

@@ -151,4 +151,4 @@ def test_a_topic_made_anew_is_refused(started, kafka):
     service.start()
     assert service.process.wait(60) == 2
     assert f"topic {topic} (deleted and made again?)" in service.log
-    assert "allow a cold start" in service.log
+    assert "allow new topics" in service.log

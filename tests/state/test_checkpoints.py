@@ -249,20 +249,29 @@ def test_a_store_that_is_away_is_not_taken_for_damage(store, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("expected", "match"),
+    ("expected", "match", "way"),
     [
-        (replace(OURS, cluster="cluster-2"), "the cluster was 'cluster-1' and is 'cluster-2'"),
-        (replace(OURS, topics={"zeek": "new"}), r"topic zeek \(deleted and made again\?\) was 'id-zeek' and is 'new'"),
-        (replace(OURS, fingerprint="f"), "the configuration or version was 'fingerprint' and is 'f'"),
-        (replace(OURS, model="m"), "the model was '' and is 'm'"),
+        (replace(OURS, cluster="cluster-2"), "the cluster was 'cluster-1' and is 'cluster-2'", "new topics"),
+        (
+            replace(OURS, topics={"zeek": "new"}),
+            r"topic zeek \(deleted and made again\?\) was 'id-zeek' and is 'new'",
+            "new topics",
+        ),
+        (replace(OURS, fingerprint="f"), "the configuration or version was 'fingerprint' and is 'f'", "a cold start"),
+        (replace(OURS, model="m"), "the model was '' and is 'm'", "a cold start"),
     ],
 )
-def test_a_foreign_one_is_refused_and_none_before_it_is_tried(store, expected, match):
+def test_a_foreign_one_is_refused_and_none_before_it_is_tried(store, expected, match, way):
     written(store, 100)
     other = Checkpoints(store, "shard-0")
     with pytest.raises(ForeignCheckpoint, match=match) as caught:
         other.latest(expected)
-    assert "allow a cold start" in str(caught.value)
+    assert f"or allow {way}" in str(caught.value)
+    if way == "new topics":
+        assert Checkpoints(store, "shard-0").latest(expected, allow_new_topics=True).checkpoint == at(100)
+    else:
+        with pytest.raises(ForeignCheckpoint, match=match):
+            Checkpoints(store, "shard-0").latest(expected, allow_new_topics=True)
     assert isinstance(caught.value, StateMismatch)
     assert other.latest(expected, allow_cold_start=True).checkpoint is None
     other.write(replace(at(3), origin=expected))
