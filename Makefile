@@ -80,7 +80,7 @@ sbom: $(DEV) ## Write the bill of materials of the locked packages (CycloneDX) t
 lock: ## Work out the hashed locks anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions.
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv; set UV=/path/to/uv"; exit 1; }
 	$(LOCK) --group build --extra secops --extra signing --output-file requirements/runtime.lock >/dev/null
-	$(LOCK) --group build --group dev --extra notebooks --extra secops --extra signing --constraint requirements/runtime.lock \
+	$(LOCK) --group build --group dev --extra notebooks --extra ray --extra secops --extra signing --constraint requirements/runtime.lock \
 	  --output-file requirements/dev.lock >/dev/null
 
 clean: ## Remove the environment, the demo's output and all caches.

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -102,6 +102,12 @@ def backtest_command(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes that decode; changes speed and memory, never results.")
     ] = 1,
+    engine: Annotated[
+        Literal["processes", "ray"], typer.Option(help="Who decodes: processes of this machine, or Ray.")
+    ] = "processes",
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster that this machine is a node of.")
+    ] = None,
     alerts_per_day: Annotated[float | None, typer.Option(help="Alerts a day that people want to read.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (YAML); see docs/settings.md.")] = None,
     batch_size: Annotated[
@@ -124,7 +130,7 @@ def backtest_command(
         "history": history or [],
         "log_format": log_format,
         "between": Between(_time("--from", first), _time("--to", stop)),
-        "means": Means(workers),
+        "means": _means(workers, engine, ray_address),
         "notice": lambda told: err.print(told, markup=False),
     }
     live, candidate = (None if path is None else read_bundle(path, model_key) for path in (model, shadow))
@@ -314,6 +320,12 @@ def _time(option: str, text: str | None) -> int | None:
         return None if text is None else parse_time(text)
     except ValueError as problem:
         raise ConfigError(option, "", str(problem)) from problem
+
+
+def _means(workers: int, engine: Literal["processes", "ray"], ray_address: str | None) -> Means:
+    if ray_address is not None and engine != "ray":
+        raise typer.BadParameter("is for --engine ray", param_hint="--ray-address")
+    return Means(workers, engine=engine, address=ray_address)
 
 
 def _limit(text: str) -> Any:

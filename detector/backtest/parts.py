@@ -87,7 +87,7 @@ class Plan:
 
     def identity(self) -> list[Any]:
         """What must be the same where work on the parts goes on (JSON types)."""
-        return [[str(file), size_of(file), _changed(file)] for file in self.files]
+        return [[str(file), size_of(file), changed(file)] for file in self.files]
 
     def at_once(self) -> "Plan":
         """The same, when all rows must be known before the first is handed on."""
@@ -181,7 +181,8 @@ def _groups(file: File, context: Context) -> list[Group] | None:
         return None
 
 
-def _changed(file: File) -> int:
+def changed(file: File) -> int:
+    """When it was written, ns; 0 where that cannot be known."""
     try:
         return file.changed if isinstance(file, Object) else file.stat().st_mtime_ns
     except OSError:

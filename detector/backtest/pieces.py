@@ -25,6 +25,8 @@ from detector.records import Decoded
 from detector.sources.files import SkippedFile
 from detector.state.stores import write_whole
 
+Tick = Callable[[int, int], None]
+"""Called with bytes and rows of a part that are decoded so far."""
 _COUNTS: Final = ("rejected", "filtered", "notes")
 OUTSIDE: Final = "outside of the time that was asked for"
 
@@ -72,7 +74,7 @@ def path_of(folder: Path, part: Part, what: str) -> Path:
     return folder / f"{part.number:06d}.{what}"
 
 
-def decode(part: Part, job: Job, tick: Callable[[int, int], None] = lambda size, rows: None) -> Piece:
+def decode(part: Part, job: Job, tick: Tick = lambda size, rows: None) -> Piece:
     """Decode a part, and write its piece.
 
     Args:
@@ -99,7 +101,7 @@ def decode(part: Part, job: Job, tick: Callable[[int, int], None] = lambda size,
     return piece
 
 
-def _records(part: Part, reader: Reader, piece: Piece, tick: Callable[[int, int], None]) -> Iterator[Decoded]:
+def _records(part: Part, reader: Reader, piece: Piece, tick: Tick) -> Iterator[Decoded]:
     """All records of the part; adds the files that are no logs to the piece."""
     if part.rows is None:
         files = reader.files(part.files)
@@ -153,9 +155,14 @@ def _listed(counts: Counter[tuple[str, str]]) -> list[list[Any]]:
 def load(folder: Path, part: Part) -> Piece | None:
     """The piece of a part that was decoded before; None when it was not."""
     try:
-        told = orjson.loads(path_of(folder, part, "json").read_bytes())
+        return piece_of(path_of(folder, part, "json").read_bytes())
     except FileNotFoundError:
         return None
+
+
+def piece_of(content: bytes) -> Piece:
+    """The piece that a description is of."""
+    told = orjson.loads(content)
     counts = [Counter({(log, what): count for log, what, count in told[name]}) for name in _COUNTS]
     return Piece(
         [Run(*run) for run in told["runs"]],

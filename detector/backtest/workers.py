@@ -1,4 +1,4 @@
-"""Who decodes the parts: this process, or some processes of this machine."""
+"""Who decodes the parts: this process, some processes of this machine, or Ray."""
 
 import os
 import threading
@@ -9,14 +9,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
-from typing import Final
+from typing import Final, Literal
 
 from detector.backtest.parts import Part
-from detector.backtest.pieces import Job, Piece, decode, load
+from detector.backtest.pieces import Job, Piece, Tick, decode, load
 from detector.errors import WorkerFailed
 
-Tick = Callable[[int, int], None]
-"""Called with bytes and rows of a part that are decoded so far."""
 Start = Callable[[Part, Job, Tick], Callable[[], Piece]]
 """Begins a part; what it returns waits for the piece."""
 _KILLED: Final = "a worker was killed, perhaps for want of memory; run the same command again to go on"
@@ -27,24 +25,36 @@ class Means:
     """Who does the work, and how often it is kept. No result depends on it.
 
     Args:
-        workers: processes that decode; one = this process does everything.
+        workers: processes that decode; one = this process does everything, but with Ray.
         checkpoint_seconds: between two checkpoints.
+        engine: whose processes they are.
+        address: of a Ray cluster, ``host:port``; None = a Ray of our own on this machine.
     """
 
     workers: int = 1
     checkpoint_seconds: float = 300.0
+    engine: Literal["processes", "ray"] = "processes"
+    address: str | None = None
 
     @property
     def ahead(self) -> int:
         """Parts that are begun before they are needed: of each worker one in work and one that is done."""
-        return 1 if self.workers == 1 else 2 * self.workers
+        return 1 if self.workers == 1 and self.engine == "processes" else 2 * self.workers
 
 
 ALONE: Final = Means()
 
 
 def workers(means: Means) -> AbstractContextManager[Start]:
-    """Those who decode parts."""
+    """Those who decode parts.
+
+    Raises:
+        MissingLibrary: Ray is not installed.
+    """
+    if means.engine == "ray":
+        from detector.backtest.cluster import nodes  # noqa: PLC0415 - an extra, and slow to import
+
+        return nodes(means.workers, means.address)
     return nullcontext(_here) if means.workers == 1 else _processes(means.workers)
 
 

@@ -1,13 +1,18 @@
-"""One set of bytes: a backtest by one process, by several, and the service that reads the same from a real Kafka."""
+"""One set of bytes: a backtest by one process, several or Ray, and the service that reads it from a real Kafka."""
 
+import os
 import re
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
 from detector.assets.plant import load_plant
-from detector.backtest import parts
+from detector.backtest import cluster, parts
+from detector.backtest.parts import Part
+from detector.backtest.pieces import Job
 from detector.backtest.run import backtest
 from detector.backtest.workers import ALONE, Means
 from detector.config import Settings
@@ -77,25 +82,44 @@ def found(out: Path) -> tuple[bytes, bytes]:
     return alerts, b"".join(sorted(incidents.splitlines(keepends=True)))
 
 
-def test_one_process_several_and_a_real_kafka_tell_the_same_bytes(rows, kafka, tmp_path, monkeypatch):
-    """With a model in force and a candidate in its shadow; without them `test_run` compares the two."""
+def test_one_process_several_ray_and_a_real_kafka_tell_the_same_bytes(rows, kafka, tmp_path, monkeypatch):
+    """With a model in force and a candidate in its shadow; without them `test_run` compares the two. One of Ray's
+    processes is killed."""
     records, plant = rows
     logs, candidate = files(records, tmp_path / "logs"), tmp_path / "candidate.model"
     candidate.write_bytes(another(read_bundle(SHIPPED)))
-    monkeypatch.setattr(parts, "PART_BYTES", 100_000)  # many parts
-    wish = {"one": (ALONE, SHIPPED), "two": (Means(workers=2), SHIPPED), "shadow": (ALONE, candidate)}
+    monkeypatch.setattr(parts, "PART_BYTES", 300_000)  # some parts
+    monkeypatch.setattr(cluster, "_decode", mortal(tmp_path / "killed"))
+    wish = {
+        "one": (ALONE, SHIPPED), "two": (Means(workers=2), SHIPPED), "ray": (Means(1, engine="ray"), SHIPPED),
+        "shadow": (ALONE, candidate),
+    }  # fmt: skip
     for name, (means, model) in wish.items():
         read = {"plant": load_plant(plant), "model": read_bundle(model)}
         backtest([logs], tmp_path / name, Settings(**ENGINE), means=means, **read)
     alerts, incidents = written(tmp_path / "one")
     assert alerts.count(b"\n") > 50
     assert incidents.count(b"\n") > 1
-    assert written(tmp_path / "two") == (alerts, incidents)
+    assert (tmp_path / "killed").exists()
+    assert written(tmp_path / "two") == written(tmp_path / "ray") == (alerts, incidents)
     model = {"file": str(SHIPPED), "shadow": str(candidate)}
     service = streamed(kafka, records, plant, tmp_path / "service", **model)
     assert stands(service / "alerts.ndjson") == found(tmp_path / "one")
     assert stands(service / "outbox" / "shadow.ndjson") == found(tmp_path / "shadow")
     assert found(tmp_path / "one") != found(tmp_path / "shadow"), "or nothing was compared"
+
+
+def mortal(killed: Path) -> Callable[..., bytes]:
+    """What a node does; who has the third part first dies of it."""
+    real = cluster._decode
+
+    def decode(part: Part, job: Job, *about: object) -> bytes:
+        if part.number == 2 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(part, job, *about)
+
+    return decode
 
 
 def another(model: Bundle) -> bytes:
