@@ -305,7 +305,7 @@ class KafkaSource:
 
     def _require(self, topics: Mapping[str, set[int]]) -> None:
         if missing := [topic for topic, numbers in topics.items() if not numbers]:
-            raise UnreadableInput(f"Kafka has no topic {', '.join(sorted(missing))}")
+            raise UnreadableInput(f"Kafka has no topic {', '.join(sorted(missing))}, or no right to it was given")
         if not topics:
             raise UnreadableInput(f"Kafka has no topic that matches {self._settings.pattern}")
 
