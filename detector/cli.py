@@ -24,10 +24,12 @@ from detector.backtest.parts import Between
 from detector.backtest.run import Result, backtest
 from detector.backtest.workers import Means
 from detector.bars import bars
+from detector.compare.commands import compare_command
 from detector.config import Settings, load_settings
 from detector.drill.commands import drill_command
 from detector.errors import ConfigError, DetectorError, UnreadableInput
 from detector.evidence.commands import evidence_command
+from detector.explain.commands import explain_command
 from detector.feedback.commands import feedback_app
 from detector.incidents.commands import incidents_app
 from detector.models.commands import model_app
@@ -63,6 +65,8 @@ app.command("evidence")(evidence_command)
 app.command("drill")(drill_command)
 app.command("reach")(reach_command)
 app.command("trust")(trust_command)
+app.command("explain")(explain_command)
+app.command("compare")(compare_command)
 out = Console()
 err = Console(stderr=True)
 

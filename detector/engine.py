@@ -203,7 +203,10 @@ class Engine:
         units = self.enrich(self._units(released))
         teach = (units.array("obs_ts") < (self.train_until or 0)) | self.teach
         self.accounting.taught += int(np.count_nonzero(teach))
-        return self.judge.judge(self.scorer.score(units.plus({"teach": teach})))
+        return self._judged(units.plus({"teach": teach}))
+
+    def _judged(self, units: Rows) -> Rows:
+        return self.judge.judge(self.scorer.score(units))
 
     def _units(self, released: Released) -> Rows:
         flows = self.direction.orient(released.flows)

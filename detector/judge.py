@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -67,6 +67,13 @@ class Case:
             del self.findings[max(order)[-1]]
 
 
+Watch = Callable[[Alert, dict[str, Any], float], None]
+
+
+def _unwatched(found: Alert, row: dict[str, Any], expected: float) -> None:
+    """Nobody looks."""
+
+
 class Judge:
     """Decides which scored rows are findings and alerts, and how they chain.
 
@@ -77,6 +84,10 @@ class Judge:
         plant: what is declared of the network.
         decisions: what people decided. Acts that one covers are alerts of another status: they have a budget of their
             own, and are no evidence for chains or hosts.
+
+    Attributes:
+        watch: called with each finding and violation, its row, and how many such a day are expected, before it is
+            decided whether that is an alert; for who explains it.
     """
 
     def __init__(self, settings: Settings, plant: Plant | None = None, decisions: Sequence[Entry | End] = ()) -> None:
@@ -97,6 +108,7 @@ class Judge:
         self._latest = _NEVER  # observation time that rows have come to
         self._cases: dict[tuple[str, str, str], Case] = {}  # by both hosts, and by the decision about its acts
         self._alerted: dict[tuple[str, ...], tuple[int, int]] = {}  # act -> when it was told, place of the alert
+        self.watch: Watch = _unwatched
 
     def judge(self, scored: Rows) -> Rows:
         """Take rows in scoring order; only those strange enough reach Python. Adds ``finding``: which ones; their
@@ -235,6 +247,7 @@ class Judge:
         why, operation = self._conduits.breach(way)
         now = row["obs_ts"]
         found = self._decide(violation(found, row, way[:3], why, operation), now)
+        self.watch(found, row, 0.0)
         same = Place(*way[:3], operation, found.src, found.dst, _decided(found))
         place = self.violations.alert(same, now)
         if place is not None:
@@ -282,6 +295,7 @@ class Judge:
     def _tell(self, found: Alert, row: dict[str, Any], expected: float, *, certain: bool) -> None:
         """Adds the finding to its case; opens the case's alert, or adds to it."""
         rate, now = row["rows_per_day"], row["obs_ts"]
+        self.watch(found, row, expected)
         case = self._case(found, row["ts"])
         before = self._told_before(found, now) if case.alert is None else None
         if before is not None:
@@ -303,6 +317,10 @@ class Judge:
             self._telling.opened(case.alert, *self._alert_at(case.alert), (row["source"], row["position"]))
         else:
             self._telling.changed(case.alert)
+
+    def case_of(self, found: Alert) -> Case | None:
+        """The last case of a finding's two hosts, and of what was decided about it."""
+        return self._cases.get((found.src, found.dst, _decided(found)))
 
     def _case(self, found: Alert, ts: int) -> Case:
         """The open case of the two hosts, or a new one. What was decided is a case of its own: it must hide nothing."""

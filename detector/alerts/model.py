@@ -235,8 +235,8 @@ SEVERITIES: Final = ("low", "medium", "high", "critical")
 
 IMPORTANCES: Final = {"low": -1.0, "normal": 0.0, "high": 0.5, "critical": 1.0}
 """Levels of severity that the importance of a host adds."""
-_STRANGE: Final = (1e-3, 1e-4, 1e-5, 1e-6)  # p-values; each counts half a level
-_CONSEQUENCES: Final = (0.0, 1.0, 1.5, 2.0, 2.0)  # levels: read, write, operate, mode, program
+STRANGE: Final = (1e-3, 1e-4, 1e-5, 1e-6)  # p-values; each counts half a level
+CONSEQUENCE_LEVELS: Final = (0.0, 1.0, 1.5, 2.0, 2.0)  # levels: read, write, operate, mode, program
 
 
 def severity(p: float, consequence: int, importance: str = "normal") -> str:
@@ -245,8 +245,8 @@ def severity(p: float, consequence: int, importance: str = "normal") -> str:
     Risk is their product (NIST SP 800-30: likelihood times impact); levels are logarithms, so they add up. What is
     stranger, does more, or concerns a more important host is never less severe.
     """
-    strange = sum(p <= bound for bound in _STRANGE) / 2
-    level = int(max(strange + _CONSEQUENCES[consequence] + IMPORTANCES[importance], 0.0))
+    strange = sum(p <= bound for bound in STRANGE) / 2
+    level = int(max(strange + CONSEQUENCE_LEVELS[consequence] + IMPORTANCES[importance], 0.0))
     return SEVERITIES[min(level, len(SEVERITIES) - 1)]
 
 

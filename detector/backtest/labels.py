@@ -1,6 +1,7 @@
 """Known attacks beside what was found: which campaigns, how many hops, how soon, how many false alarms."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,9 @@ from detector.formats.address import canonical
 COLUMNS: Final = ("campaign", "start", "end", "src", "dst", "technique")
 _SECONDS_END: Final = 253_402_300_800  # the year 10000; what is more was written in milliseconds
 SLACK_US: Final = 60_000_000  # labels are kept by people and scripts, to the second or minute
+
+Place = tuple[int, str, str]
+"""Time (µs) and two hosts of what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,9 @@ def _iso_time(text: str) -> int:
 
 def measure(labels: list[Label], alerts: list[Alert], incidents: list[Incident], days: float) -> dict[str, Any]:
     """What the labels say of the result; see `summary.json` in the docs for the keys."""
-    seen = [(parse_time(alert.ts), alert.src, alert.dst) for alert in alerts]
-    steps = [(parse_time(step.ts), step.src, step.dst) for incident in incidents for step in incident.path]
+    seen, found = places(alerts, ()), places(alerts, incidents)
     campaigns = [
-        _campaign(name, [label for label in labels if label.campaign == name], seen + steps)
+        _campaign(name, [label for label in labels if label.campaign == name], found)
         for name in dict.fromkeys(label.campaign for label in labels)
     ]
     true_alerts = sum(any(label.covers(*place) for label in labels) for place in seen)
@@ -127,8 +130,19 @@ def measure(labels: list[Label], alerts: list[Alert], incidents: list[Incident],
     }
 
 
-def _campaign(name: str, hops: list[Label], found: list[tuple[int, str, str]]) -> dict[str, Any]:
-    times = [min((place[0] for place in found if hop.covers(*place)), default=None) for hop in hops]
+def places(alerts: Iterable[Alert], incidents: Iterable[Incident]) -> list[Place]:
+    """Where alerts and hops of incidents are."""
+    found = [(parse_time(alert.ts), alert.src, alert.dst) for alert in alerts]
+    return found + [(parse_time(step.ts), step.src, step.dst) for incident in incidents for step in incident.path]
+
+
+def first_at(hop: Label, found: Iterable[Place]) -> int | None:
+    """When a hop was found first, µs; None = never."""
+    return min((place[0] for place in found if hop.covers(*place)), default=None)
+
+
+def _campaign(name: str, hops: list[Label], found: list[Place]) -> dict[str, Any]:
+    times = [first_at(hop, found) for hop in hops]
     first = min((time for time in times if time is not None), default=None)
     begin = min((hop.start for hop in hops if hop.start is not None), default=None)
     return {

@@ -15,6 +15,7 @@ import detector
 from detector.alerts.decisions import End, Entry
 from detector.alerts.model import Alert, Incident, Step, to_json
 from detector.assets.plant import Plant
+from detector.backtest import asked
 from detector.backtest.findings import NAME, Findings
 from detector.backtest.labels import Label, measure, parse_time
 from detector.backtest.ordered import Ordered
@@ -72,6 +73,7 @@ def backtest(
     log_format: str = "auto",
     between: Between = ALWAYS,
     means: Means = ALONE,
+    scoring: Callable[..., Engine] = Engine,
     progress: Progress = lambda stage, done, total, rows: None,
     notice: Callable[[str], None] = lambda told: None,
 ) -> Result:
@@ -88,6 +90,7 @@ def backtest(
         log_format: a name of the format registry for all records, or ``auto``.
         between: rows of the paths that count.
         means: who does the work; no result depends on it.
+        scoring: makes the engine, from what `Engine` takes; for who looks on.
         notice: called with what people should know about the run.
 
     Raises:
@@ -104,10 +107,23 @@ def backtest(
     if history:
         require_logs(len(past.files), (), "--history: ")
         now = now.at_once()
-    engine = Engine(settings, plant, train_until, decisions, model)
-    told = (detector.__version__, engine.fingerprint, settings.model_dump(exclude={"batch_rows"}), train_until)
-    asked = ([one.model_dump(mode="json") for one in decisions], log_format, (between.first, between.stop))
-    with working(out, fingerprint(told, asked, past.identity(), now.identity())) as work:
+    engine = scoring(settings, plant, train_until, decisions, model)
+    wish = asked.Asked(
+        version=detector.__version__,
+        paths=tuple(map(str, paths)),
+        history=tuple(map(str, history)),
+        log_format=log_format,
+        train_until=train_until,
+        first=between.first,
+        stop=between.stop,
+        plant=None if plant is None else plant.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        decisions=tuple(one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in decisions),
+        model=None if model is None else asked.Model(name=model.manifest.name, sha256=model.sha256),
+        settings=settings.model_dump(mode="json", exclude={"batch_rows"}),
+        fingerprint=engine.fingerprint,
+    )
+    of_files = past.identity(), now.identity()
+    with working(out, fingerprint(wish.model_dump(exclude={"paths", "history", "plant"}), *of_files)) as work:
         job = Job(work.folder / "now", settings, log_format, between)
         run = _Run(work, engine, job, means, progress, notice)
         try:
@@ -115,6 +131,7 @@ def backtest(
         finally:
             run.write_rejected([past, now], out / "rejected.ndjson")
         result = _written(engine, found, run.tally, out, plant, labels, began)
+        wish.write(out)
         run.findings.finish(out / NAME)
     return result
 

@@ -213,7 +213,7 @@ class Chains:
             self._index(self.hops[number])
 
     def _hop(self, finding: Alert, ts: int, per_day: float, background: Background) -> Hop:
-        known = self._known(finding, ts)
+        known = self.hop_of(finding, ts)
         if known is not None:
             known.per_day = min(known.per_day, per_day)
             if ts < known.ts:
@@ -228,7 +228,7 @@ class Chains:
         self._index(hop)
         return hop
 
-    def _known(self, finding: Alert, ts: int) -> Hop | None:
+    def hop_of(self, finding: Alert, ts: int) -> Hop | None:
         """The hop a finding belongs to: of its pair, within the window; one that began before it if there is one."""
         places = self._pairs.get((finding.src, finding.dst), ())
         near = [(start > ts, abs(ts - start), number) for start, number in places if abs(ts - start) <= HOP_WINDOW_US]

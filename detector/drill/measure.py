@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any, Final
 
 from detector.alerts.attack import TECHNIQUES
@@ -13,8 +12,8 @@ from detector.backtest.run import Result
 from detector.drill.cast import PACES, Campaign, Hop
 from detector.drill.records import Written
 from detector.drill.techniques import PLAYABLE
+from detector.intervals import wilson
 
-_Z: Final = 1.959964  # of the normal distribution: 95 %
 _MINUTE: Final = 60e6
 _LISTED: Final = 50  # alerts that are different without the drill
 
@@ -31,21 +30,6 @@ class Seen:
     end: int
     told: int | None
     written: bool
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, JASA 22, 1927): sensible for few trials, and at 0 and 1.
-
-    >>> wilson(3, 4)
-    (0.3006, 0.9544)
-    """
-    if not trials:
-        return 0.0, 1.0
-    share, square = hits / trials, _Z * _Z
-    middle = share + square / (2 * trials)
-    width = _Z * sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    whole = 1 + square / trials
-    return round(max((middle - width) / whole, 0.0), 4), round(min((middle + width) / whole, 1.0), 4)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

@@ -12,7 +12,7 @@ plus the row's bonus while its first chain has not seen the symbol.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from detector.score import calibration
 from detector.score.columns import Part
 from detector.score.memory import Memory
-from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
+from detector.score.table import DISCOUNT, HOUR_US, add, guard, key_of, learn_hour, pitman_yor, read, repeats
 from detector.state.compiled import kernel
+from detector.state.counts import Table, find
 
 _SYMBOL, _TOTAL, _ALL = np.uint64(21), np.uint64(22), np.uint64(23)
 
@@ -149,6 +150,8 @@ def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum"
     Returns:
         Shape (len(COLUMNS), units): rows that are not asked, or repeat what was judged, have p-value 1 and zeros.
     """
+    if memory.watch is not None:
+        memory.watch(questions)
     asked = questions.asked
     units, rows = asked.units, asked.rows
     out = np.zeros((len(COLUMNS), units.height))
@@ -166,6 +169,47 @@ def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum"
         ),
     )  # fmt: skip
     return out
+
+
+class Level(NamedTuple):
+    """What one context knew: hours (or narrower contexts) with the symbol, with any, distinct symbols; and P there."""
+
+    symbol: float
+    total: float
+    distinct: float
+    p: float
+
+
+def known(memory: Memory, questions: Questions) -> tuple[list[list[Level]], float]:
+    """What the first row that is asked is judged by, of each chain from the widest context to the narrowest, as it is
+    before the answer; and the hours since the first chain's symbol was counted last, NaN when it never was."""
+    table, now, half_life = memory.counts.table, questions.asked["obs_ts"][0], memory.half_life
+    found = [
+        _known(table, np.uint64(chain), contexts, questions.symbols[0, chain], now, half_life)
+        for chain, contexts in enumerate(questions.contexts[0])
+    ]
+    symbol = _key(_SYMBOL, np.uint64(0), questions.contexts[0, 0, 0], questions.symbols[0, 0])
+    slot = find(table[0], symbol)
+    last = float(now - table[1][slot, 1]) / HOUR_US if table[0][slot] else float("nan")
+    return found, last
+
+
+def _known(table: Table, chain: Any, contexts: Any, symbol: Any, now: Any, half_life: float) -> list[Level]:
+    cells, levels = np.zeros((2, 2)), []
+    read(table, _key(_ALL, chain, chain, chain), now, half_life, cells[1])
+    p = 1.0 / (cells[1, 1] + 1.0)
+    for level in range(contexts.size - 1, -1, -1):
+        side = chain ^ np.uint64(level << 8)
+        read(table, _key(_SYMBOL, side, contexts[level], symbol), now, half_life, cells[0])
+        read(table, _key(_TOTAL, side, contexts[level], chain), now, half_life, cells[1])
+        p = pitman_yor(cells[0, 0], cells[1, 0], cells[1, 1], p)
+        levels.append(Level(float(cells[0, 0]), float(cells[1, 0]), float(cells[1, 1]), float(p)))
+    return levels
+
+
+def _key(*parts: np.uint64) -> np.uint64:
+    """`key_of` outside of kernels, from where Numba gives Python's integers."""
+    return np.uint64(key_of(*parts))
 
 
 def new_entries(chains: int, levels: int) -> int:

@@ -40,11 +40,15 @@ class Budget:
         """Of the findings, those strange enough to be a hop of a chain: the more hops, the more chains chance makes."""
         return min(P_CUT * rows_per_day, HOPS_PER_ALERT * self.alerts_per_day)
 
+    def wanted(self, rows_per_day: float) -> float:
+        """The threshold as it stands: an alert is what comes at most so many times a day when nothing is wrong."""
+        return min(P_CUT * rows_per_day, self.correction * self.alerts_per_day)
+
     def alerts(self, expected: float, rows_per_day: float, now: int, *, certain: bool = False) -> bool:
         """Whether a finding at ``now`` (µs) is an alert, if ``expected`` such a day come when nothing is wrong; call
         in scoring order. What is ``certain`` is one at once and paid for afterwards, up to another day's budget."""
-        self._advance(now)
-        wanted = min(P_CUT * rows_per_day, self.correction * self.alerts_per_day)
+        self.advance(now)
+        wanted = self.wanted(rows_per_day)
         if certain:
             if self.tokens < 1.0 - self.most:
                 return False
@@ -54,7 +58,8 @@ class Budget:
         self.spent_this_hour += 1
         return True
 
-    def _advance(self, now: int) -> None:
+    def advance(self, now: int) -> None:
+        """Let time go on to ``now`` (µs): tokens come, and each hour moves the correction."""
         if self.hour < 0:
             self.hour, self.last = now // _HOUR_US, now
         self.tokens = min(self.most, self.tokens + self.alerts_per_day * max(now - self.last, 0) / _DAY_US)

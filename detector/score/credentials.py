@@ -138,6 +138,17 @@ class Credentials:
         )
         return out
 
+    def held(self, units: Columns) -> tuple[float, float]:
+        """p-value of the log-on that the host of the last of these units still carries, and on how many targets it was
+        used, this one with them; right after it was scored."""
+        address = units["orig_id"][-1]
+        keys, cells, _ = self.machines.table
+        slot = find(keys, address)
+        host = np.uint64(cells[slot, 0]) if keys[slot] else address
+        keys, cells, _ = self.fresh.table
+        p, _, targets = cells[find(keys, host)].tolist()
+        return p, targets
+
     def _hosts(self, units: Columns) -> NDArray[np.uint64]:
         out = np.empty(units.height, dtype=np.uint64)
         service = units["service_id"]

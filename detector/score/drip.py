@@ -41,7 +41,7 @@ FLOOR: Final = 0.05  # doublings: 3.5 % more is nobody's alert, however regular 
 MAX_HOSTS: Final = 50_000  # 1.8 kB each
 _POISSON: Final = 1 / math.log(2)  # doublings: the spread of log2 of a Poisson count times the root of its mean
 _MAD: Final = 1.4826  # of a normal distribution's standard deviation
-_STRETCH: Final = 3.0  # nats a unit of score: 21 units fill the histogram of `calibration`
+STRETCH: Final = 3.0  # nats a unit of score: 21 units fill the histogram of `calibration`
 _DAY_US: Final = 86_400_000_000
 _BYTES: Final = 1000.0
 _NEVER: Final = -KEPT_DAYS  # of no day that counts
@@ -215,7 +215,7 @@ class Drip:
             found = self.days.ask(host, int(times[row] // _DAY_US)) if look[row] else None
             if found is not None:
                 told[:, row] = found
-                p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * _STRETCH)
+                p[row] = judge(self.memory.calibrated, 0, max(found[0], 0.0) * STRETCH)
         return {"p_drip": p, "drip": told[0], "drip_feature": told[1], "drip_times": told[2]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:

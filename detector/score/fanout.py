@@ -39,6 +39,7 @@ from detector.score.habits import (
     recall,
     recurring,
     remember,
+    usual,
 )
 from detector.score.memory import Memory
 from detector.score.model import Said
@@ -220,19 +221,7 @@ class Fanout:
         them), ``fanout_usual`` (of such a window; 0 = not judged), ``fanout_windows`` (of this source that were
         learned), ``fanout_sweep`` (nats of the strangest moment of the window so far: the sweep this row is part
         of; 0 = none)."""
-        attempt = units["kind"] == _ATTEMPT
-        target = units["resp_id"].copy()
-        target[attempt] = mix_all(target[attempt], integer_keys(units.units["resp_p"].filter(attempt)))
-        contacts = Contacts(
-            orig=units["orig_id"],
-            role=units["orig_role"],
-            token=np.where(attempt, _TARGET, units["token_id"]),
-            target=target,
-            asked=~units["resp_group"] & (units["ts"] > units["obs_ts"] - WINDOW_US),
-            stratum=units["stratum"],
-            time=units["obs_ts"],
-            teach=units["teach"],
-        )
+        contacts = _contacts(units)
         columns = tuple(getattr(contacts, name) for name in Contacts.__dataclass_fields__)
         out, memory = np.zeros((len(COLUMNS), units.height)), self.memory
         out[0] = 1.0
@@ -245,6 +234,16 @@ class Fanout:
         )  # fmt: skip
         return dict(zip(COLUMNS, out, strict=True))
 
+    def usual(self, units: Columns) -> dict[str, float]:
+        """What the last of these units was judged by, right after it was scored: `habits.usual`, of targets beyond the
+        first."""
+        contacts, now = _contacts(units), units["obs_ts"][-1]
+        table, (own, group) = self.memory.counts.table, np.zeros((2, 3))
+        role, token = contacts.role[-1], contacts.token[-1]
+        source = np.uint64(block(_SOURCE, contacts.orig[-1], token, token))
+        _recall(table, source, role, token, now, self.memory.half_life, own, group)
+        return usual(own, group)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""
         return self.memory.arrays()
@@ -252,3 +251,19 @@ class Fanout:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace what was learned by what `arrays` returned."""
         self.memory.load(arrays)
+
+
+def _contacts(units: Columns) -> Contacts:
+    attempt = units["kind"] == _ATTEMPT
+    target = units["resp_id"].copy()
+    target[attempt] = mix_all(target[attempt], integer_keys(units.units["resp_p"].filter(attempt)))
+    return Contacts(
+        orig=units["orig_id"],
+        role=units["orig_role"],
+        token=np.where(attempt, _TARGET, units["token_id"]),
+        target=target,
+        asked=~units["resp_group"] & (units["ts"] > units["obs_ts"] - WINDOW_US),
+        stratum=units["stratum"],
+        time=units["obs_ts"],
+        teach=units["teach"],
+    )

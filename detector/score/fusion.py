@@ -20,8 +20,9 @@ has seen. Fisher's distribution would need independent models; instead, what sha
 the merged p-value (`calibration`), so what is merged stays calibrated by what was seen, whatever the dependence.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +182,44 @@ def walk(
     return stop
 
 
+class Opinion(NamedTuple):
+    """What becomes of one model's p-value.
+
+    Attributes:
+        least: the smallest that is believed (of newcomers), 0 = any.
+        per_day: rows a day that the model is asked about in this stratum.
+        share: of people's attention.
+        odds: `EXPECTED_ODDS` or 1.
+        rate: max(p, least) per_day / share, rows a day.
+        nats: the part of S; ``held``: that of the case before this row.
+    """
+
+    model: str
+    p: float
+    least: float
+    per_day: float
+    share: float
+    odds: float
+    rate: float
+    nats: float
+    held: float
+
+
+class Weighed(NamedTuple):
+    """One row before it is merged.
+
+    Attributes:
+        began: when its case began, µs; None = with this row.
+        stranger: rows a day that began a case or made it stranger.
+        judged: rows a day that any model had something to say of, this one with them.
+    """
+
+    opinions: tuple[Opinion, ...]
+    began: float | None
+    stranger: float
+    judged: float
+
+
 class Fusion:
     """The merging with its state.
 
@@ -218,6 +257,30 @@ class Fusion:
             ),
         )  # fmt: skip
         return dict(zip(COLUMNS, out, strict=True))
+
+    def weigh(self, scored: Columns) -> Weighed:
+        """What the first of these rows will be merged from; nothing is changed."""
+        now, stratum = scored["obs_ts"][0], int(scored["stratum"][0])
+        rates, passed, count = self.rates.copy(), self._passed.copy(), len(self.names)
+        pass_time(rates, passed, now)
+        opinions = {name: float(scored[f"p_{name}"][0]) for name in self.names}
+        rates[:count, stratum] += [p < 1.0 for p in opinions.values()]
+        alive = float(shares(rates[:count], self._interest))
+        keys, cells, _ = self.cases.table
+        slot = find(keys, mix_all(scored["orig_id"][:1], scored["resp_id"][:1])[0])
+        known = bool(keys[slot]) and abs(now - cells[slot, 0]) <= CASE_US
+        odds = EXPECTED_ODDS if scored["expected"][0] else 1.0
+        found = []
+        for place, (name, p) in enumerate(opinions.items()):
+            held = float(cells[slot, 1 + place]) if known else 0.0
+            if p < 1.0 or held > 0.0:
+                least = 1.0 / (self.asked[place, stratum] + 2.0) if stratum >= self._newcomers else 0.0
+                per_day, share = float(rates[place, stratum]), float(self._interest[place, stratum]) / alive
+                rate = max(p, least) * per_day / share
+                nats = max(math.log(COMMON / max(rate * odds, RARE)), 0.0) if p < 1.0 else 0.0
+                found.append(Opinion(name, p, float(least), per_day, share, odds, rate, nats, held))
+        began = float(cells[slot, 0]) if known else None
+        return Weighed(tuple(found), began, float(rates[count, 0]), float(rates[count, 1]) + 1.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -18,6 +18,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.score import calibration
 from detector.score.beta import log_count_tail
@@ -170,3 +171,12 @@ def _count_day(table: Any, used: Any, key: Any, now: Any, half_life: Any) -> Non
     news = now - counted >= DAY_US
     add_at(table, used, slot, key, 1.0 if news else 0.0, 0.0, now, half_life)
     cells[slot, 1] = now if news else counted
+
+
+def usual(own: NDArray[np.float64], group: NDArray[np.float64]) -> dict[str, float]:
+    """What is usual, by name: windows learned, sum and sum of squares of what they held, the same of the group (zeros
+    when it is not needed); and of the next window's count the mean and the shape, τ = 1."""
+    expected = np.zeros(3)
+    expect(own, group, expected)
+    names = ("windows", "sum", "squares", "group_windows", "group_sum", "group_squares", "mean", "shape")
+    return dict(zip(names, [*own.tolist(), *group.tolist(), *expected[:2].tolist()], strict=True))

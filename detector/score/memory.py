@@ -17,6 +17,9 @@ class Memory:
         max_entries: bound of the count table (36 bytes an entry).
         half_life_days: forgetting.
         new_entries: most table entries one row can add.
+
+    Attributes:
+        watch: called with what a model of `backoff` is asked before it answers; for who explains an answer.
     """
 
     def __init__(self, strata: int, max_entries: int, half_life_days: float, new_entries: int) -> None:
@@ -26,6 +29,7 @@ class Memory:
         """The calibration as its kernels take it; `Calibration.load` writes into these arrays."""
         self.half_life = half_life_days * 86_400e6
         self._new_entries = new_entries
+        self.watch: Callable[[Any], None] | None = None
 
     def walk(self, rows: int, kernel: Callable[[int, int, Table], int]) -> None:
         """`Counts.walk` over the table of this model."""

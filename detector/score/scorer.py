@@ -59,6 +59,12 @@ _ATTEMPT: Final = 1  # of ``kind``, see features.units: nobody answered, so ther
 NEWCOMER_SHARE: Final = 0.125
 """Rows of newcomers (`phases`) have strata of their own, with this part of the interest of the others."""
 
+Watch = Callable[[Any, Columns], None]
+
+
+def _unwatched(part: object, columns: Columns) -> None:
+    """Nobody looks."""
+
 
 class Scorer:
     """The models with their state.
@@ -69,6 +75,9 @@ class Scorer:
         outside: key of the zone whose hosts are not counted as inside.
         zone: IANA time zone in which people work.
         crossing_bonus: nats for a jump over Purdue levels without a conduit.
+
+    Attributes:
+        watch: called with a model, or the fusion, and rows that it is about to see; for who explains what it says.
     """
 
     def __init__(
@@ -103,6 +112,7 @@ class Scorer:
         memories = {model.name: getattr(model, "memory", None) for model in self.models if model.name != Drip.name}
         calibrations = {name: memory.calibration for name, memory in memories.items() if memory is not None}
         self.drift = Drift(calibrations, strata)
+        self.watch: Watch = _unwatched
 
     def score(self, units: Rows) -> Rows:
         """Score then learn each row in order: ``units`` plus the columns of the phases, of all models and of the
@@ -129,11 +139,14 @@ class Scorer:
         newcomer = np.minimum(said["orig_phase"], known) < PROTECTING
         columns.add({"stratum": columns["stratum"] + newcomer * self._strata})
         for step in self._steps():
+            for model in step:
+                self.watch(model, columns)
             for part in self._map(methodcaller("score", columns), step, units.height):
                 columns.add(part)
                 said.update(part)
         said.update(self.history.mark(columns, [table for name, table in self.tables().items() if name in TABLES]))
         self.drift.note(columns)
+        self.watch(self.fusion, columns)
         said.update(self.fusion.judge(columns))
         return units.plus({"stratum": columns["stratum"].astype(np.int32), **said})
 

@@ -62,6 +62,25 @@ COLUMNS: Final = (
     "hosts",  # distinct hosts inside seen before
     "history",  # days since the first row
 )
+LOOKED_UP: Final = (
+    "pair",  # (s,d,k): hours
+    "orig",  # s over all its (d,k): hours, distinct
+    "resp",
+    "role_orig",  # g(s) to (d,k): distinct sources
+    "role_orig_all",  # g(s) over all: of them, distinct (d,k)
+    "role_resp",
+    "role_resp_all",
+    "roles",  # g(s) to g(d) by k: distinct pairs
+    "roles_orig_all",
+    "roles_resp_all",
+    "resp_in_role",  # d among those of g(d) by k: distinct pairs
+    "resp_in_role_all",
+    "orig_in_role",
+    "orig_in_role_all",
+    "orig_role_hosts",  # hosts of g(s)
+    "resp_role_hosts",
+)
+"""What a score is made of, by what was counted; the letters are those of the formula above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +151,30 @@ def _base(q: Any, q_sum: Any, r: Any, r_sum: Any, hosts: Any) -> Any:
 
 
 @kernel
+def _look_up(
+    table: Any, s: Any, d: Any, gs: Any, gd: Any, token: Any, kind: Any, now: Any, half_life: Any, found: Any
+) -> None:
+    """found <- what a row is judged by, weight and distinct each, in the order of `LOOKED_UP`."""
+    pair, orig, resp, g_f, g_fs, g_r, g_rs, q, q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = found
+    read(table, key_of(_PAIR, s, d, token), now, half_life, pair)
+    read(table, key_of(_ORIG, s, kind, kind), now, half_life, orig)
+    read(table, key_of(_RESP, d, kind, kind), now, half_life, resp)
+    read(table, key_of(_G_FWD, gs, d, token), now, half_life, g_f)
+    read(table, key_of(_G_FWD_SUM, gs, kind, kind), now, half_life, g_fs)
+    read(table, key_of(_G_REV, gd, s, token), now, half_life, g_r)
+    read(table, key_of(_G_REV_SUM, gd, kind, kind), now, half_life, g_rs)
+    read(table, key_of(_Q, gs, gd, token), now, half_life, q)
+    read(table, key_of(_Q_FWD_SUM, gs, kind, kind), now, half_life, q_f)
+    read(table, key_of(_Q_REV_SUM, gd, kind, kind), now, half_life, q_r)
+    read(table, key_of(_R_IN, d, token, token), now, half_life, r_i)
+    read(table, key_of(_R_IN_SUM, gd, token, token), now, half_life, r_is)
+    read(table, key_of(_R_OUT, s, token, token), now, half_life, r_o)
+    read(table, key_of(_R_OUT_SUM, gs, token, token), now, half_life, r_os)
+    read(table, key_of(_HOSTS, gs, gs, gs), now, half_life, n_s)
+    read(table, key_of(_HOSTS, gd, gd, gd), now, half_life, n_d)
+
+
+@kernel
 def _learn_pair(
     table: Any, used: Any, s: Any, d: Any, gs: Any, gd: Any, token: Any, kind: Any, now: Any, half_life: Any
 ) -> None:
@@ -181,8 +224,10 @@ def walk(
     """
     origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, times, teaches = units
     histograms, trees, totals, tails, since, clock = calibrated
-    pair, orig, resp, g_f, g_fs, g_r, g_rs, q = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
-    q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]
+    found = (
+        b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]
+    )  # fmt: skip
+    pair, orig, resp, g_f, g_fs, g_r, g_rs, q, q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = found
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
@@ -200,23 +245,7 @@ def walk(
             out[3, row] = out[4, row] = 1.0
             out[10, row], out[11, row] = clock[3], (now - clock[0]) / _DAY_US
             continue
-        read(table, pair_key, now, half_life, pair)
-        read(table, key_of(_ORIG, s, kind, kind), now, half_life, orig)
-        read(table, key_of(_RESP, d, kind, kind), now, half_life, resp)
-        read(table, key_of(_G_FWD, gs, d, token), now, half_life, g_f)
-        read(table, key_of(_G_FWD_SUM, gs, kind, kind), now, half_life, g_fs)
-        read(table, key_of(_G_REV, gd, s, token), now, half_life, g_r)
-        read(table, key_of(_G_REV_SUM, gd, kind, kind), now, half_life, g_rs)
-        read(table, key_of(_Q, gs, gd, token), now, half_life, q)
-        read(table, key_of(_Q_FWD_SUM, gs, kind, kind), now, half_life, q_f)
-        read(table, key_of(_Q_REV_SUM, gd, kind, kind), now, half_life, q_r)
-        read(table, key_of(_R_IN, d, token, token), now, half_life, r_i)
-        read(table, key_of(_R_IN_SUM, gd, token, token), now, half_life, r_is)
-        read(table, key_of(_R_OUT, s, token, token), now, half_life, r_o)
-        read(table, key_of(_R_OUT_SUM, gs, token, token), now, half_life, r_os)
-        read(table, key_of(_HOSTS, gs, gs, gs), now, half_life, n_s)
-        read(table, key_of(_HOSTS, gd, gd, gd), now, half_life, n_d)
-
+        _look_up(table, s, d, gs, gd, token, kind, now, half_life, found)
         forward = pitman_yor(g_f[0], g_fs[0], g_fs[1], _base(q, q_f, r_i, r_is, n_d))
         reverse = pitman_yor(g_r[0], g_rs[0], g_rs[1], _base(q, q_r, r_o, r_os, n_s))
         forward = 0.0 - np.log(pitman_yor(pair[0], orig[0], orig[1], forward))
@@ -281,6 +310,16 @@ class Structure:
             ),
         )  # fmt: skip
         return {**dict(zip(COLUMNS, out, strict=True)), "orig_role": roles[0], "resp_role": roles[1]}
+
+    def look_up(self, units: Columns) -> dict[str, tuple[float, float]]:
+        """Weight and distinct that the first of these units will be judged by, by the names of `LOOKED_UP`; before it
+        is scored."""
+        one, table, found = units_of(units), self.memory.counts.table, np.zeros((len(LOOKED_UP), 2))
+        s, d = one.orig[0], one.resp[0]
+        source, target = (np.uint64(_role(table, *end)) for end in ((s, one.orig_zone[0]), (d, one.resp_zone[0])))
+        kind, now, half_life = np.uint64(one.kind[0]), one.time[0], self.memory.half_life
+        _look_up(table, s, d, source, target, one.token[0], kind, now, half_life, tuple(found))
+        return {name: (weight, distinct) for name, (weight, distinct) in zip(LOOKED_UP, found.tolist(), strict=True)}
 
     @property
     def began(self) -> float:

@@ -201,6 +201,21 @@ class Trust:
         self.rows += np.bincount(out, minlength=self.rows.size)
         return {self.name: out}
 
+    def known_since(self, units: Columns) -> dict[str, float | None]:
+        """When what the first of these units is about was first seen, µs, before it is scored; None = never before."""
+        s, d, service, user = (units[name][0] for name in ("orig_device", "resp_device", "service_id", "user_id"))
+        keys = {
+            "device": key_of(_DEVICE, s, s, s),
+            "target": key_of(_DEVICE, d, d, d),
+            "user": key_of(_USER, user, s, s),
+            "pair": key_of(_PAIR, s, d, service),
+            "offer": key_of(_OFFER, d, service, units["orig_zone_id"][0]),
+        }
+        table = self.keys.table
+        slots = {name: find(table[0], np.uint64(key)) for name, key in keys.items()}
+        known = {name: float(table[1][slot, 0]) for name, slot in slots.items() if table[0][slot]}
+        return {name: known[name] if known.get(name, _NEVER) < _NEVER else None for name in keys}
+
     def verdicts(self) -> dict[str, int]:
         """Rows by verdict, of those that were asked about."""
         return {name: self._count([one.verdict == name for one in ANSWERS]) for name in VERDICTS}

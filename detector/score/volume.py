@@ -41,6 +41,7 @@ from detector.score.habits import (
     recurring,
     remember,
     surge_soon,
+    usual,
 )
 from detector.score.memory import Memory
 from detector.score.model import Said
@@ -343,7 +344,21 @@ class Volume:
         """``p_volume``; ``volume`` (nats), ``volume_what`` (`ROWS`, `SENT`, `RECEIVED`; 0 = not judged),
         ``volume_seen`` and ``volume_usual`` of it in the hour, ``volume_hours`` (hours of the edge that were
         learned)."""
-        flows = Flows(
+        flows = self._flows(units)
+        columns = tuple(getattr(flows, name) for name in Flows.__dataclass_fields__)
+        out, memory = np.zeros((len(COLUMNS), units.height)), self.memory
+        out[0] = 1.0
+        memory.walk(
+            units.height,
+            lambda start, stop, table: walk(
+                columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated, memory.half_life,
+                _room(), start, stop, out,
+            ),
+        )  # fmt: skip
+        return dict(zip(COLUMNS, out, strict=True))
+
+    def _flows(self, units: Columns) -> Flows:
+        return Flows(
             orig=units["orig_id"],
             resp=units["resp_id"],
             service=units["service_id"],
@@ -357,17 +372,22 @@ class Volume:
             time=units["obs_ts"],
             teach=units["teach"],
         )
-        columns = tuple(getattr(flows, name) for name in Flows.__dataclass_fields__)
-        out, memory = np.zeros((len(COLUMNS), units.height)), self.memory
-        out[0] = 1.0
-        memory.walk(
-            units.height,
-            lambda start, stop, table: walk(
-                columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated, memory.half_life,
-                _room(), start, stop, out,
-            ),
-        )  # fmt: skip
-        return dict(zip(COLUMNS, out, strict=True))
+
+    def usual(self, units: Columns, what: int) -> dict[str, float]:
+        """What the last of these units was judged by, right after it was scored: `habits.usual` and the ``exposure`` of
+        the hour for `ROWS`; for bytes ``mean`` and ``variance`` of ln bytes and the hours they come from."""
+        flows, now, expected = self._flows(units), units["obs_ts"][-1], np.zeros(3)
+        table, (own, group), half_life = self.memory.counts.table, np.zeros((2, 3)), self.memory.half_life
+        role, groups = flows.orig_role[-1], np.zeros(3, dtype=np.uint64)
+        _groups(role, flows.resp_role[-1], flows.service[-1], groups)
+        edge = np.uint64(block(_EDGE, flows.orig[-1], flows.resp[-1], flows.service[-1]))
+        _recall(table, edge, groups, what, now, half_life, own, group)
+        found = usual(own, group)
+        if what == ROWS:
+            return {**found, "exposure": float(_exposure(table, role, flows.slot[-1], now, half_life))}
+        _expect_bytes(own, group, expected)
+        del found["shape"]
+        return {**found, **dict(zip(("mean", "variance", "hours"), expected.tolist(), strict=True))}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

@@ -29,7 +29,7 @@ from detector.score.model import Said
 from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, Counts, soon
+from detector.state.counts import AHEAD, Counts, find, soon
 from detector.state.counts import walk as walk_all
 
 FEATURES: Final = ("connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts")
@@ -192,6 +192,15 @@ class Windows:
         scores[rows], p[rows] = opinions
         named = {f"window_{name}": told[place] for place, name in enumerate(("feature", "count", "usual"))}
         return {"p_windows": p, "windows": scores, **named}
+
+    def hour(self, units: Columns) -> dict[str, tuple[float, float]]:
+        """Count in the running hour and what is usual, of each of `FEATURES`, for the host of the last of these units;
+        right after it was scored."""
+        keys, cells, _ = self.hosts.table
+        host = cells[find(keys, units["orig_id"][-1])]
+        counts, levels = host[_COUNTS : _COUNTS + _FEATURES], host[_COUNTS + _FEATURES : _COUNTS + 2 * _FEATURES]
+        pairs = zip(FEATURES, counts.tolist(), (2.0**levels - 1.0).tolist(), strict=True)
+        return {name: (count, typical) for name, count, typical in pairs}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything learned, for a snapshot."""

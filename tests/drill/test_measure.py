@@ -2,11 +2,9 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 from detector.alerts.model import iso
 from detector.drill.cast import Campaign, Hop
-from detector.drill.measure import judged, quantile, wilson
+from detector.drill.measure import judged, quantile
 from detector.drill.records import Written
 
 MINUTE = 60_000_000
@@ -34,11 +32,6 @@ def test_what_is_told_within_the_hop_is_found():
 def test_what_the_history_tells_without_the_drill_is_no_credit():
     assert told(result(AT), result(AT)) is None
     assert told(result(AT, AT + MINUTE), result(AT)) == AT + MINUTE
-
-
-@pytest.mark.parametrize(("hits", "trials", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (0, 0, 0, 1)])
-def test_intervals_are_wilsons(hits, trials, low, high):
-    assert wilson(hits, trials) == (low, high)  # as in Brown, Cai, DasGupta: Interval estimation (2001)
 
 
 def test_quantiles_are_values_that_were():

@@ -40,7 +40,7 @@ def simulated(factory: pytest.TempPathFactory, **wish: Any) -> SimulatedPlant:
             plant = simulate(folder, **wish)
             done.write_text(json.dumps(asdict(plant), default=str), "utf-8")
     plain = json.loads(done.read_text("utf-8"))
-    return SimulatedPlant(**(plain | {name: Path(plain[name]) for name in _PATHS}))
+    return SimulatedPlant(**(plain | {name: Path(plain[name]) for name in _PATHS if plain[name] is not None}))
 
 
 def run(paths: Sequence[Path], out: Path, settings: Settings | None = None, **options: Any) -> Result:
