@@ -38,6 +38,7 @@ from detector.service.commands import config_app, status_command
 from detector.service.sink_commands import sinks_app, spool_app
 from detector.simulate import SimulatedPlant, simulate
 from detector.state.bundle import read_bundle
+from detector.sweep.commands import sweep_command
 from detector.trust.commands import trust_command
 from detector.vendors.commands import vendors_app
 from detector.zones.commands import zones_app
@@ -67,6 +68,7 @@ app.command("reach")(reach_command)
 app.command("trust")(trust_command)
 app.command("explain")(explain_command)
 app.command("compare")(compare_command)
+app.command("sweep")(sweep_command)
 out = Console()
 err = Console(stderr=True)
 

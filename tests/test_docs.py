@@ -81,7 +81,7 @@ def test_each_command_and_option_is_documented(command):
             wanted |= {option for part in parts.values() for option in options(part) if option.startswith("-")}
         assert wanted - {"--help", "-h"} <= told
         return
-    own = {"backtest", "compare", "drill", "evidence", "explain", "inventory", "reach", "trust"}
+    own = {"backtest", "compare", "drill", "evidence", "explain", "inventory", "reach", "sweep", "trust"}
     text = page(f"{command}.md" if command in own else "simulate.md")
     before, _, demo = text.partition("## The demo")
     assert f"eastwest {command}" in text

@@ -17,12 +17,13 @@ _SHOWN_FILES: Final = 3
 _UNSET: Final = "default"
 
 
-def compare(before: Path, after: Path, labels: Sequence[Label] | None = None) -> Plain:
+def compare(before: Path, after: Path, labels: Sequence[Label] | None = None, since: int | None = None) -> Plain:
     """What came, went and moved from one result to another, with numbers and how sure they are.
 
     Args:
         before, after: folders that backtests wrote.
         labels: known attacks, to measure both against.
+        since: only what both judged from this time on (µs) counts.
 
     Returns:
         JSON types; see docs/tuning.md.
@@ -31,7 +32,7 @@ def compare(before: Path, after: Path, labels: Sequence[Label] | None = None) ->
         ConfigError: a folder holds no results, or those of another version.
     """
     runs = read_result(before), read_result(after)
-    span = _common(*runs)
+    span = _common(*runs, since)
     days = measured.daily(runs, span, labels)
     metrics, campaigns = measured.rates(days, labelled=labels is not None), list[Plain]()
     if labels is not None:
@@ -57,11 +58,11 @@ def compare(before: Path, after: Path, labels: Sequence[Label] | None = None) ->
     }
 
 
-def _common(one: Found, other: Found) -> Span:
+def _common(one: Found, other: Found, since: int | None) -> Span:
     """The time that both judged; None when there is none."""
     if one.began is None or other.began is None or one.ended is None or other.ended is None:
         return None
-    span = max(one.began, other.began), min(one.ended, other.ended)
+    span = max(one.began, other.began, since or 0), min(one.ended, other.ended)
     return span if span[0] < span[1] else None
 
 

@@ -11,9 +11,9 @@ from detector.correlate.chains import GRAIN_US, REACH_US, Chains, Hop
 def chain(chains: Chains, hop: Hop) -> dict[str, Any]:
     """The least likely chain that ends with a hop (of two or more, so ``hop.length`` is above 1).
 
-    ``links``: of each hop ``per_day`` (findings a day as strange), ``nats`` = ln(L / per_day), the pause since the one
-    before and ``gap_nats`` = ln(W / pause), and ``arrivals`` = a_u W. ``forgotten``: hops before the first that is
-    kept; what they gave is in its ``nats`` and ``arrivals``.
+    ``links``: of each hop ``per_day`` (findings a day as strange), ``findings_per_day`` = L at its time, ``nats`` =
+    ln(L / per_day), the pause since the one before, ``gap_nats`` = ln(W / pause), and ``arrivals`` = a_u W.
+    ``forgotten``: hops before the first that is kept; what they gave is in its ``nats`` and ``arrivals``.
     """
     trail, length = chains.path(hop), hop.length
     forgotten = length - len(trail)
@@ -48,4 +48,7 @@ def _first(hop: Hop, nats: float, log_paths: float) -> dict[str, Any]:
 
 
 def _hop(hop: Hop) -> dict[str, Any]:
-    return {"ts": iso(hop.ts), "src": hop.src, "dst": hop.dst, "per_day": hop.per_day}
+    return {
+        "ts": iso(hop.ts), "src": hop.src, "dst": hop.dst, "per_day": hop.per_day,
+        "findings_per_day": hop.background.findings_per_day,
+    }  # fmt: skip

@@ -77,7 +77,8 @@ def test_the_page_of_tuning_leads_to_a_promoted_model(plant, shell, monkeypatch,
     said = ""
     for kind, text in BLOCK.findall((DOCS / "tuning.md").read_text("utf-8")):
         if kind == "yaml":
-            (tmp_path / "settings.yaml").write_text(text)
+            name = text.splitlines()[0].removeprefix("# ") if text.startswith("# ") else "settings.yaml"
+            (tmp_path / name).write_text(text)
         for line in text.splitlines() if kind == "sh" else ():
             if not line.startswith("eastwest simulate"):
                 said += shell(line)
@@ -85,3 +86,6 @@ def test_the_page_of_tuning_leads_to_a_promoted_model(plant, shell, monkeypatch,
     assert [entry["by"] for entry in history(tmp_path / "live.model")] == ["anna"]
     assert "verified" in said
     assert "shadow" in said
+    assert "S = " in said  # an alert was explained
+    assert "Chosen by what came before 2026-03-05" in said
+    assert {"compare.html", "compare.json"} == {file.name for file in (tmp_path / "compared").iterdir()}

@@ -9,12 +9,12 @@ from detector.config import Settings
 from detector.simulate import SimulatedPlant
 from tests.scenarios.world import plant_of, run, simulated
 
-TRAIN_UNTIL = "2026-03-04T00:00:00Z"
+TRAIN_UNTIL = "2026-03-03T00:00:00Z"
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> SimulatedPlant:
-    return simulated(tmp_path_factory, days=4, hosts=60, seed=7, density=0.2, netflow=False)
+    return simulated(tmp_path_factory, days=3, hosts=40, seed=3, density=0.1, netflow=False)
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +30,4 @@ def before(world, asked, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def after(world, asked, tmp_path_factory) -> Path:
-    return run([world.zeek_dir], tmp_path_factory.mktemp("after"), Settings(alerts_per_day=8), **asked).out
+    return run([world.zeek_dir], tmp_path_factory.mktemp("after"), Settings(alerts_per_day=5), **asked).out

@@ -1,6 +1,7 @@
 """Every number that led to an alert: the parts make the score, and what cannot be replayed is said."""
 
 import json
+import math
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -52,14 +53,24 @@ def explained(folder: Path, wanted: str) -> dict:
 
 @pytest.fixture(scope="module")
 def strongest(before) -> dict:
-    """What the command prints for programs."""
-    wanted = max(records(before), key=lambda one: one["score"])["alert_id"]
+    """What the command prints for programs, of the strongest act."""
+    acts = (one for one in records(before) if {"structure", "operations"} <= one["bits"].keys())
+    wanted = max(acts, key=lambda one: one["score"])["alert_id"]
     told = CliRunner().invoke(app, ["explain", wanted, "--result", str(before), "--json"], catch_exceptions=False)
     assert told.exit_code == 0
     return json.loads(told.stdout)
 
 
-def test_the_parts_of_the_strongest_alert_make_its_score(strongest):
+def test_the_parts_of_an_hour_with_too_much_make_its_score(before):
+    one = next(one for one in records(before) if "volume" in one["bits"])
+    found = explained(before, one["alert_id"])
+    recombine(found)
+    (volume,) = [said["numbers"] for said in found["findings"][0]["models"] if said["model"] == "volume"]
+    assert volume["seen"] > 0
+    assert {"mean", "windows"} <= volume.keys()
+
+
+def test_the_parts_of_the_strongest_act_make_its_score(strongest):
     recombine(strongest)
     told = strongest["findings"][0]
     assert {"structure", "operations"} <= {one["model"] for one in told["models"]}
@@ -75,6 +86,8 @@ def test_the_parts_of_an_alert_of_a_chain_make_its_score(before):
     chain = told["finding"]["chain"]
     assert len(chain["links"]) == chain["length"] > 1
     assert arithmetic.by_chance(chain) == pytest.approx(chain["by_chance"], rel=1e-9)
+    for link in chain["links"]:
+        assert link["nats"] == pytest.approx(max(math.log(link["findings_per_day"] / link["per_day"]), 0), abs=1e-9)
     assert told["p_value"] < told["merged"]["p_value"]
 
 
@@ -101,7 +114,7 @@ def test_what_was_decided_what_violates_and_a_history_of_its_own(world, before, 
         f"decisions:\n- {{id: known, action: learn, by: anna, why: hers, from: 2026-03-01, scope: {{src: {source}}}}}\n"
     )
     decisions = parse_decisions(text, "decisions.yaml")
-    out = run(days[3:], tmp_path / "out", plant=Plant.model_validate(plain), history=days[:3], decisions=decisions).out
+    out = run(days[2:], tmp_path / "out", plant=Plant.model_validate(plain), history=days[:2], decisions=decisions).out
     found = records(out)
     decided = next(one for one in found if one["status"] == "learned" and one["kind"] != "violation")
     violation = next(one for one in found if one["kind"] == "violation")
