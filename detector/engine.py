@@ -110,7 +110,7 @@ class Engine:
         self.scorer = Scorer(settings, PLACE_INTEREST, outside_key(), (plant or Plant()).timezone, CROSSING_BONUS)
         if model is not None:
             portable.begin(self.scorer, settings, model)
-        self.judge = Judge(settings, plant, decisions)
+        self.judge = Judge(settings, plant, decisions, None if model is None else model.short)
         self._nothing = self._score(self.order.flush())  # no units, all columns
 
     def push(self, decoded: Decoded) -> Rows:

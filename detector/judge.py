@@ -84,13 +84,20 @@ class Judge:
         plant: what is declared of the network.
         decisions: what people decided. Acts that one covers are alerts of another status: they have a budget of their
             own, and are no evidence for chains or hosts.
+        model: short digest of the model the engine began with, for alerts.
 
     Attributes:
         watch: called with each finding and violation, its row, and how many such a day are expected, before it is
             decided whether that is an alert; for who explains it.
     """
 
-    def __init__(self, settings: Settings, plant: Plant | None = None, decisions: Sequence[Entry | End] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plant: Plant | None = None,
+        decisions: Sequence[Entry | End] = (),
+        model: str | None = None,
+    ) -> None:
         self.budget = Budget(settings.alerts_per_day)
         self.budget_decided = Budget(settings.alerts_per_day)
         self.budget_violations = Budget(settings.alerts_per_day)
@@ -103,7 +110,7 @@ class Judge:
         self._dropped = 0  # alerts before the first that is kept
         self.violations = Violations()
         self._conduits = Conduits(plant or Plant())
-        self._context = Context(plant or Plant())
+        self._context = Context(plant or Plant(), model)
         self._telling = Telling(self.chains, self._context.told)
         self._latest = _NEVER  # observation time that rows have come to
         self._cases: dict[tuple[str, str, str], Case] = {}  # by both hosts, and by the decision about its acts

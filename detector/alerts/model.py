@@ -119,6 +119,7 @@ class Alert:
     status: str = "open"  # open, suppressed, learned
     decision: Decision | None = None  # why it is not open
     trust: Verdict = Verdict()  # of what in it is verified least
+    model: str | None = None  # digest of the model the engine began with; not written when there was none
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def told_json(told: Told) -> bytes:
     """What is told as one line without the newline: the record and its ``revision``; of an incident that is no more its
     id, ``merged_into`` and the minute it was found out."""
     if told.record is not None:
-        return escaped(orjson.dumps({**asdict(told.record), "revision": told.revision}))
+        return escaped(orjson.dumps({**_fields(told.record), "revision": told.revision}))
     gone = {"incident_id": told.id, "merged_into": told.merged_into, "revision": told.revision, "ts": told.ts}
     return orjson.dumps(gone)
 
@@ -209,7 +210,11 @@ def id_of(record: Alert | Incident) -> str:
 def to_json(record: "DataclassInstance") -> bytes:
     """One NDJSON line without the newline. Log strings are the attacker's: control, bidi and line separators
     are escaped."""
-    return escaped(orjson.dumps(asdict(record)))
+    return escaped(orjson.dumps(_fields(record)))
+
+
+def _fields(record: "DataclassInstance") -> dict[str, Any]:
+    return as_dict(record) if isinstance(record, Alert) else asdict(record)
 
 
 def escaped(line: bytes) -> bytes:
@@ -280,6 +285,8 @@ def as_dict(record: Alert | Incident) -> dict[str, Any]:
         plain["src_asset"], plain["dst_asset"] = asdict(record.src_asset), asdict(record.dst_asset)
         plain["decision"] = None if record.decision is None else asdict(record.decision)
         plain["trust"] = asdict(record.trust)
+        if record.model is None:
+            del plain["model"]
     else:
         plain = asdict(record)
     return plain

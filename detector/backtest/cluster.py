@@ -35,6 +35,7 @@ except ImportError as problem:
     raise MissingLibrary("--engine ray needs Ray: pip install 'eastwest[ray]'") from problem
 
 _STORE_BYTES: Final = 80 << 20  # of a Ray of our own; it takes no less than 75 MiB, and holds next to nothing
+_SECONDS: Final = 10.0  # in which a cluster's head must answer
 _RETRIES: Final = 3  # of a part whose process or node died
 _AGAIN: Final = "run the same command again to go on"
 _LIBRARIES: Final = ("numpy", "polars", "pyarrow", "zstandard")  # what a piece is made with
@@ -73,8 +74,8 @@ def _connect(count: int, address: str | None, folder: Path) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # or Ray keeps one in the home folder
         wish |= {"address": "local", "num_cpus": count, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
         wish |= {"_node_ip_address": "127.0.0.1", "_temp_dir": str(folder)}
-    elif "://" in address:
-        raise ConfigError("--ray-address", "", f"{address[:200]} is no HOST:PORT; run this on a node of the cluster")
+    else:
+        _require_listener(address)
     try:
         ray.init(**wish)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -83,6 +84,21 @@ def _connect(count: int, address: str | None, folder: Path) -> None:
         raise ConfigError("--engine ray", "", f"no Ray {where}: {_line(problem)}") from None
     if resources.get("CPU", 0) < 1:
         raise ConfigError("--engine ray", "", "the cluster has no CPU to give")
+
+
+def _require_listener(address: str) -> None:
+    """Somebody listens there: Ray would try for minutes.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        raise ConfigError("--ray-address", "", f"{address[:200]} is no HOST:PORT; run this on a node of the cluster")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+    except (OSError, OverflowError) as problem:
+        raise ConfigError("--ray-address", "", f"nobody answers at {address[:200]}: {problem}") from None
 
 
 def made_with() -> dict[str, str]:

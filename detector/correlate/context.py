@@ -27,9 +27,11 @@ class Context:
 
     Args:
         plant: what is declared of the network.
+        model: short digest of the model the engine began with.
     """
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, model: str | None = None) -> None:
+        self._model = model
         self._plant, self._hosts, self._servers = plant, Hosts(plant), servers(plant)
         self._known: dict[str, Asset] = {}
 
@@ -49,6 +51,7 @@ class Context:
             src_asset=self.asset(found.src),
             dst_asset=self.asset(found.dst),
             next_steps=next_steps(found),
+            model=self._model,
         )
         return replace(whole, summary=summary(whole))
 

@@ -77,4 +77,5 @@ def document(told: Told) -> dict[str, Any]:
         "evidence": facts.evidence,
         "decision": None if facts.decision is None else asdict(facts.decision),
         "trust": None if facts.trust is None else asdict(facts.trust),
+        "model": facts.model,
     }

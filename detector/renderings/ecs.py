@@ -144,6 +144,7 @@ def _own(facts: Facts) -> dict[str, Any]:
         "destination": _asset(facts.dst),
         "decision": None if facts.decision is None else asdict(facts.decision),
         "trust": None if facts.trust is None else asdict(facts.trust),
+        "model": facts.model,
     }
 
 

@@ -78,6 +78,7 @@ class Facts:
     next_steps: tuple[str, ...] = ()
     decision: Decision | None = None
     trust: Verdict | None = None  # of an alert whose ends could be asked about
+    model: str | None = None  # that the engine began with
 
     @property
     def level(self) -> Level:
@@ -184,6 +185,7 @@ def _of_alert(alert: Alert, told: Told) -> Facts:
         next_steps=alert.next_steps,
         decision=alert.decision,
         trust=None if alert.trust.verdict is None else alert.trust,
+        model=alert.model,
     )
 
 

@@ -56,6 +56,7 @@ def _attributes(facts: Facts) -> Iterator[tuple[str, object]]:
     if facts.trust is not None:
         yield "verdict", facts.trust.verdict
         yield "failed", facts.trust.failed
+    yield "model", facts.model
     yield "techniques", ", ".join(technique.id for technique in facts.techniques)
     yield "title", facts.title
     yield "summary", facts.summary

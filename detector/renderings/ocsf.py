@@ -182,4 +182,5 @@ def _unmapped(facts: Facts) -> dict[str, Any]:
         "users": facts.users,
         "decision": None if facts.decision is None else asdict(facts.decision),
         "trust": None if facts.trust is None else asdict(facts.trust),
+        "model": facts.model,
     }

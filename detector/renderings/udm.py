@@ -113,6 +113,7 @@ def _labels(facts: Facts) -> list[dict[str, str]]:
         "count": None if facts.count is None else str(facts.count),
         "verdict": None if facts.trust is None else facts.trust.verdict,
         "failed": None if facts.trust is None else facts.trust.failed,
+        "model": facts.model,
     }
     return [{"key": key, "value": value} for key, value in values.items() if value]
 

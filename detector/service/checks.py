@@ -20,7 +20,7 @@ from detector.service import memory
 from detector.service.kafka_options import SecretFile, SecretVariable
 from detector.service.settings import Model, ServiceSettings
 from detector.service.settings_sinks import SecOpsSink, SyslogSink, WebSink
-from detector.state.bundle import read_bundle
+from detector.state.bundle import is_shipped, read_bundle
 from detector.state.checkpoints import read_key
 
 _HERE: Final = {"127.0.0.1", "::1", "localhost"}
@@ -78,7 +78,7 @@ def _bundle(key: str, file: Path, public_key: Path | None, engine: Settings) -> 
     except (ConfigError, MissingLibrary, StateMismatch) as problem:
         yield Finding(key, str(problem), fatal=True)
         return
-    if bundle.signature == "unsigned":
+    if bundle.signature == "unsigned" and not is_shipped(file):
         yield Finding(key, f"{file} is not signed: whoever can write it decides what is strange", fatal=False)
 
 

@@ -41,6 +41,9 @@ _WINDOW: Final = 1 << 27  # bytes of memory that a frame may ask for; level 19 a
 _UNSIGNED: Final = b"unsigned"
 _SIGNED: Final = b"ed25519 "
 _MOST_DIMENSIONS: Final = 3
+_SHORT: Final = 16  # digits of a digest: 64 bits tell the models of all sites apart
+SHIPPED: Final = Path(__file__).resolve().parents[1] / "models" / "shipped"
+"""Where the bundles are that come with eastwest."""
 
 _Text = Annotated[str, Field(max_length=200)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
@@ -141,6 +144,11 @@ class Bundle:
     sha256: str
     signature: Literal["unsigned", "signed", "verified"]
 
+    @property
+    def short(self) -> str:
+        """The digest as far as people read it."""
+        return self.sha256[:_SHORT]
+
 
 def packed(manifest: Manifest, arrays: Mapping[str, NDArray[Any]], private_key: Path | None = None) -> bytes:
     """Bytes of a bundle: the same for the same content and key, with the same version of zstd.
@@ -176,6 +184,7 @@ def load(path: Path, public_key: Path | None = None) -> tuple[Bundle, bytes]:
     """A bundle of a file, verified and then parsed; and the bytes it was made of.
 
     Args:
+        path: of a file, or the bare name of one that comes with eastwest.
         public_key: Ed25519, PEM; when there is one, only what is signed with its other half is read.
 
     Raises:
@@ -183,7 +192,7 @@ def load(path: Path, public_key: Path | None = None) -> tuple[Bundle, bytes]:
         MissingLibrary: checking signatures needs what is not installed.
     """
     try:
-        with path.open("rb") as file:
+        with _place(path).open("rb") as file:
             content = file.read(LIMIT + 1)
     except OSError as problem:
         raise ConfigError(str(path), "", f"cannot be read: {problem.strerror}") from None
@@ -191,6 +200,15 @@ def load(path: Path, public_key: Path | None = None) -> tuple[Bundle, bytes]:
         return unpacked(content, public_key), content
     except BundleRefused as problem:
         raise ConfigError(str(path), "", str(problem)) from None
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether it names a bundle that comes with eastwest: whoever can change it can change the program, too."""
+    return path.parent == Path() and (SHIPPED / f"{path.name}.model").is_file()
+
+
+def _place(path: Path) -> Path:
+    return SHIPPED / f"{path.name}.model" if is_shipped(path) else path
 
 
 class BundleRefused(Exception):

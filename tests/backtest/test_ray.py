@@ -74,11 +74,14 @@ def test_a_node_that_is_not_as_this_one_or_does_not_see_the_same_says_so(part, t
 
 
 def test_without_ray_or_with_an_address_that_is_none_it_says_what_to_do(monkeypatch):
-    with (
-        pytest.raises(ConfigError, match="ray://host:10001 is no HOST:PORT"),
-        workers.workers(Means(2, engine="ray", address="ray://host:10001")),
-    ):
-        pass
+    for address, said in {
+        "ray://host:10001": "is no HOST:PORT",
+        "auto": "is no HOST:PORT",
+        "127.0.0.1:1": "nobody answers at 127.0.0.1:1",
+        "127.0.0.1:99999": "nobody answers",
+    }.items():
+        with pytest.raises(ConfigError, match=said), workers.workers(Means(2, engine="ray", address=address)):
+            pass
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "detector.backtest.cluster")
     with pytest.raises(MissingLibrary, match=r"pip install 'eastwest\[ray\]'"):
@@ -123,7 +126,7 @@ def test_whatever_ends_it_leaves_no_process_behind_and_it_goes_on(end, world, tm
     began.send_signal(end)
     began.communicate()
     assert began.returncode != 0
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200  # agents of a Ray that was killed look for it now and then
     while of_ray(temporary) and time.monotonic() < until:
         time.sleep(0.2)
     assert of_ray(temporary) == []
@@ -154,7 +157,6 @@ def cluster_of_two():
 
 @pytest.mark.long
 def test_a_cluster_of_two_nodes_tells_the_same(world, cluster_of_two, tmp_path, monkeypatch):
-    """And one that is not there is told within a minute."""
     monkeypatch.chdir(world.zeek_dir)  # names of logs may be relative
     relative = command(world, tmp_path / "out", "--ray-address", cluster_of_two)
     relative[relative.index(str(world.zeek_dir))] = "."
@@ -162,7 +164,3 @@ def test_a_cluster_of_two_nodes_tells_the_same(world, cluster_of_two, tmp_path, 
     assert done.returncode == 0, done.stderr
     run([Path()], tmp_path / "plain")
     assert written(tmp_path / "out") == written(tmp_path / "plain")
-    nobody = command(world, tmp_path / "none", "--ray-address", "127.0.0.1:1")
-    said = subprocess.run(nobody, check=False, capture_output=True, text=True, timeout=120)
-    assert said.returncode == 2
-    assert "no Ray at 127.0.0.1:1 can be used" in said.stderr

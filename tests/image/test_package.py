@@ -36,6 +36,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     files = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE")
     assert names == SOURCES | {f"{about}/{name}" for name in files}
     assert {"detector/py.typed", "detector/backtest/report.html.j2", "detector/assets/makers.py"} <= names
+    assert "detector/models/shipped/simulated.model" in names
     assert wheel.read_bytes() == built(WheelBuilder, tmp_path / "again").read_bytes()
 
 

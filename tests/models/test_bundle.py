@@ -127,7 +127,7 @@ def test_a_frame_that_unpacks_to_too_much_is_given_up_in_time(content):
 @pytest.fixture(scope="module")
 def shipped():
     """It has a forest, which takes more than two days of a small plant."""
-    return read_bundle(Path(__file__).resolve().parents[2] / "models" / "simulated.model")
+    return read_bundle(Path("simulated"))
 
 
 def arrays_of(bundle) -> dict[str, np.ndarray]:

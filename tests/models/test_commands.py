@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from typer.testing import CliRunner
@@ -16,13 +17,14 @@ from detector.models.card import card
 from detector.models.compare import differences
 from detector.models.promote import history, journal_of, promote
 from detector.models.train import train
-from detector.state.bundle import packed, read_bundle
+from detector.state.bundle import is_shipped, packed, read_bundle
 from tests.faults.stream import ENGINE, arrivals, rows_of
 from tests.scenarios.world import in_order, plant_of, run, told, written
 from tests.service.test_pipeline import Service, by_partition, last_told
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "models" / "simulated.model"
+NAME = "simulated"  # by which it is found
+SHIPPED = ROOT / "detector" / "models" / "shipped" / f"{NAME}.model"
 WHEN = datetime(2026, 3, 9, 8, tzinfo=UTC)
 
 
@@ -177,7 +179,11 @@ def test_a_model_changes_the_first_day_and_the_summary_says_which(world, alone, 
     assert orjson.loads((alone / "summary.json").read_bytes())["model"] is None
     shadow = orjson.loads((tmp_path / "out" / "shadow" / "summary.json").read_bytes())
     assert shadow["model"] == {"name": "small", "sha256": bundle.sha256, "signature": "unsigned"}
-    assert written(tmp_path / "out" / "shadow") != written(alone)
+    live, other = ((out / "alerts.ndjson").read_bytes() for out in (alone, tmp_path / "out" / "shadow"))
+    assert b'"model"' not in live
+    mark = b',"model":"%s"}' % bundle.sha256[:16].encode()
+    assert other.count(mark) == other.count(b"\n") > 0
+    assert other.replace(mark, b"}") != live
 
 
 def test_with_a_model_portions_restarts_and_a_backtest_are_the_same(world, bundle, tmp_path):
@@ -205,7 +211,8 @@ def test_with_a_model_portions_restarts_and_a_backtest_are_the_same(world, bundl
     without = Engine(Settings(**ENGINE), plant)
     without.push(in_order(by_partition(rows)))
     without.finish()
-    assert told(without)[0] != told(engine)[0], "the model has a say"
+    mark = b',"model":"%s"}' % bundle.short.encode()
+    assert told(without)[0] != told(engine)[0].replace(mark, b"}"), "the model has a say"
 
 
 def test_a_state_is_only_gone_on_from_with_the_model_it_was_begun_with(bundle):
@@ -226,7 +233,36 @@ def test_other_models_than_it_was_trained_with_are_refused(bundle):
 
 
 def test_the_shipped_model_is_what_its_card_says_and_fits():
-    bundle = read_bundle(SHIPPED)
+    bundle = read_bundle(Path(NAME))
     assert SHIPPED.with_suffix(".md").read_text("utf-8") == card(bundle)
     assert SHIPPED.stat().st_size < 1 << 20
     Engine(Settings(), model=bundle)
+
+
+def test_it_is_found_by_its_name_wherever_one_is_and_nothing_else_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME).write_bytes(b"somebody else's")
+    assert eastwest("model", "verify", NAME).startswith(f"{NAME}: {read_bundle(SHIPPED).sha256}")
+    assert not is_shipped(SHIPPED)
+    for other in (Path("other"), tmp_path / NAME, Path("..") / NAME, Path(".."), Path()):
+        assert not is_shipped(other)
+        with pytest.raises(ConfigError):
+            read_bundle(other)
+
+
+@pytest.mark.long
+def test_it_is_made_again_byte_for_byte_by_what_the_docs_say(tmp_path, monkeypatch):
+    """With the versions of libraries it was made with; with others all but these and the last digits of numbers."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED.relative_to(ROOT)).parent.mkdir(parents=True)
+    shutil.copy(SHIPPED.with_suffix(".about.md"), tmp_path / SHIPPED.relative_to(ROOT).parent)
+    page = (ROOT / "docs" / "models.md").read_text("utf-8").partition("## The one that comes with it")[2]
+    for line in page.partition("```sh\n")[2].partition("```")[0].splitlines():
+        eastwest(*line.split()[1:])
+    made, bundle = read_bundle(tmp_path / SHIPPED.relative_to(ROOT)), read_bundle(SHIPPED)
+    alike = {"libraries": bundle.manifest.libraries, "detector": bundle.manifest.detector}
+    assert made.manifest.model_copy(update=alike) == bundle.manifest
+    for name, array in bundle.arrays.items():
+        np.testing.assert_allclose(made.arrays[name], array, rtol=1e-9, err_msg=name)
+    if made.manifest == bundle.manifest:
+        assert (tmp_path / SHIPPED.relative_to(ROOT)).read_bytes() == SHIPPED.read_bytes()

@@ -54,6 +54,14 @@ def test_the_bytes_are_the_golden_ones(name, sample):
     assert content == file.read_bytes()
 
 
+@pytest.mark.parametrize("name", sorted(set(RENDERINGS) - {"cef"}))  # which has no field left
+def test_the_model_is_named_where_there_is_one(name):
+    digest = b"41454850c8db7040"
+    told = RENDERINGS[name](replace(OPEN, record=replace(ALERT, model=digest.decode())))
+    assert told.count(digest) == 1
+    assert b"model" not in RENDERINGS[name](OPEN)
+
+
 # --- one in, one out ---
 
 
