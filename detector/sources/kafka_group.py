@@ -82,6 +82,10 @@ class Member:
             pass
         except kafka_errors.KafkaError as problem:
             raise UnreadableInput(f"Kafka: {problem}") from None
+        if not self.stable:
+            # kafka-python 3.0.12 begins to join for new metadata, gives the wait up after our seconds, and then no
+            # longer sees why it should: the group's answer is never taken, and nothing is ours for ever.
+            self._consumer._coordinator.request_rejoin()
         lost = set(self._lost)
         self._lost.clear()
         return {Partition(at.topic, at.partition) for at in self._consumer.assignment()}, lost
