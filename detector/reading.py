@@ -1,6 +1,7 @@
 """Files read and decoded: what every command over log files begins with. Each record is a row, a reject or a count."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -12,12 +13,30 @@ from detector.errors import UnreadableInput
 from detector.formats.batch import Context
 from detector.formats.columns import read_parquet
 from detector.formats.decode import Decoder, Observer
-from detector.records import Decoded, Reject
-from detector.sources.files import BLOCK_LINES, File, Files, SkippedFile
+from detector.records import Block, Decoded, Reject
+from detector.sources import framing
+from detector.sources.files import BLOCK_LINES, File, Files, SkippedFile, chunks
 from detector.sources.objects import Span, fetch, footer
 
 Progress = Callable[[str, int, int, int], None]
 """Called with stage (``read`` or ``score``), amount done, amount in all, rows so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some lines of a log.
+
+    Args:
+        begin: first byte.
+        end: the one behind the last.
+        line: number of the first line, from 1.
+        header: lines of a table's header that hold for them and are not among them.
+    """
+
+    begin: int
+    end: int
+    line: int
+    header: tuple[bytes, ...]
 
 
 class Reader:
@@ -79,6 +98,27 @@ class Reader:
             spans = [(0, file.size)] if place is None else [place, footer(file)]
             local = fetch(file, spans, Path(folder))
             yield from read_parquet(local, self.context, self._batch_rows, rows, str(file))
+
+    def lines(self, file: Path, stretch: Stretch) -> Iterator[Decoded]:
+        """The records of a stretch of a log.
+
+        Raises:
+            StorageFailed: it cannot be read any more.
+        """
+        return self._noted(self._lines(file, stretch))
+
+    def _lines(self, file: Path, stretch: Stretch) -> Iterator[Decoded]:
+        decoder = Decoder(str(file), self.context, format=self._format, observer=self._observer)
+        if stretch.header:
+            decoder.decode(Block(str(file), 1, list(stretch.header)))
+        number, rows, done = stretch.line, 0, 0
+        for lines in framing.lines(chunks(file, stretch.begin, stretch.end), self._batch_rows):
+            decoded = decoder.decode(Block(str(file), number, lines))
+            number += len(lines)
+            rows += decoded.rows
+            yield decoded
+            done = min(done + sum(map(len, lines)) + len(lines), stretch.end - stretch.begin)
+            self._progress("read", done, stretch.end - stretch.begin, rows)
 
     def files(self, paths: Sequence[str | File]) -> Files:
         """The files of the paths.

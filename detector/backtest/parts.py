@@ -1,7 +1,8 @@
 """What a backtest reads, in parts: each is read by one worker, and gives the same rows whoever does it.
 
-A part is some small logs, a large one, or some row groups of a Parquet file. Where names of folders or the statistics
-of row groups say that nothing in them was observed in the time that is asked for, they are passed over unread.
+A part is some small logs, a stretch of a large one, or some row groups of a Parquet file. Where names of folders or the
+statistics of row groups say that nothing in them was observed in the time that is asked for, they are passed over
+unread.
 """
 
 import re
@@ -14,10 +15,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from detector.backtest.cuts import cuts
 from detector.errors import UnreadableInput
 from detector.formats.batch import Context
 from detector.formats.statistics import Group, groups
 from detector.normalize.spool import SPILL_ROWS
+from detector.reading import Stretch
 from detector.sources.files import File, size_of, walk
 from detector.sources.kinds import PARQUET
 from detector.sources.objects import Object
@@ -53,7 +56,8 @@ class Part:
 
     Args:
         number: its place among the parts.
-        files: all of each is read, when there is no ``rows``.
+        files: all of each is read, when there is neither ``stretch`` nor ``rows``.
+        stretch: of one large log, the lines.
         rows: of one Parquet file, the first row and the one to stop before.
         place: where they are in the file, bytes.
         lower: none of its rows was observed before, µs; None = that is not known.
@@ -62,6 +66,7 @@ class Part:
 
     number: int
     files: tuple[File, ...]
+    stretch: Stretch | None = None
     rows: tuple[int, int] | None = None
     place: tuple[int, int] | None = None
     lower: int | None = None
@@ -108,9 +113,14 @@ def plan(paths: Sequence[str | Path], context: Context, between: Between) -> Pla
             made.files.append(file)
     with ThreadPoolExecutor(_FOOTERS) as threads:
         found = list(threads.map(lambda file: _groups(file, context), made.files))
+        cut = list(threads.map(_stretches, made.files))
     waiting: list[File] = []
-    for file, row_groups in zip(made.files, found, strict=True):
-        if row_groups is None:
+    for file, row_groups, stretches in zip(made.files, found, cut, strict=True):
+        if stretches:
+            _add_logs(made, waiting)
+            for one in stretches:
+                made.parts.append(Part(len(made.parts), (file,), one, size=one.end - one.begin))
+        elif row_groups is None:
             if sum(map(size_of, [*waiting, file])) > PART_BYTES:
                 _add_logs(made, waiting)
             waiting.append(file)
@@ -154,6 +164,7 @@ def _add_rows(made: Plan, file: File, counted: list[tuple[int, Group]]) -> None:
         Part(
             len(made.parts),
             (file,),
+            None,
             (counted[0][0], counted[-1][0] + counted[-1][1].rows) if counted else (0, 0),
             (min(group.begin for _, group in counted), max(group.end for _, group in counted)) if counted else (0, 0),
             min(known) if len(known) == len(lowers) and known else None,
@@ -179,6 +190,15 @@ def _groups(file: File, context: Context) -> list[Group] | None:
             return groups(opened, str(file), context)
     except (UnreadableInput, OSError):
         return None
+
+
+def _stretches(file: File) -> list[Stretch]:
+    """Those of a large log of this host."""
+    try:
+        large = not isinstance(file, Object) and file.is_file() and size_of(file) > 2 * PART_BYTES
+        return cuts(Path(str(file))) if large else []
+    except OSError:
+        return []
 
 
 def changed(file: File) -> int:

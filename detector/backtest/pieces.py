@@ -103,6 +103,11 @@ def decode(part: Part, job: Job, tick: Tick = lambda size, rows: None) -> Piece:
 
 def _records(part: Part, reader: Reader, piece: Piece, tick: Tick) -> Iterator[Decoded]:
     """All records of the part; adds the files that are no logs to the piece."""
+    if part.stretch is not None:
+        file = part.files[0]
+        assert isinstance(file, Path)  # noqa: S101 - objects are not cut
+        yield from reader.lines(file, part.stretch)
+        return
     if part.rows is None:
         files = reader.files(part.files)
         yield from reader.read(files)

@@ -180,6 +180,23 @@ def walk(place: str | File) -> Iterator[File]:
         raise UnreadableInput(f"{path}: no such file or folder")
 
 
+def chunks(file: Path, begin: int, end: int) -> Iterator[bytes]:
+    """The bytes of a stretch of a file.
+
+    Raises:
+        StorageFailed: it cannot be read, or is shorter now.
+    """
+    try:
+        with file.open("rb") as opened:
+            opened.seek(begin)
+            while (left := end - opened.tell()) > 0:
+                if not (chunk := opened.read(min(left, CHUNK))):
+                    raise StorageFailed(f"cannot read {file}: it was longer when this began")
+                yield chunk
+    except OSError as problem:
+        raise StorageFailed(f"cannot read {file}: {problem.strerror or problem}") from problem
+
+
 def size_of(file: File) -> int:
     """Bytes; 0 when it is gone."""
     try:
