@@ -51,14 +51,15 @@ addEventListener("DOMContentLoaded", () => {
     marked(sorted, sorted.dataset.written);
   });
 
-  const FACETS = ["severity", "kind", "status", "zone", "host", "technique", "incident"];
+  const FACETS = ["severity", "kind", "verdict", "status", "zone", "host", "technique", "incident"];
   const TEXTS = ["text", "since", "until"];
   const SEVERITIES = ["critical", "high", "medium", "low"];
   const ends = (a, b) => [...new Set([a, b, `${a} → ${b}`])];
   const lines = (text) => text.split("\n").filter(Boolean);
   const alerts = [...(table?.tBodies ?? [])].map((body) => {
-    const { ts, severity, kind, status, srcZone, dstZone, src, dst, techniques, incident } = body.dataset;
-    const ofIt = { severity: [severity], kind: [kind], status: [status], incident: lines(incident) };
+    const { ts, severity, kind, verdict, status, srcZone, dstZone, src, dst, techniques, incident } = body.dataset;
+    const told = { verdict: lines(verdict), incident: lines(incident) };
+    const ofIt = { severity: [severity], kind: [kind], status: [status], ...told };
     const ofEnds = { zone: ends(srcZone, dstZone), host: ends(src, dst) };
     return { body, ts, values: { ...ofIt, ...ofEnds, technique: lines(techniques) } };
   });

@@ -1,5 +1,6 @@
 """The numbers of two runs side by side, each with its 95 % interval, and how much the second differs."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any, Final
@@ -28,28 +29,38 @@ def daily(runs: Sequence[Found], span: Span, labels: Sequence[Label] | None) -> 
     are high or critical, those outside of labels, and incidents that began."""
     if span is None:
         return []
+    counted = [_counted(run, span, labels) for run in runs]
     rows = []
     for day in range(span[0] // DAY_US, span[1] // DAY_US + 1):
         begin, end = max(day * DAY_US, span[0]), min((day + 1) * DAY_US, span[1] + 1)
         row: Plain = {"day": iso(day * DAY_US)[:10], "days": (end - begin) / DAY_US}
-        for name, run in zip(("before", "after"), runs, strict=True):
-            mine = [one for one in _open(run.alerts) if _within(one.ts, begin, end)]
-            row[name] = {
-                "alerts": len(mine),
-                "urgent": sum(one.severity in _URGENT for one in mine),
-                "false": None if labels is None else sum(not _labelled(one, labels) for one in mine),
-                "incidents": sum(_within(one.first_ts, begin, end) for one in run.incidents),
-            }
+        for name, counts in zip(("before", "after"), counted, strict=True):
+            row[name] = {what: counts[what, day] for what in ("alerts", "urgent", "false", "incidents")}
+            if labels is None:
+                row[name]["false"] = None
         rows.append(row)
     return rows
 
 
+def _counted(run: Found, span: tuple[int, int], labels: Sequence[Label] | None) -> Counter[tuple[str, int]]:
+    """How many of what on which day (since 1970)."""
+    counts = Counter[tuple[str, int]]()
+    for one in _open(run.alerts):
+        ts = parse_time(one.ts)
+        if span[0] <= ts <= span[1]:
+            day = ts // DAY_US
+            counts["alerts", day] += 1
+            counts["urgent", day] += one.severity in _URGENT
+            counts["false", day] += labels is not None and not _labelled(one, labels)
+    for incident in run.incidents:
+        ts = parse_time(incident.first_ts)
+        if span[0] <= ts <= span[1]:
+            counts["incidents", ts // DAY_US] += 1
+    return counts
+
+
 def _open(alerts: Iterable[Alert]) -> list[Alert]:
     return [one for one in alerts if one.status == "open"]
-
-
-def _within(ts: str, begin: int, end: int) -> bool:
-    return begin <= parse_time(ts) < end
 
 
 def _labelled(one: Alert, labels: Sequence[Label]) -> bool:
@@ -57,7 +68,7 @@ def _labelled(one: Alert, labels: Sequence[Label]) -> bool:
 
 
 def rates(days: Sequence[Plain], *, labelled: bool) -> list[Plain]:
-    """How many a day, of what is counted a day."""
+    """How many a day, of what is counted a day; a stretch shorter than a day counts as one, as in ``summary.json``."""
     names = {"alerts": "alerts a day", "urgent": "high and critical a day", "incidents": "incidents a day"}
     if labelled:
         names["false"] = "alerts outside of labels a day"
@@ -68,7 +79,7 @@ def _rate(told: str, name: str, days: Sequence[Plain]) -> Plain:
     table = [[day["days"], float(day["before"][name]), float(day["after"][name])] for day in days]
 
     def of(column: int) -> Callable[[NDArray[np.float64]], float]:
-        return lambda rows: float(rows[:, column].sum() / max(rows[:, 0].sum(), 1e-9))
+        return lambda rows: float(rows[:, column].sum() / max(rows[:, 0].sum(), 1.0))
 
     def difference(rows: NDArray[np.float64]) -> float:
         return of(2)(rows) - of(1)(rows)

@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.backtest.words import amount, one_in, stamp, visible
+from detector.score.budget import P_CUT
+from detector.score.fusion import FEW_CASES
 
 Plain = dict[str, Any]
 _ARROW: Final = " → "
@@ -136,12 +138,8 @@ def _dash(past: Plain | None, name: str) -> str:
 def _numbers(told: Plain) -> RenderableType:
     """What a model's score is made of."""
     lines = [*_lines(told["numbers"])]
-    tail = told["past"] and told["past"]["tail"]
-    if tail:
-        lines.append(
-            f"beyond the highest percent: {_number(tail['above'])} of the past are above {_number(tail['start'])}, "
-            f"falling by e every {_number(tail['scale'])}"
-        )
+    if told["past"] and told["past"]["tail"]:
+        lines.append(_tail(told["past"]).removeprefix("; "))
     return Text.assemble((f"{told['model']}: ", "bold"), visible("; ".join(lines))) if lines else Text("")
 
 
@@ -171,17 +169,26 @@ def _pair(pair: list[float]) -> str:
 def _merged(merged: Plain) -> RenderableType:
     began = "begins a case" if merged["began"] is None else f"belongs to the case of {stamp(merged['began'])}"
     past = merged["past"]
-    tail = past["tail"]
-    beyond = (
-        f"; beyond the highest percent: {_number(tail['above'])} above {_number(tail['start'])}, falling by e every "
-        f"{_number(tail['scale'])}"
-        if tail
-        else ""
-    )
+    if past["past"] < FEW_CASES:
+        rates = [one["rate"] * one["odds"] for one in merged["opinions"] if one["p"] < 1.0]
+        compared = (
+            f"{_number(past['past'])} cases were learned, fewer than {FEW_CASES:g}: the smallest rate speaks, "
+            f"{_number(min(rates))} of {_number(merged['judged_per_day'])} rows a day"
+        )
+    else:
+        compared = f"{_number(past['at_least'])} of {_number(past['past'])} past rows had at least this S{_tail(past)}"
     return _line(
-        f"S = {_number(merged['sum'])} nats; the row {began}\n"
-        f"{_number(past['at_least'])} of {_number(past['past'])} past rows had at least this S{beyond}\n"
-        f"p-value {_number(merged['p_value'])}"
+        f"S = {_number(merged['sum'])} nats; the row {began}\n{compared}\np-value {_number(merged['p_value'])}"
+    )
+
+
+def _tail(past: Plain) -> str:
+    tail = past["tail"]
+    if not tail:
+        return ""
+    return (
+        f"; beyond the highest percent: {_number(tail['above'])} are above {_number(tail['start'])}, falling by e "
+        f"every {_number(tail['scale'])}"
     )
 
 
@@ -199,9 +206,11 @@ def _finding(told: Plain) -> Iterator[RenderableType]:
     if found["chain"] is not None:
         yield from _chain(found["chain"])
     budget = found["budget"]
+    asked = budget["alerts_per_day"] * budget["correction"]
+    least = f"; few rows, so 1 in {1 / P_CUT:.0f} of them" if budget["threshold"] < asked else ""
     yield _line(
         f"{_number(found['expected'])} a day, where the threshold stood at {_number(budget['threshold'])} "
-        f"({_number(budget['alerts_per_day'])} alerts a day \u00d7 {_number(budget['correction'])}); "
+        f"({_number(budget['alerts_per_day'])} alerts a day \u00d7 {_number(budget['correction'])}{least}); "
         f"{_number(budget['left'])} alerts of the budget were left"
     )
 

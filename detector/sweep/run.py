@@ -205,7 +205,7 @@ def value(point: Mapping[str, Any], name: str) -> float | None:
 def _mark(told: Sequence[Plain]) -> None:
     """Which points no other beats: none finds as many hops with fewer alerts a day."""
     for point in told:
-        point["pareto"] = all(not _beats(other, point) for other in told)
+        point["pareto"] = _pair(point) is not None and all(not _beats(other, point) for other in told)
 
 
 def _beats(other: Plain, point: Plain) -> bool:

@@ -14,6 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from detector.alerts.model import Verdict
 from detector.backtest.report import SCREEN, render
 from tests.backtest.test_report import HOST, HOSTILE, PATH, alert, hostile_view, incident, step, view
 
@@ -124,6 +125,24 @@ def test_words_and_buttons_narrow_the_alerts_and_the_counts_follow(shown):
     page.button("open").click()
     assert page.alerts[-1] == "A backup that is known"
     assert "status=any" in page.fragment
+
+
+def test_verdicts_are_a_part_of_the_filter(shown):
+    """One that was judged before there were verdicts has none."""
+    verdicts = ("denied", "unverified", "denied", "learning")
+    judged = [replace(one, trust=Verdict(verdict)) for one, verdict in zip(MANY, verdicts, strict=False)]
+    page = shown(render(view(alerts=[*judged, *MANY[4:6]])))
+    assert page.count == "6 of 6 alerts"
+    assert [page.button(value).text for value in ("denied", "unverified", "learning")] == [
+        "denied 2", "unverified 1", "learning 1"
+    ]  # fmt: skip
+    page.button("denied").click()
+    assert page.alerts == [judged[0].title, judged[2].title]
+    page.button("learning").click()
+    assert page.count == "3 of 6 alerts"
+    assert page.fragment == "#verdict=denied&verdict=learning"
+    page.one("#search").send_keys(judged[3].alert_id)
+    assert page.button("denied").text == "denied 0"
 
 
 def test_a_filter_that_nothing_passes_says_so(shown):

@@ -108,6 +108,10 @@ def test_the_front_is_what_no_other_beats():
     told = [point(5, 0.5), point(10, 0.9), point(12, 0.9), point(4, 0.1)]
     run._mark(told)
     assert [one["pareto"] for one in told] == [True, True, False, True]
+    nothing = [point(5, 0.5)]
+    del nothing[0]["metrics"]["hops_found"]  # without labels
+    run._mark(nothing)
+    assert not nothing[0]["pareto"]
 
 
 def test_the_choice_prefers_hops_then_quiet_then_what_is_as_it_was(wish):
