@@ -14,6 +14,7 @@ RUN python3 -m pip download --require-hashes --only-binary=:all: --dest /wheels 
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY detector detector
+COPY models models
 RUN python3 -m pip install --no-index --find-links /wheels hatchling \
  && python3 -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels .
 RUN python3 -m venv --without-pip /opt/eastwest \

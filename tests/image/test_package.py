@@ -22,7 +22,7 @@ SOURCES = {
     str(path.relative_to(ROOT))
     for path in (ROOT / "detector").rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
-}
+} | {f"detector/models/shipped/{path.name}" for path in (ROOT / "models").iterdir()}  # which is a link to it
 
 
 def built(builder, folder):
