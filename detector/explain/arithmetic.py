@@ -9,9 +9,12 @@ from typing import Any
 from detector.alerts.model import SCORE_DIGITS, SEVERITIES, rounded_p
 from detector.correlate.chains import erlang_tail
 from detector.score.calibration import BELOW_ONE
+from detector.score.fanout import LEAST_USUAL
 from detector.score.fusion import FEW_CASES, SMALLEST_P
+from detector.score.habits import count_surprise
 from detector.score.structure import DIRICHLET
 from detector.score.table import DISCOUNT, STRENGTH
+from detector.score.volume import byte_surprise
 
 Plain = dict[str, Any]
 
@@ -51,6 +54,18 @@ def backoff_score(numbers: Plain) -> float:
         score -= math.log(narrow["p"] / wide["p"] if numbers["relative"] else narrow["p"])
     first = numbers["chains"][0][-1]["symbol"] < DISCOUNT
     return max(score + (numbers["bonus"] if first else 0.0), 0.0)
+
+
+def surge_score(told: Plain) -> float:
+    """-ln P(as many or more) of an hour of volume or a window of fan-out by the law of its mean and shape, or of the
+    mean and variance of ln bytes. A surge that recurs has fewer nats: those of its habit."""
+    numbers = told["numbers"]
+    if told["model"] == "fanout":
+        return float(count_surprise(numbers["targets"] - 1.0, max(numbers["mean"], LEAST_USUAL), numbers["shape"]))
+    if "variance" in numbers:
+        seen = math.log(numbers["seen"])
+        return float(byte_surprise(seen, numbers["mean"], numbers["variance"], numbers["hours"]))
+    return float(count_surprise(numbers["seen"] - 1.0, numbers["mean"] * numbers["exposure"], numbers["shape"]))
 
 
 def pitman_yor(count: float, total: float, distinct: float, wide: float) -> float:

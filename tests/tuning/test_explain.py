@@ -40,6 +40,8 @@ def recombine(explained: dict) -> None:
                 assert arithmetic.structure_score(numbers) == pytest.approx(one["score"], rel=CLOSE)
             elif "chains" in numbers and "carried" not in numbers:
                 assert arithmetic.backoff_score(numbers) == pytest.approx(one["score"], rel=CLOSE, abs=CLOSE)
+            elif one["model"] in {"volume", "fanout"}:  # what recurs has the nats of its habit
+                assert one["score"] <= arithmetic.surge_score(one) * (1 + CLOSE)
         assert arithmetic.merged_sum(told["merged"], COMMON, RARE) == pytest.approx(told["merged"]["sum"], rel=CLOSE)
         assert arithmetic.merged_p(told["merged"])[0] == pytest.approx(told["merged"]["p_value"], rel=CLOSE)
     alert = explained["alert"]
@@ -65,9 +67,9 @@ def test_the_parts_of_an_hour_with_too_much_make_its_score(before):
     one = next(one for one in records(before) if "volume" in one["bits"])
     found = explained(before, one["alert_id"])
     recombine(found)
-    (volume,) = [said["numbers"] for said in found["findings"][0]["models"] if said["model"] == "volume"]
-    assert volume["seen"] > 0
-    assert {"mean", "windows"} <= volume.keys()
+    (volume,) = [said for said in found["findings"][0]["models"] if said["model"] == "volume"]
+    assert volume["numbers"]["seen"] > 0
+    assert arithmetic.surge_score(volume) == pytest.approx(volume["score"], rel=CLOSE)
 
 
 def test_the_parts_of_the_strongest_act_make_its_score(strongest):
