@@ -19,7 +19,7 @@ from tests.scenarios.world import concatenated, end_of, lines_by_log, plant_of, 
 T0 = 1_772_409_600
 OUTPUTS = {
     "alerts.ndjson", "incidents.ndjson", "entities.ndjson", "findings.parquet", "summary.json", "report.html",
-    "rejected.ndjson",
+    "rejected.ndjson", "run.json",
 }  # fmt: skip
 ALERT_KEYS = {
     "alert_id", "ts", "src", "dst", "service", "score", "p_value", "severity", "techniques", "reasons", "incident_id",
