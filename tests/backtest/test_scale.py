@@ -18,7 +18,6 @@ from detector.backtest import parts as parts_module
 from detector.backtest import pieces, work
 from detector.backtest.findings import NAME, Findings
 from detector.backtest.parts import ALWAYS, Between, plan
-from detector.backtest.workers import Means
 from detector.config import Settings
 from detector.errors import FolderInUse, UnreadableInput
 from detector.formats.batch import Context
@@ -73,14 +72,14 @@ def lake(world, tmp_path_factory):
     return folder
 
 
-# --- who does the work ---
+# --- parts; that several processes tell the same is in `tests/integration/test_parity.py` ---
 
 
-def test_two_workers_and_small_parts_tell_what_one_process_tells(world, logs, done, tmp_path, monkeypatch):
+def test_small_parts_tell_what_large_ones_tell(world, logs, done, tmp_path, monkeypatch):
     monkeypatch.setattr(parts_module, "PART_BYTES", 20_000)  # many parts
     made = plan([logs], Context(), ALWAYS)
     assert len(made.parts) > 5
-    result = run([logs], tmp_path, LENIENT, plant=plant_of(world), means=Means(workers=2))
+    result = run([logs], tmp_path, LENIENT, plant=plant_of(world))
     assert outcome(tmp_path) == outcome(done.out)
     assert result.alerts
     assert not (tmp_path / work.NAME).exists()

@@ -17,6 +17,7 @@ from detector.backtest.run import backtest
 from detector.backtest.workers import ALONE, Means
 from detector.config import Settings
 from detector.state.bundle import Bundle, packed, read_bundle
+from tests.backtest.test_scale import outcome
 from tests.faults.process import Service, create, named_for, publish
 from tests.faults.stream import ENGINE, Row, rows_of
 from tests.kafka.fixtures import kafka, kafka_bootstrap
@@ -100,7 +101,7 @@ def test_one_process_several_ray_and_a_real_kafka_tell_the_same_bytes(rows, kafk
     assert alerts.count(b"\n") > 50
     assert incidents.count(b"\n") > 1
     assert (tmp_path / "killed").exists()
-    assert written(tmp_path / "two") == written(tmp_path / "ray") == (alerts, incidents)
+    assert outcome(tmp_path / "two") == outcome(tmp_path / "ray") == outcome(tmp_path / "one")
     model = {"file": str(SHIPPED), "shadow": str(candidate)}
     service = streamed(kafka, records, plant, tmp_path / "service", **model)
     assert stands(service / "alerts.ndjson") == found(tmp_path / "one")
