@@ -24,7 +24,7 @@ from tests.service.test_pipeline import Service, by_partition, last_told
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "simulated"  # by which it is found
-SHIPPED = ROOT / "detector" / "models" / "shipped" / f"{NAME}.model"
+SHIPPED = ROOT / "models" / f"{NAME}.model"
 WHEN = datetime(2026, 3, 9, 8, tzinfo=UTC)
 
 
