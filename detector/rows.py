@@ -143,15 +143,20 @@ class Rows:
 
     def dicts(self, places: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Some rows as Python has them."""
-        values = [self._values(name, places) for name in self.columns]
+        values = [self.values(name, places) for name in self.columns]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
 
-    def _values(self, name: str, places: NDArray[np.int64]) -> list[Any]:
+    def values(self, name: str, places: NDArray[np.int64]) -> list[Any]:
+        """Some rows of a column as Python has them. Where it was taken from other rows they are looked up there, and
+        the column is not put together."""
+        column = self.columns[name]
+        if isinstance(column, _Taken) and name not in self._made:
+            return column.rows.values(column.name, column.places()[places])
         made = self.made(name)
         if isinstance(made, Coded):
             return [made.names[code] for code in made.codes[places].tolist()]
         if isinstance(made, pl.Series):
-            return [made[place] for place in places.tolist()]
+            return [made[place] for place in places.tolist()]  # Polars takes longer to gather a few
         few = made[places]
         return _series(name, few).to_list() if name in ABSENT or name in _LEVELS else few.tolist()
 
@@ -166,6 +171,9 @@ class _Taken:
 
     def keys(self) -> Keys:
         return self.rows.keys(self.name)[self.which]
+
+    def places(self) -> NDArray[np.int64]:
+        return np.arange(self.rows.height)[self.which] if isinstance(self.which, slice) else self.which
 
     def __call__(self) -> Made:
         made = self.rows.made(self.name)

@@ -5,7 +5,7 @@ The specification is github.com/corelight/community-id-spec; its seed is 0, as i
 
 import hashlib
 from base64 import b64encode
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 _NUMBERS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}  # IANA protocol numbers
@@ -21,12 +21,13 @@ def community_id(transport: str, src: str, src_port: int, dst: str, dst_port: in
 
     Args:
         transport: lower case IANA name.
+        src, dst: addresses in their canonical spelling.
         src_port, dst_port: of ICMP what Zeek writes there: the type, and the type of the answer or the code.
 
     >>> community_id("tcp", "128.232.110.120", 34855, "66.35.250.204", 80)
     '1:LQU9qZlK+B5F3KDmev6m5PMibrg='
     """
-    ends = (ip_address(src).packed, src_port), (ip_address(dst).packed, dst_port)
+    ends = (_packed(src), src_port), (_packed(dst), dst_port)
     number = _NUMBERS.get(transport)
     if number is None or len(ends[0][0]) != len(ends[1][0]):
         return None
@@ -37,3 +38,7 @@ def community_id(transport: str, src: str, src_port: int, dst: str, dst_port: in
     ports = low_port.to_bytes(2, "big") + high_port.to_bytes(2, "big")
     digest = hashlib.sha1(bytes(2) + low + high + bytes([number, 0]) + ports, usedforsecurity=False).digest()
     return "1:" + b64encode(digest).decode("ascii")
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)

@@ -38,7 +38,7 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         place: what the row was compared with, e.g. ``inside IT``.
         act: plain words for its operation, if any.
     """
-    p, found = row["p_value"], techniques(row, kind)
+    p, found, surprise = row["p_value"], techniques(row, kind), bits(row)
     return Alert(
         alert_id=content_id(
             kind,
@@ -66,10 +66,10 @@ def alert(row: Row, kind: str, place: str, act: str | None) -> Alert:
         src_zone=row["orig_zone"],
         dst_zone=row["resp_zone"],
         user=_short(row["user"]),
-        title=_title(row, kind, act),
+        title=_title(row, kind, act, next(iter(surprise), "structure")),
         counterfactual=counterfactual(row, _what(row, kind, act)),
         last_ts=iso(row["ts"]),
-        bits=bits(row),
+        bits=surprise,
         tactics=tactics(found),
         trust=row["trust"],
         **_conversation(row),
@@ -89,13 +89,12 @@ def _conversation(row: Row) -> dict[str, Any]:
     }
 
 
-def _title(row: Row, kind: str, act: str | None) -> str:
-    """One line: what, from where to where, and what is strange where it is not the act itself."""
+def _title(row: Row, kind: str, act: str | None, strangest: str) -> str:
+    """One line: what, from where to where, and which model it surprises most where that is not the act itself."""
     source, target, what = row["orig_h"], row["resp_h"], _what(row, kind, act)
     if _sweep(row) and kind != "operation":
         targets = f"{_count(row['fanout_targets'])} targets within ten minutes"
         return f"Sweep by {source}: {what} on {targets}, among them {target}"
-    strangest = next(iter(bits(row)), "structure")
     seen = f"{_seen(row)} " if row["p_structure"] < 1.0 and strangest not in SHORT else ""
     title = f"{seen}{what} from {source} to {target}"
     title = f"{title[:1].upper()}{title[1:]}" if seen or kind != "operation" else title  # names of protocols stay

@@ -30,8 +30,8 @@ SHORT: Final = {
 
 def bits(row: Row) -> dict[str, float]:
     """``-log2`` of the p-value of each model that is surprised, largest first."""
-    said = {name: row.get(f"p_{name}", 1.0) for name in ("structure", *MODELS)}
-    surprise = {name: round(-math.log2(max(p, _SMALLEST)), _DIGITS) for name, p in said.items()}
+    said = ((name, row.get(f"p_{name}", 1.0)) for name in ("structure", *MODELS))
+    surprise = {name: round(-math.log2(max(p, _SMALLEST)), _DIGITS) for name, p in said if p < 1.0}
     told = [(-value, name) for name, value in surprise.items() if value >= _LEAST]
     return {name: -value for value, name in sorted(told)}
 

@@ -169,6 +169,8 @@ class Plant(Section):
 
     def asset(self, address: str) -> DeclaredAsset:
         """What is declared of a host: the first entry of the most specific network it is in."""
+        if not self.assets:
+            return _UNKNOWN
         place = ip_address(address)
         found = [(-network.prefixlen, order) for order, asset in enumerate(self.assets)
                  for network in asset.hosts if network.version == place.version and place in network]  # fmt: skip
