@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from detector.assets.hosts import OUTSIDE, Hosts
 from detector.features.declared import Declared, Duties
+from detector.rows import Rows
 from detector.state.compiled import kernel
 from detector.state.counts import Counts, find
 from detector.state.keys import Keys, text_keys
@@ -75,23 +76,25 @@ class KnownHosts:
         that of the zone outside); the first of them are filled."""
         return self._columns[name]
 
-    def places(self, addresses: Sequence[pl.Series], keys: Keys) -> NDArray[np.int64]:
-        """Rows of addresses, which stand in columns of one length, by their keys; those met for the first time get one.
+    def places(self, units: Rows, columns: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of the addresses in some columns, one column after the other; those met for the first time get one.
         A full table begins anew, so rows are good until the next call; what was gathered by them stays so."""
+        keys = np.concatenate([units.keys(name) for name in columns])
         places = np.empty(keys.size, dtype=np.int64)
         if _look_up(keys, self._table.table, places):
-            self._meet(addresses, keys, places)
+            self._meet(units, columns, keys, places)
         return places
 
-    def _meet(self, addresses: Sequence[pl.Series], keys: Keys, places: NDArray[np.int64]) -> None:
+    def _meet(self, units: Rows, columns: Sequence[str], keys: Keys, places: NDArray[np.int64]) -> None:
         missing = np.flatnonzero(places < 0)
         _, first = np.unique(keys[missing], return_index=True)
         new = missing[np.sort(first)]
         if self._count + new.size > MOST_KNOWN:
             self._begin()
             new = np.sort(np.unique(keys, return_index=True)[1])
-        begin, height = self._count, len(addresses[0])
-        self._add([addresses[row // height][row % height] for row in new.tolist()])
+        begin, height = self._count, units.height
+        of_each = (new[new // height == column] % height for column in range(len(columns)))
+        self._add([text for name, rows in zip(columns, of_each, strict=True) for text in units.values(name, rows)])
         self._table.reserve(new.size)
         _enter(keys[new], begin, self._table.table, self._table.used)
         _look_up(keys, self._table.table, places)

@@ -174,7 +174,7 @@ class Enrich:
         ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
         account's lower-case name; null without one). And what `declared.Declared` adds.
         """
-        orig, resp = np.split(self._hosts.places([units["orig_h"], units["resp_h"]], _both_keys(units)), 2)
+        orig, resp = np.split(self._hosts.places(units, ("orig_h", "resp_h")), 2)
         here, there, acts = self._side(orig), self._side(resp), self._acts(units)
         user_ids, vendors = self._users(units)
         crossing = self._crossing(units, here, there)
@@ -256,10 +256,6 @@ class Enrich:
         enforced = np.array([name in self._enforced for name in begin.names], dtype=np.bool_)
         violation: NDArray[np.bool_] = (permitted == 0) & (enforced[begin.codes] | enforced[end.codes])
         return violation
-
-
-def _both_keys(units: Rows) -> Keys:
-    return np.concatenate([units.keys("orig_h"), units.keys("resp_h")])
 
 
 def _carrier(port: int) -> str:

@@ -256,7 +256,7 @@ class Fanout:
 def _contacts(units: Columns) -> Contacts:
     attempt = units["kind"] == _ATTEMPT
     target = units["resp_id"].copy()
-    target[attempt] = mix_all(target[attempt], integer_keys(units.units["resp_p"].filter(attempt)))
+    target[attempt] = mix_all(target[attempt], integer_keys(units["resp_p"][attempt]))
     return Contacts(
         orig=units["orig_id"],
         role=units["orig_role"],

@@ -67,11 +67,10 @@ class Operations:
 
 
 def _acts(units: Columns) -> NDArray[np.int64]:
-    """Rows that are acts: most batches have none, and Polars takes longer to look than to know."""
-    operation = units.units["operation"]
-    if operation.null_count() == units.height:
-        return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(operation.is_not_null().to_numpy())
+    """Rows that are acts: most batches have none."""
+    codes, names = units.units.coded("operation")
+    told = np.array([name is not None for name in names], dtype=np.bool_)
+    return np.flatnonzero(told[codes]) if told.any() else np.empty(0, dtype=np.int64)
 
 
 def _classes(units: Part) -> NDArray[np.uint64]:

@@ -93,10 +93,10 @@ def _integer_keys(values: Any, out: Any) -> None:
         out[row] = integer_key(values[row])
 
 
-def integer_keys(column: pl.Series) -> Keys:
-    """One key a value of an integer column; null has that of -1."""
-    keys = np.empty(len(column), dtype=np.uint64)
-    _integer_keys(whole(column, -1).astype(np.int64), keys)
+def integer_keys(values: NDArray[np.integer]) -> Keys:
+    """One key a whole number."""
+    keys = np.empty(values.size, dtype=np.uint64)
+    _integer_keys(values.astype(np.int64), keys)
     return keys
 
 
