@@ -60,6 +60,9 @@ OPERATION: Final[dict[str, pl.DataType]] = {
 }
 """One row a protocol act: who did what to whom. One table for every protocol, IT and OT."""
 
+_NO_FLOWS: Final = pl.DataFrame(schema=FLOW)
+_NO_OPERATIONS: Final = pl.DataFrame(schema=OPERATION)
+
 
 class Lines(Sequence[bytes]):
     """Lines that lie in one buffer, as `sources` found them: none is an object before somebody asks for it.
@@ -179,8 +182,8 @@ class Decoded:
     when it is known in which order rows came; else they came in order of observation time.
     """
 
-    flows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLOW))
-    operations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OPERATION))
+    flows: pl.DataFrame = field(default_factory=_NO_FLOWS.clone)
+    operations: pl.DataFrame = field(default_factory=_NO_OPERATIONS.clone)
     rejects: list[Reject] = field(default_factory=list)
     filtered: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -61,8 +61,12 @@ def _word(at: Any, size: Any, place: Any) -> Any:
 @inlined
 def _number(at: Any, size: Any, table: Any, rows: Any) -> Any:
     """The number of a text; -1 when there is no room for it."""
-    a, b, c = _word(at, size, 0), _word(at, size, 8), _word(at, size, 16)
-    d, e = _word(at, size, 24), _word(at, size, 32)
+    a = _word(at, size, 0)
+    b = c = d = e = ZERO_BITS
+    if size > 8:  # most are shorter: names of states, protocols and services
+        b = _word(at, size, 8)
+    if size > 16:  # most addresses are not
+        c, d, e = _word(at, size, 16), _word(at, size, 24), _word(at, size, 32)
     key = (a * _PRIMES[0]) ^ (b * _PRIMES[1]) ^ (c * _PRIMES[2]) ^ (d * _PRIMES[3]) ^ (e * _PRIMES[4])
     key = (key ^ (key >> _32)) * _PRIMES[0]
     slot = np.int64(key >> _32) & (len(table) - 1)

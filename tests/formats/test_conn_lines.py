@@ -287,6 +287,15 @@ def test_positions_without_an_order_are_kept() -> None:
     assert left.flows["position"].to_list() == [5, 5, 3]
 
 
+def test_texts_of_all_lengths_are_told_apart():
+    text = "abcdefgh" * 5
+    names = [text[:size] for size in range(1, 41)] + [text[:size] + "x" for size in range(40)]
+    lines = [orjson.dumps({**orjson.loads(USUAL), "_system_name": name}) for name in names]
+    assert taken(lines) == list(range(len(lines)))
+    (read,) = same(lines)
+    assert read.flows["exporter"].to_list()[-len(names) :] == names
+
+
 def test_texts_that_find_no_room_take_the_general_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_cells, "_TEXTS", 64)
     lines = [put(**{"id.resp_h": f"10.1.0.{number}"}) for number in range(200)]
