@@ -45,7 +45,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import guard, key_of
 from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, find, soon
+from detector.state.counts import AHEAD, find, soon, soon_beside
 from detector.state.keys import integer_keys, mix_all
 
 WINDOW_US: Final = 600_000_000
@@ -169,7 +169,7 @@ def walk(
             return row
         near = min(row + AHEAD, stop - 1)
         source = block(_SOURCE, origs[near], tokens[near], tokens[near])
-        soon(keys, source)
+        soon_beside(keys, source)
         soon(keys, key_of(_TARGET, source, targets[near], tokens[near]))
         now, role, token, stratum = times[row], roles[row], tokens[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)

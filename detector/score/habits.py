@@ -24,7 +24,7 @@ from detector.score import calibration
 from detector.score.beta import log_count_tail
 from detector.score.table import HOUR_US, add, add_at, key_of
 from detector.state.compiled import kernel
-from detector.state.counts import decayed, find, soon
+from detector.state.counts import decayed, find, find_beside, soon
 
 NOISE: Final = 0.5
 """φ before it is known: the median over edges of simulated plants is 0.3, three of four have less than 0.53."""
@@ -52,7 +52,8 @@ def block(tag: Any, first: Any, second: Any, third: Any) -> Any:
 def recall(table: Any, key: Any, now: Any, half_life: Any, out: Any) -> None:
     """out <- windows, sum and sum of squares of what was learned under ``key`` (zeros when nothing was)."""
     keys, cells, last = table
-    slot, squares = find(keys, key), find(keys, key + np.uint64(1))
+    slot = find(keys, key)
+    squares = find_beside(keys, slot, key + np.uint64(1))
     out[:] = 0.0
     if keys[slot] != np.uint64(0) and keys[squares] != np.uint64(0):
         fade = decayed(1.0, last[slot], now, half_life)

@@ -47,7 +47,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import HOUR_US, add, guard, key_of, tell
 from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, find, soon
+from detector.state.counts import AHEAD, find, find_beside, soon_beside
 
 ROWS, SENT, RECEIVED = 1, 2, 3
 """What ``volume_what`` names: connections, bytes of the originator, bytes of the responder."""
@@ -159,7 +159,8 @@ def _learn_habit(
 def _close(table: Any, used: Any, edge: Any, groups: Any, role: Any, now: Any, half_life: Any, cells: Any) -> None:
     """Learn the hour that is over."""
     keys, entries, _ = table
-    first, second = find(keys, edge), find(keys, edge + np.uint64(1))
+    first = find(keys, edge)
+    second = find_beside(keys, first, edge + np.uint64(1))
     rows, sent, received = entries[first, 0], entries[first, 1], entries[second, 0]
     code = entries[second, 1]  # slot of the week plus the weight, which is at most 1
     slot = math.ceil(code) - 1
@@ -292,7 +293,7 @@ def walk(
         if used[0] >= max_entries:
             return row
         near = min(row + AHEAD, stop - 1)
-        soon(keys, block(_EDGE, origs[near], resps[near], services[near]))
+        soon_beside(keys, block(_EDGE, origs[near], resps[near], services[near]))
         now, role, service = times[row], orig_roles[row], services[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
         if not is_flow[row]:
@@ -305,7 +306,7 @@ def walk(
                 _close(table, used, edge, groups, role, now, half_life, cells)
             _open(table, used, edge, hour, slots[row])
             first = find(keys, edge)
-        second = find(keys, edge + np.uint64(1))
+        second = find_beside(keys, first, edge + np.uint64(1))
         if not _count(entries, first, second, sents[row], receiveds[row], reached):
             continue
         _groups(role, resp_roles[row], service, groups)

@@ -29,13 +29,15 @@ from detector.score.model import Said
 from detector.score.table import GUARD_P, HOUR_US, key_of
 from detector.score.tally import columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, Counts, find, soon
+from detector.state.counts import AHEAD, Counts, find, soon, soon_whole
 from detector.state.counts import walk as walk_all
 
 FEATURES: Final = ("connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts")
 DOUBLINGS: Final = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 12.0, 4.0)
 """Where each scale ends: 16 times the usual is as far as trees need to tell apart; bytes spread wider."""
 KNOWN_HOURS: Final = 6  # active hours before a host has a usual; as many as `phases` asks of a host that is known
+_LN_2: Final = math.log(2.0)
+_SURELY: Final = 1.0 - 1e-9  # of a doubling that no rounding of a logarithm can complete
 _STEP: Final = 2.0  # doublings by which an hour can pull the usual
 _MEMORY_HOURS: Final = 168.0  # a week of active hours
 _BYTES: Final = 1000.0
@@ -77,8 +79,10 @@ def _more(host: Any, feature: Any, amount: Any) -> Any:
     """Count on; whether the count passed a whole doubling above the usual."""
     if amount == 0.0:
         return False
-    before = _above(host, feature)
-    host[_COUNTS + feature] += amount
+    count, before = host[_COUNTS + feature], _above(host, feature)
+    host[_COUNTS + feature] = count + amount
+    if max(before, 0.0) % 1.0 + amount / ((1.0 + count) * _LN_2) < _SURELY:  # log2 lies below its tangent
+        return False
     return np.floor(max(_above(host, feature), 0.0)) > np.floor(max(before, 0.0))
 
 
@@ -106,7 +110,7 @@ def walk(
         if known[0] >= most or marked[0] >= most_marks:
             return row
         near = min(row + AHEAD, stop - 1)
-        soon(hosts[0], orig[near])
+        soon_whole(hosts, orig[near])
         soon(marks[0], key_of(_MET, orig[near], resp[near], orig[near]))
         soon(marks[0], key_of(_MET + np.uint64(1), orig[near], service[near], orig[near]))
         who, now = orig[row], times[row]

@@ -40,6 +40,7 @@ _MOST_PREPARED: Final = 4  # tables whose next memory waits: it must not add up,
 _BLOCK: Final = 1 << 11  # slots copied at a time; they and their entries fit the nearer caches
 _LINE: Final = 8  # 64-bit words of a cache line
 _PAGE: Final = 512  # 64-bit words of the smallest page of memory
+_NEAR: Final = 12  # slots: a block of eight, and the mean way to it in a table that is half full of them
 _BESIDE: Final = ThreadPoolExecutor(1, "tables")
 _HALF: Final = np.uint64(32)  # bits of a key
 _HOUR_US: Final = 3_600_000_000
@@ -71,6 +72,32 @@ def find(keys: Any, key: Any) -> Any:
 def soon(keys: Any, key: Any) -> None:
     """The entry of ``key`` will be wanted some rows later (`AHEAD`)."""
     fetch(keys, np.int64(home(keys, key)))  # type: ignore[call-arg]  # the first is Numba's
+
+
+@kernel
+def soon_beside(keys: Any, key: Any) -> None:
+    """`soon` of keys with the same upper half, which stand beside each other, often some slots behind where the search
+    for them begins: others did the same."""
+    begin, mask = np.int64(home(keys, key)), keys.size - 1
+    for step in range(0, _NEAR, 2):
+        fetch(keys, (begin + step) & mask)  # type: ignore[call-arg]  # the first is Numba's
+
+
+@kernel
+def soon_whole(table: Any, key: Any) -> None:
+    """`soon` of an entry of many cells, each line of it."""
+    keys, cells, _ = table
+    slot = np.int64(home(keys, key))
+    soon(keys, key)
+    for cell in range(_LINE - 2, cells.shape[1], _LINE):
+        fetch(cells[slot], cell)  # type: ignore[call-arg]  # the first is Numba's
+
+
+@kernel
+def find_beside(keys: Any, slot: Any, key: Any) -> Any:
+    """`find` of the key that stands behind the one in ``slot`` most often."""
+    beside = (slot + 1) & (keys.size - 1)
+    return beside if keys[beside] == key else find(keys, key)
 
 
 @kernel

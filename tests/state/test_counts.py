@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.state import counts as module
-from detector.state.counts import Counts, decayed, find, home
+from detector.state.counts import Counts, decayed, find, find_beside, home, soon_beside, soon_whole
 
 
 def put(table, key, weight, now):
@@ -256,3 +256,21 @@ def test_what_is_known_for_a_day_goes_last():
         one.evict()
         one.evict()
         assert one.arrays()["keys"].tolist() == [2]
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**32 - 1), st.integers(1, 9)), max_size=30), st.sampled_from([16, 64]))
+def test_what_stands_beside_is_found_as_anything_is(blocks, capacity):
+    """Blocks of neighbours crowd; looking ahead changes nothing, at the end of the table neither."""
+    table = Counts(1000, capacity)
+    for upper, size in blocks:
+        for key in range(upper << 32, (upper << 32) + size):
+            put(table, key or 1, 1.0, 1)
+    before = content(table)
+    for upper, size in blocks:
+        for key in (np.uint64((upper << 32) + place) for place in range(size + 1)):
+            slot = find(table.keys, key)
+            assert find_beside(table.keys, slot, key + np.uint64(1)) == find(table.keys, key + np.uint64(1))
+            assert find_beside.py_func(table.keys, slot, key + np.uint64(1)) == find(table.keys, key + np.uint64(1))
+            soon_beside(table.keys, key)
+            soon_whole(table.table, key)
+    assert content(table) == before
