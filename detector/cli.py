@@ -19,6 +19,7 @@ import detector
 from detector.alerts.decisions import load_decisions
 from detector.assets.plant import Plant, load_plant, unknown_keys
 from detector.backtest import console as show
+from detector.backtest import options
 from detector.backtest.labels import Label, load_labels, parse_time
 from detector.backtest.parts import Between
 from detector.backtest.run import Result, backtest
@@ -85,19 +86,14 @@ def root(
 
 @app.command("backtest")
 def backtest_command(
-    paths: Annotated[
-        list[str], typer.Argument(help="Log files, folders or s3:// URLs; Zeek and NetFlow may be mixed.")
-    ],
+    paths: options.Paths,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; made if missing.")],
-    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
-    plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
-    decisions: Annotated[Path | None, typer.Option(help="What was decided about acts (YAML); see feedback.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
-    train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
-    history: Annotated[
-        list[str] | None,
-        typer.Option(help="Clean logs that teach first, whatever their time; may be repeated."),
-    ] = None,
+    log_format: options.LogFormat = "auto",
+    plant: options.PlantFile = None,
+    decisions: options.Decisions = None,
+    labels: options.Labels = None,
+    train_until: options.TrainUntil = None,
+    history: options.History = None,
     model: Annotated[Path | None, typer.Option(help="Model to begin with; see docs/models.md.")] = None,
     model_key: Annotated[Path | None, typer.Option(help="Public key (PEM) that models must be signed for.")] = None,
     shadow: Annotated[Path | None, typer.Option(help="Candidate that scores the same, into the folder shadow.")] = None,

@@ -26,7 +26,7 @@ def compare(before: Path, after: Path, labels: Sequence[Label] | None = None, si
         since: only what both judged from this time on (µs) counts.
 
     Returns:
-        JSON types; see docs/tuning.md.
+        JSON types; see docs/compare.md.
 
     Raises:
         ConfigError: a folder holds no results, or those of another version.

@@ -8,6 +8,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from detector.backtest import options
 from detector.errors import ConfigError
 
 out = Console()
@@ -16,18 +17,14 @@ err = Console(stderr=True)
 
 def sweep_command(
     grid: Annotated[Path, typer.Argument(help="Settings with the values to try (YAML).", show_default=False)],
-    paths: Annotated[
-        list[str], typer.Argument(help="Log files, folders or s3:// URLs; Zeek and NetFlow may be mixed.")
-    ],
+    paths: options.Paths,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the results; what is finished in it is kept.")],
-    log_format: Annotated[str, typer.Option("--format", help="auto, or one format's name for all records.")] = "auto",
-    plant: Annotated[Path | None, typer.Option(help="Plant file: zones, conduits, vendors (YAML).")] = None,
-    decisions: Annotated[Path | None, typer.Option(help="What was decided about acts (YAML); see feedback.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Known attacks (CSV) to measure against.")] = None,
-    train_until: Annotated[str | None, typer.Option(help="Rows before this time (ISO 8601, UTC) only teach.")] = None,
-    history: Annotated[
-        list[str] | None, typer.Option(help="Clean logs that teach first, whatever their time; may be repeated.")
-    ] = None,
+    log_format: options.LogFormat = "auto",
+    plant: options.PlantFile = None,
+    decisions: options.Decisions = None,
+    labels: options.Labels = None,
+    train_until: options.TrainUntil = None,
+    history: options.History = None,
     config: Annotated[Path | None, typer.Option(help="Settings that the points change (YAML).")] = None,
     split: Annotated[
         str | None, typer.Option(help="Choose by what came before this time (ISO 8601, UTC), measure behind it.")
