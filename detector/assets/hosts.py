@@ -41,6 +41,10 @@ def _within(bounds: list[int], number: int) -> bool:
 
 
 _PRIVATE_BOUNDS: Final = {version: _bounds(net for net in _PRIVATE if net.version == version) for version in (4, 6)}
+_MULTICAST: Final = {
+    4: _bounds([ipaddress.ip_network("224.0.0.0/4")]),  # RFC 5771
+    6: _bounds([ipaddress.ip_network("ff00::/8")]),  # RFC 4291
+}
 
 _SUBNETS: Final = 1 << 16  # of IPv6 whose names are kept
 
@@ -65,6 +69,15 @@ class Host(NamedTuple):
     named: bool
 
 
+class _Stretch(NamedTuple):
+    """What all addresses from one number to the next bound have in common."""
+
+    zone: Zone | None  # of its network
+    inside: bool
+    multicast: bool
+    named: bool
+
+
 class Hosts:
     """Looks addresses up in the plant's zones: by the address itself, then its declared role, then its network, of
     which the most specific wins."""
@@ -81,41 +94,42 @@ class Hosts:
             for net, _ in ranges
             if net.version == 4 and net.prefixlen <= _LONGEST_WITH_BROADCAST
         }
-        self._v4 = _flatten([(net, zone) for net, zone in ranges if net.version == 4])
-        self._v6 = _flatten([(net, zone) for net, zone in ranges if net.version == 6])
         named = list(_named(plant))
-        self._named_bounds = {version: _bounds(net for net in named if net.version == version) for version in (4, 6)}
+        self._stretches = {
+            version: _stretches(
+                version,
+                [(net, zone) for net, zone in ranges if net.version == version],
+                _bounds(net for net in named if net.version == version),
+            )
+            for version in (4, 6)
+        }
 
     def __getitem__(self, address: str) -> Host:
         host = self._cache.get(address)
         if host is None:
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
-            host = self._cache[address] = self._look_up(address)
+            host = self._cache[address] = self.look_up(address)
         return host
 
-    def _look_up(self, text: str) -> Host:
+    def look_up(self, text: str) -> Host:
+        """The same for who keeps what is found."""
         version, number = _numbered(text)
-        zone = self._zone(text, version, number)
-        inside = zone is not None or _within(_PRIVATE_BOUNDS[version], number)
-        group = _is_multicast(version, number) or text == _EVERYBODY
-        group = group or (inside and version == 4 and self._is_broadcast(number))
-        named = _within(self._named_bounds[version], number)
+        starts, stretches = self._stretches[version]
+        zone, inside, multicast, named = stretches[bisect.bisect_right(starts, number) - 1]
+        zone = self._own_zone(text) or zone
+        inside = inside or zone is not None
+        group = multicast or text == _EVERYBODY or (inside and version == 4 and self._is_broadcast(number))
         if zone is not None:
             return Host(text, zone.name, zone.purdue_level, True, group, named)
         if group or inside:
             return Host(text, _subnet(version, number, text), None, True, group, named)
         return Host(_prefix(version, number, text), OUTSIDE, None, False, False, named)
 
-    def _zone(self, text: str, version: int, number: int) -> Zone | None:
+    def _own_zone(self, text: str) -> Zone | None:
+        """Declared of the address itself, or of its role."""
         zone = self._named.get(text)
-        if zone is None and self._roles:
-            zone = self._roles.get(self._plant.role(text) or "")
-        if zone is None:
-            starts, zones = self._v4 if version == 4 else self._v6
-            position = bisect.bisect_right(starts, number) - 1
-            zone = zones[position] if position >= 0 else None
-        return zone
+        return self._roles.get(self._plant.role(text) or "") if zone is None and self._roles else zone
 
     def _is_broadcast(self, number: int) -> bool:
         """Of a declared network, or of a /24 as most undeclared ones are."""
@@ -143,11 +157,6 @@ def _numbered(text: str) -> tuple[int, int]:
     except OSError:
         address = ipaddress.ip_address(text)
         return address.version, int(address)
-
-
-def _is_multicast(version: int, number: int) -> bool:
-    """224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291)."""
-    return number >> 28 == 0xE if version == 4 else number >> 120 == 0xFF
 
 
 def _subnet(version: int, number: int, text: str) -> str:
@@ -198,3 +207,22 @@ def _flatten(
         stack.append((int(network.broadcast_address), zone))
     close(None)
     return starts, zones
+
+
+def _stretches(version: int, ranges: list[tuple[_Network, Zone]], named: list[int]) -> tuple[list[int], list[_Stretch]]:
+    """Disjoint stretches of all addresses of a version: starts, and what is known from each to the next. So one search
+    finds everything about an address.
+
+    Args:
+        ranges: networks of zones.  named: bounds of what somebody named.
+    """
+    starts, zones = _flatten(ranges)
+    private, multicast = _PRIVATE_BOUNDS[version], _MULTICAST[version]
+    bounds = sorted({0, *starts, *private, *multicast, *named})
+    stretches = []
+    for bound in bounds:
+        place = bisect.bisect_right(starts, bound) - 1
+        zone = zones[place] if place >= 0 else None
+        inside = zone is not None or _within(private, bound)
+        stretches.append(_Stretch(zone, inside, _within(multicast, bound), _within(named, bound)))
+    return bounds, stretches

@@ -63,10 +63,13 @@ class Declared:
         self._vendors = agreements(plant, Hosts(plant))
         self._servers = {kind: set(map(str, hosts)) for kind, hosts in plant.known_servers.items() if kind in DUTIES}
 
-    def host(self, address: str, zone: str) -> Duties:
-        """What is declared of an address in a zone."""
+    def hosts(self, addresses: Sequence[str], zones: Sequence[str]) -> NDArray[np.int64]:
+        """What is declared of addresses, each in a zone: shape (n, 4), columns as `Duties` has them."""
         if not (self._servers or self._vendors or self._works):
-            return _NOTHING
+            return np.tile(_NOTHING, (len(addresses), 1))
+        return np.array([self._host(*each) for each in zip(addresses, zones, strict=True)])
+
+    def _host(self, address: str, zone: str) -> Duties:
         servers = reduce(or_, (_BITS[kind] for kind, hosts in self._servers.items() if address in hosts), 0)
         vendor = next((place for place, vendor in enumerate(self._vendors) if vendor.owns(address)), NONE)
         return Duties(servers, vendor, _first(self._zones, zone), _first(self._stations, address))
@@ -88,7 +91,7 @@ class Declared:
 
         Args:
             units: with ``ts``, ``orig_h``, ``resp_h``, ``service``, ``operation``.
-            of_orig, of_resp: `host` of both ends, shape (n, 4).
+            of_orig, of_resp: `hosts` of both ends, shape (n, 4).
             work, account: as the methods tell, shape (n,).
             touches: whether somebody works on the responder by it, or it is a controller's protocol, shape (n,).
         """

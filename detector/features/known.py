@@ -16,6 +16,7 @@ from detector.state.keys import Keys, text_keys
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
 _ROOM: Final = 1 << 10
+_OUTSIDE_KEY: Final = text_keys(pl.Series([OUTSIDE]))[0]
 _DTYPES: Final = {
     "level": np.float64, "inside": np.bool_, "group": np.bool_, "id": np.uint64, "zone": np.int64, "zone_id": np.uint64,
     "device": np.uint64, "named": np.bool_,
@@ -35,14 +36,22 @@ def _look_up(keys: Any, table: Any, places: Any) -> Any:
 
 
 @kernel
-def _enter(keys: Any, first: Any, table: Any, used: Any) -> None:
-    """Keys that are not known get rows from ``first`` on."""
+def _meet(keys: Any, first: Any, table: Any, used: Any, places: Any, new: Any) -> Any:
+    """Keys that have no place get rows from ``first`` on, in order of appearance; new <- where in ``keys`` each of them
+    was met first. How many there are."""
     slots, cells, _ = table
+    count = 0
     for row in range(keys.size):
-        slot = find(slots, keys[row])
-        slots[slot] = keys[row]
-        cells[slot, 0] = first + row
-        used[0] += 1
+        if places[row] < 0:
+            slot = find(slots, keys[row])
+            if slots[slot] == np.uint64(0):
+                slots[slot] = keys[row]
+                cells[slot, 0] = first + count
+                used[0] += 1
+                new[count] = row
+                count += 1
+            places[row] = cells[slot, 0]
+    return count
 
 
 class KnownHosts:
@@ -53,7 +62,7 @@ class KnownHosts:
         declared: looks up duties.
 
     Attributes:
-        duties: shape (hosts, 4), see `Declared.host`.
+        duties: shape (hosts, 4), see `Declared.hosts`.
         zones: names of the zones met; ``zone`` of a host is its place here.
     """
 
@@ -81,46 +90,52 @@ class KnownHosts:
         A full table begins anew, so rows are good until the next call; what was gathered by them stays so."""
         keys = np.concatenate([units.keys(name) for name in columns])
         places = np.empty(keys.size, dtype=np.int64)
-        if _look_up(keys, self._table.table, places):
-            self._meet(units, columns, keys, places)
+        unknown = _look_up(keys, self._table.table, places)
+        if unknown:
+            self._meet(units, columns, keys, places, unknown)
         return places
 
-    def _meet(self, units: Rows, columns: Sequence[str], keys: Keys, places: NDArray[np.int64]) -> None:
-        missing = np.flatnonzero(places < 0)
-        _, first = np.unique(keys[missing], return_index=True)
-        new = missing[np.sort(first)]
-        if self._count + new.size > MOST_KNOWN:
+    def _meet(self, units: Rows, columns: Sequence[str], keys: Keys, places: NDArray[np.int64], unknown: int) -> None:
+        if self._count + unknown > MOST_KNOWN:
             self._begin()
-            new = np.sort(np.unique(keys, return_index=True)[1])
-        begin, height = self._count, units.height
-        of_each = (new[new // height == column] % height for column in range(len(columns)))
-        self._add([text for name, rows in zip(columns, of_each, strict=True) for text in units.values(name, rows)])
-        self._table.reserve(new.size)
-        _enter(keys[new], begin, self._table.table, self._table.used)
-        _look_up(keys, self._table.table, places)
+            places[:], unknown = -1, keys.size
+        new = np.empty(unknown, dtype=np.int64)
+        self._table.reserve(unknown)
+        new = new[: _meet(keys, self._count, self._table.table, self._table.used, places, new)]
+        of_each = (new[new // units.height == column] % units.height for column in range(len(columns)))
+        addresses = [text for name, rows in zip(columns, of_each, strict=True) for text in units.values(name, rows)]
+        self._add(addresses, keys[new])
 
-    def _add(self, addresses: Sequence[str]) -> None:
-        hosts = [self._hosts[address] for address in addresses]
+    def _add(self, addresses: Sequence[str], keys: Keys) -> None:
+        hosts = [self._hosts.look_up(address) for address in addresses]
         begin, end = self._count, self._count + len(hosts)
         while end > len(self.duties):
             self._columns = {name: np.concatenate([column, column]) for name, column in self._columns.items()}
             self.duties = np.concatenate([self.duties, self.duties])
-        zones = [self._zone.setdefault(host.zone, len(self._zone)) for host in hosts]
+        identities, zone_names, levels, inside, group, named = zip(*hosts, strict=True)
+        zones = [self._zone.setdefault(zone, len(self._zone)) for zone in zone_names]
         if len(self._zone) > len(self.zones):
             self.zones += list(self._zone)[len(self.zones) :]
             more = text_keys(pl.Series(self.zones[self._zone_keys.size :], dtype=pl.String))
             self._zone_keys = np.concatenate([self._zone_keys, more])
-        self._columns["level"][begin:end] = [np.nan if host.level is None else host.level for host in hosts]
-        self._columns["inside"][begin:end] = [host.inside for host in hosts]
-        self._columns["group"][begin:end] = [host.group for host in hosts]
-        self._columns["id"][begin:end] = text_keys(pl.Series([host.key for host in hosts], dtype=pl.String))
-        self._columns["named"][begin:end] = [host.named for host in hosts]
-        devices = [
-            address if host.inside or host.named else OUTSIDE for address, host in zip(addresses, hosts, strict=True)
-        ]
-        self._columns["device"][begin:end] = text_keys(pl.Series(devices, dtype=pl.String))
-        self._columns["zone"][begin:end] = zones
-        self._columns["zone_id"][begin:end] = self._zone_keys[zones]
-        told = zip(addresses, hosts, strict=True)
-        self.duties[begin:end] = [self._declared.host(address, host.zone) for address, host in told]
+        for name, column in {
+            "level": np.array(levels, dtype=np.float64),  # None becomes NaN
+            "inside": inside,
+            "group": group,
+            "id": _keys_of(identities, addresses, keys),
+            "named": named,
+            "device": np.where(np.logical_or(inside, named), keys, _OUTSIDE_KEY),
+            "zone": zones,
+            "zone_id": self._zone_keys[zones],
+        }.items():
+            self._columns[name][begin:end] = column
+        self.duties[begin:end] = self._declared.hosts(addresses, zone_names)
         self._count = end
+
+
+def _keys_of(identities: Sequence[str], addresses: Sequence[str], keys: Keys) -> Keys:
+    """Keys of identities; those of addresses are known."""
+    other = np.array([one is not two and one != two for one, two in zip(identities, addresses, strict=True)])
+    found = keys.copy()
+    found[other] = text_keys(pl.Series([identities[row] for row in np.flatnonzero(other).tolist()], dtype=pl.String))
+    return found
