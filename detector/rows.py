@@ -24,6 +24,9 @@ ABSENT: Final[dict[str, int]] = {
 _LEVELS: Final = ("orig_level", "resp_level")  # here it is NaN
 
 
+_FEW: Final = 4  # values that are sooner read one by one
+
+
 class Coded(NamedTuple):
     """A text a row, as its place among ``names``; null is a name too."""
 
@@ -156,6 +159,8 @@ class Rows:
         if isinstance(made, Coded):
             return [made.names[code] for code in made.codes[places].tolist()]
         if isinstance(made, pl.Series):
+            if places.size > _FEW:
+                return made.gather(places).to_list()
             return [made[place] for place in places.tolist()]  # Polars takes longer to gather a few
         few = made[places]
         return _series(name, few).to_list() if name in ABSENT or name in _LEVELS else few.tolist()

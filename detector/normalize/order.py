@@ -14,8 +14,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from detector.normalize.pairing import join_halves, partners
 from detector.records import FLOW, OPERATION, Decoded
 from detector.rows import Column, Rows, nothing
+from detector.state.compiled import kernel
 
 _NEVER: Final = int(np.iinfo(np.int64).min) // 2  # room for windows below it
 _TICKS: Final = 64  # in a window; rows wait up to a tick longer, 31 ms by default, and those of a tick leave together
@@ -113,6 +113,45 @@ class Released:
     operations: Rows
 
 
+@kernel
+def _turns(
+    times: Any, came: Any, watermark: Any, released: Any, windows: Any, late: Any, ends: Any, cuts: Any, stops: Any
+) -> Any:
+    """What happens as rows come one by one: ``late`` is which ones do; ``ends`` which of them, in order of arrival,
+    begin a tick, and so end what came before; ``cuts`` the time up to which rows have left by then; ``stops`` at which
+    of the ticks' ends rows must leave: before a tick in which one comes more than a window behind, so that it finds
+    what it would find if rows came one by one; else at the last. Returns the watermark, and how many stops there are.
+    """
+    window, tick = windows
+    ended, stopping, gone = 0, 0, released
+    for row in range(came.size):
+        time = times[came[row]]
+        late[came[row]] = time <= gone
+        if time <= watermark - window and ended > 0 and (stopping == 0 or stops[stopping - 1] < ended - 1):
+            stops[stopping] = ended - 1
+            stopping += 1
+        if time > watermark:
+            if time // tick != watermark // tick:
+                gone = max(time - 2 * window, released)
+                ends[ended], cuts[ended] = row, gone
+                ended += 1
+            watermark = time
+    if ended > 0 and (stopping == 0 or stops[stopping - 1] < ended - 1):
+        stops[stopping] = ended - 1
+        stopping += 1
+    return watermark, stopping
+
+
+@kernel
+def _pieces(came: Any, ends: Any, piece: Any) -> None:
+    """piece <- how many of the ends, ascending, each row came after."""
+    number = 0
+    for row in range(came.size):
+        if number < ends.size and ends[number] < row:
+            number += 1
+        piece[came[row]] = number
+
+
 class Order:
     """The buffer.
 
@@ -141,18 +180,15 @@ class Order:
             _stacked([_NO_FLOWS.table, *(part.flows for part in parts)]),
             _stacked([_NO_OPERATIONS.table, *(part.operations for part in parts)]),
         ]
-        times = np.concatenate([frame["obs_ts"].to_numpy() for frame in new])[came]
-        latest = np.maximum.accumulate(np.insert(times, 0, self.watermark))
-        tick = max(self.window_us // _TICKS, 1)
-        ends = np.flatnonzero(np.diff(latest // tick))  # rows that begin a tick, and so end what came before
-        cuts = np.maximum(latest[1:][ends] - 2 * self.window_us, self.released)
-        gone = np.insert(cuts, 0, self.released)[np.searchsorted(ends, np.arange(times.size), "left")]
-        stops = _stops(ends, times <= latest[:-1] - self.window_us)
-        self.watermark = int(latest[-1])
-        late, piece = np.empty((2, times.size), dtype=np.int64)
-        late[came], piece[came] = times <= gone, np.searchsorted(ends[stops], np.arange(times.size), "left")
+        times = np.concatenate([frame["obs_ts"].to_numpy() for frame in new])
+        late, piece = np.empty(times.size, dtype=np.bool_), np.empty(times.size, dtype=np.int64)
+        ends, cuts, stops = np.empty((3, times.size), dtype=np.int64)
+        windows = self.window_us, max(self.window_us // _TICKS, 1)
+        self.watermark, stopping = _turns(times, came, self.watermark, self.released, windows, late, ends, cuts, stops)
+        stops = stops[:stopping]
+        _pieces(came, ends[stops], piece)
         count = new[0].height
-        taken, acts = Block.of(new[0], late[:count] == 1), Block.of(new[1], late[count:] == 1)
+        taken, acts = Block.of(new[0], late[:count]), Block.of(new[1], late[count:])
         released = []
         for number in range(len(stops) + 1):
             mine = piece == number
@@ -232,14 +268,6 @@ def _order_of_arrival(parts: Sequence[Decoded]) -> NDArray[np.int64]:
         return np.argsort(np.concatenate(keys), kind="stable")
     order: NDArray[np.int64] = np.lexsort([np.concatenate(keys), np.concatenate(numbers)])
     return order
-
-
-def _stops(ends: NDArray[np.int64], behind: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """At which of the ticks' ``ends`` rows must leave: before a tick in which one comes more than a window behind, so
-    that it finds what it would find if rows came one by one; else at the last."""
-    ticks = np.unique(np.searchsorted(ends, np.flatnonzero(behind), "left"))
-    stops = np.append(ticks - 1, ends.size - 1)
-    return np.unique(stops[stops >= 0])
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -322,15 +350,18 @@ def order_of(
 
 
 def _by_content(rows: Rows, by: Sequence[str], nulls_last: bool) -> NDArray[np.int64]:
-    """Places of rows in order. Most often they differ in the first columns, and nothing else is looked up."""
-    for count in (_MOST_OFTEN, len(by)) if rows.height < _FEW_ROWS else (len(by),):
-        ties = (
-            rows.frame(by[:count]).with_row_index("_row").sort(by[:count], nulls_last=nulls_last, maintain_order=True)
-        )
-        told = ties.select(by[:count]).rows()
-        if count == len(by) or all(one != other for one, other in pairwise(told)):
+    """Places of rows in order. Most often they differ in the first columns, and nothing else is looked up; a few are
+    sooner sorted here than by Polars, in the same order: texts by their code points."""
+    if rows.height > _FEW_ROWS:
+        ties = rows.frame(by).with_row_index("_row").sort(by, nulls_last=nulls_last, maintain_order=True)
+        return ties["_row"].to_numpy().astype(np.int64)
+    places, told = np.arange(rows.height), []
+    for names in (by[:_MOST_OFTEN], by[_MOST_OFTEN:]):
+        told += [[((value is None) == nulls_last, value) for value in rows.values(name, places)] for name in names]
+        keys = list(zip(*told, strict=True))
+        if len(set(keys)) == len(keys):
             break
-    return ties["_row"].to_numpy().astype(np.int64)
+    return np.array(sorted(range(rows.height), key=keys.__getitem__), dtype=np.int64)
 
 
 def _alike(keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

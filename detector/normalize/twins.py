@@ -13,23 +13,30 @@ from numpy.typing import NDArray
 
 from detector.rows import ABSENT, Rows
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
-from detector.state.keys import Keys, integer_key, mix, mix_all
+from detector.state.counts import AHEAD, Counts, find, soon
+from detector.state.keys import integer_key, mix
 
 SENSOR_SKEW_US: Final = 200_000
 _CHUNK: Final = 1 << 13
 _SENSOR: Final = (1 << 26) - 1
+_REST: Final = np.uint64(64 - 26)  # bits of a key that are not kept
 
 FLOW_IDENTITY: Final = ("proto",)
 OPERATION_IDENTITY: Final = ("protocol", "operation", "object", "outcome", "user")
 
 
 @kernel
-def _conversations(origs: Any, orig_ports: Any, resp_ports: Any, resps: Any, out: Any) -> None:
-    """out <- a key of both hosts and ports."""
-    for row in range(out.size):
+def _identify(ends: Any, acts: Any, uids: Any, sensors: Any, keys: Any, who: Any) -> None:
+    """keys <- a key of both hosts, both ports and what says what the act was; who <- 26 bits of the record's own id and
+    of the sensor, as 52 bits are exact in a float."""
+    origs, orig_ports, resp_ports, resps = ends
+    for row in range(keys.size):
         ports = mix(mix(origs[row], integer_key(orig_ports[row])), integer_key(resp_ports[row]))
-        out[row] = mix(ports, resps[row])
+        key = mix(ports, resps[row])
+        for act in acts:
+            key = mix(key, act[row])
+        keys[row] = key
+        who[row] = np.int64((uids[row] >> _REST << np.uint64(26)) | (sensors[row] >> _REST))
 
 
 @kernel
@@ -45,18 +52,20 @@ def _mark(
     stop: Any,
     twin: Any,
 ) -> Any:
-    """twin[row] <- whether row repeats an earlier one; the cell keeps start and who (uid, sensor) of the last
-    original."""
+    """twin[row] <- whether row repeats an earlier one; the cell keeps start (2**53 µs is the year 2255: times are exact
+    in a float) and who (uid, sensor) of the last original."""
     slots, cells, last = table
     for row in range(start, stop):
         if used[0] >= limit:
             return row
+        if row + AHEAD < stop:
+            soon(slots, keys[row + AHEAD])
         slot = find(slots, keys[row])
         if slots[slot] == np.uint64(0):
             slots[slot] = keys[row]
             used[0] += 1
         else:
-            apart, before = abs(starts[row] - cells[slot, 0]), np.int64(cells[slot, 1])
+            apart, before = abs(np.float64(starts[row]) - cells[slot, 0]), np.int64(cells[slot, 1])
             same_uid, same_sensor = before >> 26 == who[row] >> 26, before & _SENSOR == who[row] & _SENSOR
             twin[row] = (same_uid and apart == 0.0) or (not same_sensor and apart <= SENSOR_SKEW_US)
         if not twin[row]:
@@ -81,12 +90,11 @@ class Twins:
     def mark(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows (in scoring order) repeat an earlier row. Rows without ports are never taken for twins."""
         twin = np.zeros(rows.height, dtype=np.bool_)
-        keys = self._keys(rows)
-        uid, sensor = rows.keys("uid"), rows.keys("exporter")
-        # 26 bits of each: 52 bits are exact in a float
-        who = ((uid >> np.uint64(38) << np.uint64(26)) | (sensor >> np.uint64(38))).astype(np.int64)
-        # 2**53 µs is the year 2255: times are exact in a float
-        starts, now = rows.array("ts").astype(np.float64), rows.array("obs_ts")
+        keys, who = np.empty(rows.height, dtype=np.uint64), np.empty(rows.height, dtype=np.int64)
+        ends = rows.keys("orig_h"), rows.array("orig_p"), rows.array("resp_p"), rows.keys("resp_h")
+        acts = tuple(rows.keys(name) for name in self.identity)
+        _identify(ends, acts, rows.keys("uid"), rows.keys("exporter"), keys, who)
+        starts, now = rows.array("ts"), rows.array("obs_ts")
         row = 0
         while row < rows.height:
             stop = min(row + _CHUNK, rows.height)
@@ -97,10 +105,3 @@ class Twins:
                 self.seen.evict()
         has_ports: NDArray[np.bool_] = rows.array("orig_p") != ABSENT["orig_p"]
         return np.logical_and(twin, has_ports)
-
-    def _keys(self, rows: Rows) -> Keys:
-        keys: Keys = np.empty(rows.height, dtype=np.uint64)
-        _conversations(rows.keys("orig_h"), rows.array("orig_p"), rows.array("resp_p"), rows.keys("resp_h"), keys)
-        for name in self.identity:
-            keys = mix_all(keys, rows.keys(name))
-        return keys

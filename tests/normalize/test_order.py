@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from detector.normalize import order as module
 from detector.normalize.direction import Direction
 from detector.normalize.order import Order
 from detector.normalize.twins import FLOW_IDENTITY, Twins
@@ -178,3 +179,29 @@ def test_a_snapshot_keeps_what_waits():
     for each in (order, restored):
         each.push([Decoded(frame(rows[1:]))])
     assert_frame_equal(restored.flush().flows.frame(), order.flush().flows.frame())
+
+
+@given(st.lists(st.integers(0, 600), min_size=1, max_size=80), st.integers(0, 300), st.randoms())
+def test_turns_are_taken_as_columns_say(times, released, random):
+    """The kernel against the same said of whole columns."""
+    came = np.array(random.sample(range(len(times)), len(times)))
+    watermark, window, tick = released + 100, 64, 8
+    late = np.empty(came.size, dtype=np.bool_)
+    ends, cuts, stops, piece = np.empty((4, came.size), dtype=np.int64)
+    found = module._turns(np.array(times), came, watermark, released, (window, tick), late, ends, cuts, stops)
+    module._pieces(came, ends[stops[: found[1]]], piece)
+
+    arrived = np.array(times)[came]
+    latest = np.maximum.accumulate(np.insert(arrived, 0, watermark))
+    begin = np.flatnonzero(np.diff(latest // tick))
+    left = np.maximum(latest[1:][begin] - 2 * window, released)
+    gone = np.insert(left, 0, released)[np.searchsorted(begin, np.arange(came.size), "left")]
+    behind = np.searchsorted(begin, np.flatnonzero(arrived <= latest[:-1] - window), "left")
+    must = np.unique(np.append(behind - 1, begin.size - 1))
+    must = must[must >= 0]
+    assert found == (latest[-1], must.size)
+    assert stops[: must.size].tolist() == must.tolist()
+    assert ends[: begin.size].tolist() == begin.tolist()
+    assert cuts[: begin.size].tolist() == left.tolist()
+    assert late[came].tolist() == (arrived <= gone).tolist()
+    assert piece[came].tolist() == np.searchsorted(begin[must], np.arange(came.size), "left").tolist()
