@@ -16,7 +16,7 @@ LOCK    := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --
            --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-bounds check-cluster test-faults fuzz fuzz-guided lint notebooks bench bench-detection bench-speed bench-stream sbom lock clean
+.PHONY: help demo test check kernels check-bounds check-cluster test-faults fuzz fuzz-guided lint notebooks bench bench-detection bench-speed bench-stream sbom lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: $(DEV) ## Run the checks that need no test run: format, lint, types, layer
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+kernels: $(DEV) ## Compile what Numba compiles, where a run would do it at its start.
+	$(BIN)/python -P -c "from detector.config import Settings; from detector.service.warm import warm; warm(Settings())"
 
 check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on; slow.
 	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -n auto --timeout=1200 tests/score tests/normalize tests/state \
