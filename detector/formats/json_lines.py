@@ -24,7 +24,9 @@ from detector.formats.line_cells import (
     SPAN_BITS,
     SPAN_MASK,
     TEXT,
+    TIME,
 )  # fmt: skip
+from detector.formats.line_marks import MARKS_MAX, ROOM, commas
 from detector.formats.line_values import (
     BRACE,
     BRACKET,
@@ -33,6 +35,7 @@ from detector.formats.line_values import (
     END_BRACKET,
     HEADS,
     LOWER,
+    NINE,
     QUOTE,
     ZERO,
     ZERO_BITS,
@@ -40,17 +43,19 @@ from detector.formats.line_values import (
     Z,
     byte,
     differs,
-    digits,
-    integer,
     load,
+    micros,
     real,
     spelled_end,
     text_end,
+    whole,
 )  # fmt: skip
 from detector.formats.zeek import SPAN_MAX
 from detector.state.compiled import inlined, kernel
+from detector.state.wide import first as first_bit
 
 MICRO: Final = 1e6
+COUNT_MAX: Final = np.uint64(2**63 - 1)
 _KEY_WORDS: Final = 4  # of eight bytes: a key with its quotes and colon
 
 Field = tuple[str, int, int, int]
@@ -60,14 +65,21 @@ Field = tuple[str, int, int, int]
 _MASK, _SIZE, _KIND, _CELL, _LIMIT, _BIT = (_KEY_WORDS + at for at in (0, 4, 5, 6, 7, 8))
 _FACTS: Final = _BIT + 1
 _ROW: Final = 8 * _FACTS  # bytes
+_SHAPES: Final = 64  # that are kept: which keys lines had, in their order
+_SHAPE_SHIFT: Final = np.uint64(64 - 6)
+_VALUES, _MISSING, _FIRST = range(3)  # of a shape: how many values, bits of the cells it lacks, and its keys' facts
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, 6.4)
 
 
 class Given(NamedTuple):
     """`Keys` as a kernel takes them: the facts by address, as counting who holds an array costs more than its use."""
 
     facts: int
-    follow: NDArray[np.int64]
+    fields: int
     needed: int
+    cells: int
+    ends: NDArray[np.int64]
+    shapes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +95,11 @@ class Keys:
     needed: int
 
     def given(self) -> Given:
-        """For a reader with lines of its own, who has to keep these keys. ``follow`` tells which key came last behind
-        each: the kernels write it, and only speed hangs on it."""
-        fields = len(self.facts)
-        return Given(self.facts.ctypes.data, (np.arange(fields) + 1) % fields, self.needed)
+        """For a reader with lines of its own, who has to keep these keys. The kernels write ``ends`` and ``shapes``:
+        where the values of a line end, and which keys the lines before had."""
+        ends, shapes = np.empty(ROOM, dtype=np.int64), np.zeros((_SHAPES, _FIRST + MARKS_MAX), dtype=np.int64)
+        cells = int(np.bitwise_or.reduce(self.facts[:, _BIT]))
+        return Given(self.facts.ctypes.data, len(self.facts), self.needed, cells, ends, shapes)
 
 
 def keys(fields: Sequence[Field], needed: Iterable[int]) -> Keys:
@@ -143,60 +156,61 @@ def _skip_other(at: Any, stop: Any) -> Any:
     return _past_number(at)
 
 
+@kernel
+def _quotes(at: Any, end: Any) -> Any:
+    """How many there are."""
+    found = 0
+    for place in range(at, end):
+        found += byte(place) == QUOTE
+    return found
+
+
 @inlined
-def _skip(at: Any, stop: Any) -> Any:
-    """Behind a value that nobody reads: text, number, truth, or a list; -1 for anything else."""
-    if byte(at) == QUOTE:
-        end = text_end(at + 1, stop)
-        return -1 if end < 0 else end + 1
-    end = digits(at, ZERO_BITS)[1]
-    if (byte(end) == COMMA or byte(end) == END_BRACE) and end - at > 0 and (byte(at) != ZERO or end == at + 1):
-        return end
-    return _skip_other(at, stop)
+def _skip(at: Any, end: Any) -> Any:
+    """How many quotes a value has that nobody reads: a text by its quotes, a number, truth, or a list; -1 when it is
+    none of these."""
+    begin = byte(at)
+    if begin == QUOTE:
+        return 2 if byte(end - 1) == QUOTE and end - at > 1 else -1
+    if ZERO <= begin <= NINE and whole(at, end, COUNT_MAX)[1]:
+        return 0
+    return _quotes(at, end) if _skip_other(at, end) == end else -1
 
 
 @inlined
 def _span(at: Any, end: Any, longest: Any) -> Any:
-    """(start << SPAN_BITS + size of the text that begins at ``at`` and ends at ``end``, behind its quote)."""
-    size = end - at
-    return at << SPAN_BITS | size & SPAN_MASK, end + 1 if 0 <= size <= longest else -1
+    """(start << SPAN_BITS + size of the text within quotes, whether it is one by its quotes)."""
+    size = end - at - 2
+    good = byte(at) == QUOTE and byte(end - 1) == QUOTE and 0 <= size <= longest
+    return at + 1 << SPAN_BITS | size & SPAN_MASK, good
 
 
 @inlined
-def _text(at: Any, stop: Any, longest: Any) -> Any:
-    """The text from the quote at ``at`` on, see `_span`; -1 when there is none."""
-    end = text_end(at + 1, stop) if byte(at) == QUOTE else -1
-    if end < 0 and byte(at) == QUOTE:
-        end = spelled_end(at + 1, stop)
-    return _span(at + 1, end, longest)
+def _name(at: Any, end: Any, longest: Any) -> Any:
+    """A text that begins with a letter: none of Zeek's ways to say nothing."""
+    span, good = _span(at, end, longest)
+    return span, good and A <= byte(at + 1) | LOWER <= Z
 
 
 @inlined
-def _name(at: Any, stop: Any, longest: Any) -> Any:
-    """A plain text that begins with a letter: none of Zeek's ways to say nothing."""
-    named = byte(at) == QUOTE and A <= byte(at + 1) | LOWER <= Z
-    return _span(at + 1, text_end(at + 1, stop) if named else -1, longest)
-
-
-@inlined
-def micros(at: Any) -> Any:
-    """(seconds at ``at`` as µs, where they end); -1 when they are unusual."""
-    seconds, end = real(at)
-    return np.int64(np.rint(seconds * MICRO)) if seconds < SECONDS_BELOW else 0, end if seconds < SECONDS_BELOW else -1
-
-
-@inlined
-def _cell(at: Any, stop: Any, kind: Any, limit: Any) -> Any:
-    """(the value at ``at`` as an integer, where it ends); -1 when it is unusual."""
+def _cell(at: Any, end: Any, kind: Any, limit: Any) -> Any:
+    """(the value from ``at`` to ``end`` as an integer, whether it is a usual one)."""
     if kind == COUNT:
-        return integer(at, limit)
+        return whole(at, end, limit)
     if kind == TEXT:
-        return _text(at, stop, np.int64(limit))
+        return _span(at, end, np.int64(limit))
     if kind == NAME:
-        return _name(at, stop, np.int64(limit))
-    if kind == SKIP:
-        return 0, _skip(at, stop)
-    return micros(at)
+        return _name(at, end, np.int64(limit))
+    return micros(at, end, SECONDS_BELOW)
+
+
+@kernel
+def _odd(at: Any, end: Any, kind: Any) -> Any:
+    """Whether a value in a line with escapes or anything but ASCII is usual. Texts that are read may have them."""
+    if byte(at) != QUOTE:
+        return True
+    stop = spelled_end(at + 1, end) if kind == TEXT else text_end(at + 1, end)
+    return stop == end - 1
 
 
 def spelling(raw: bytes) -> str | None:
@@ -230,45 +244,104 @@ def _search(at: Any, last: Any, facts: Any, fields: Any) -> Any:
 
 
 @inlined
-def _line(at: Any, stop: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
-    """Where the line from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
-    if byte(at) != BRACE:
-        return -1
-    seen, field = np.int64(0), len(keys.follow) - 1
-    while at < stop and byte(at) != END_BRACE:
-        before, field = field, keys.follow[field]
-        if not _is(at + 1, keys.facts + field * _ROW):
-            field = _search(at + 1, before, keys.facts, len(keys.follow))
-            if field < 0:
-                return -1
-            keys.follow[before] = field
+def _shape(at: Any, ends: Any, values: Any) -> Any:
+    """Where the shape of a line is kept, if it has come before: by the first bytes of its keys."""
+    mixed = ZERO_BITS
+    for value in range(values):
+        mixed += mixed + load(at + 1)
+        at = ends[value]
+    return np.int64((mixed * _GOLDEN) >> _SHAPE_SHIFT)
+
+
+@inlined
+def _fits(at: Any, ends: Any, values: Any, shape: Any) -> Any:
+    """Whether the keys of a line are those of a shape."""
+    if shape[_VALUES] != values:
+        return False
+    other = False
+    for value in range(values):
+        other |= differs(at + 1, shape[_FIRST + value], shape[_FIRST + value] + 8 * _MASK)
+        at = ends[value]
+    return not other
+
+
+@kernel
+def _learn(at: Any, stop: Any, values: Any, shape: Any, keys: Any) -> Any:
+    """Look for each key, and keep what shape the line has. How many values it has without the marks within lists, which
+    are taken away; -1 when it is not usual."""
+    seen, field, kept, value, ends = np.int64(0), -1, 0, 0, keys.ends
+    shape[_VALUES] = 0
+    while value < values:
+        field = _search(at + 1, field, keys.facts, keys.fields)
         fact = keys.facts + field * _ROW
-        bit: Any = np.int64(load(fact + 8 * _BIT))
-        if seen & bit:
+        bit: Any = np.int64(load(fact + 8 * _BIT)) if field >= 0 else seen
+        if field < 0 or seen & bit:
             return -1
         seen |= bit
+        shape[_FIRST + kept] = fact
+        at += 1 + np.int64(load(fact + 8 * _SIZE))
+        past = _past_list(at, stop) if byte(at) == BRACKET else at
+        while value < values - 1 and ends[value] < past:
+            value += 1
+        at = ends[kept] = ends[value]
+        kept += 1
+        value += 1
+    if seen & keys.needed != keys.needed:
+        return -1
+    shape[_VALUES], shape[_MISSING] = kept, keys.cells & ~seen
+    return kept
+
+
+@inlined
+def _line(at: Any, stop: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
+    """Whether the line from ``at`` to ``stop`` is a usual one: then its values are in ``row``.
+
+    What stands outside of quotes is compared byte by byte, and there are no quotes but those around keys and texts.
+    """
+    if byte(at) != BRACE or byte(stop - 1) != END_BRACE:
+        return False
+    marks, quotes, odd = commas(at, stop - 1, keys.ends)
+    if marks < 0:
+        return False
+    keys.ends[marks] = stop - 1
+    values = marks + 1
+    shape = keys.shapes[_shape(at, keys.ends, values)]
+    if not _fits(at, keys.ends, values, shape):
+        values = _learn(at, stop, values, shape, keys)
+        if values < 0:
+            return False
+    for value in range(values):
+        fact, end = shape[_FIRST + value], keys.ends[value]
         at += 1 + np.int64(load(fact + 8 * _SIZE))
         kind: Any = np.int64(load(fact + 8 * _KIND))
         if kind == DURATION:
-            durations[row], at = real(at)
-            if not durations[row] <= SPAN_MAX:
-                return -1
+            durations[row], past = real(at)
+            good = past == end and durations[row] <= SPAN_MAX
+        elif kind == SKIP:
+            passed = _skip(at, end)
+            good = passed >= 0
+            quotes -= passed
         else:
-            cells[np.int64(load(fact + 8 * _CELL)), row], at = _cell(at, stop, kind, load(fact + 8 * _LIMIT))
-        if at < 0 or (byte(at) != COMMA and byte(at) != END_BRACE):
-            return -1
-    return at + 1 if seen & keys.needed == keys.needed else -1
+            cells[np.int64(load(fact + 8 * _CELL)), row], good = _cell(at, end, kind, load(fact + 8 * _LIMIT))
+            quotes -= 0 if kind in (COUNT, TIME) else 2
+        if not good or (odd and not _odd(at, end, kind)):
+            return False
+        quotes -= 2
+        at = end
+    missing = shape[_MISSING]
+    while missing:
+        cells[first_bit(np.uint64(missing)), row] = ABSENT
+        missing &= missing - 1
+    return odd or quotes == 0
 
 
 @kernel
 def read_lines(text: Any, spans: Any, first: Any, row: Any, cells: Any, durations: Any, keys: Any) -> Any:
     """Read the usual ones of some lines; see `line_cells.Kernel`."""
     for line in range(spans.shape[1]):
-        for cell in range(len(cells)):
-            cells[cell, row] = ABSENT
         durations[row] = np.nan
         begin, end = text + spans[0, line], text + spans[1, line]
-        if end - begin <= LINE_BYTES and _line(begin, end, row, cells, durations, keys) == end:
+        if 1 < end - begin <= LINE_BYTES and _line(begin, end, row, cells, durations, keys):
             cells[LINE, row] = first + line
             row += 1
     return row

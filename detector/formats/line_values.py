@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from detector.state.compiled import inlined, kernel
+from detector.state.wide import leading
 
 _u64 = np.uint64
 
@@ -79,7 +80,7 @@ def _until(marks: bytes) -> Any:
     def found(_: Any, address: Any) -> Any:
         def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             text = _wide(builder, arguments[0])
-            marked = builder.icmp_signed("<", text, _all(_BLANK))  # no ASCII is negative
+            marked = builder.icmp_signed("<", text, _all(BLANK))  # no ASCII is negative
             for mark in marks:
                 marked = builder.or_(marked, builder.icmp_unsigned("==", text, _all(mark)))
             bits = builder.bitcast(marked, _BITS)
@@ -90,7 +91,7 @@ def _until(marks: bytes) -> Any:
     return intrinsic(found)
 
 
-_BLANK: Final = 0x20
+BLANK: Final = 0x20
 _plain_text: Any = _until(b'"\\')
 _plain_cell: Any = _until(b"\\")
 
@@ -114,8 +115,8 @@ ZERO_BITS, _1, _7, _8, _16, _32, _56 = (_u64(shift) for shift in (0, 1, 7, 8, 16
 _TENS: Final = np.array([10**digits for digits in range(9)], dtype=_u64)
 HEADS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=_u64)
 
-QUOTE, COMMA, _DOT, ZERO, BRACKET, END_BRACKET, BRACE, END_BRACE = b'",.0[]{}'
-_BACKSLASH: Final = ord("\\")
+QUOTE, COMMA, _DOT, ZERO, NINE, BRACKET, END_BRACKET, BRACE, END_BRACE = b'",.09[]{}'
+BACKSLASH: Final = ord("\\")
 MINUS, _PLUS, _E, LOWER, A, Z, TAB = b"-+e az\t"
 
 
@@ -141,16 +142,16 @@ def spelled_end(at: Any, stop: Any) -> Any:
     """Where the quote stands that ends a text with escapes or anything but ASCII in it; -1 when there is none before
     ``stop``, or a control in between. Whoever reads the text has to look whether it is one."""
     while at < stop and byte(at) != QUOTE:
-        if byte(at) < _BLANK:
+        if byte(at) < BLANK:
             return -1
-        at += 2 if byte(at) == _BACKSLASH else 1
+        at += 2 if byte(at) == BACKSLASH else 1
     return at if at < stop else -1
 
 
 @kernel
 def spelled_cell_end(at: Any, stop: Any) -> Any:
     """Where a cell with escapes or anything but ASCII in it ends, at a control or at ``stop``."""
-    while at < stop and byte(at) >= _BLANK:
+    while at < stop and byte(at) >= BLANK:
         at += 1
     return at
 
@@ -161,9 +162,29 @@ def cell_end(at: Any, stop: Any) -> Any:
     while at < stop:
         size = _plain_cell(at)
         if size < WIDE:
-            return at + size if byte(at + size) < _BLANK else -1
+            return at + size if byte(at + size) < BLANK else -1
         at += WIDE
     return at if at == stop else -1
+
+
+@inlined
+def _eight(word: Any) -> Any:
+    """The number that eight bytes of 0 to 9 are."""
+    word = ((word & _PAIRS) * _BY_10) >> _8
+    word = ((word & _QUADS) * _BY_100) >> _16
+    return ((word & _OCTETS) * _BY_10000) >> _32
+
+
+@inlined
+def _no_digits(word: Any) -> Any:
+    """Marks of the bytes that are above 9."""
+    return ((word + _ABOVE_NINE) | word) & _HIGHS
+
+
+@inlined
+def _few(at: Any, size: Any) -> Any:
+    """The bytes from ``at`` on, 1 to 8, less the digit zero, behind as many zeros as make them eight."""
+    return (load(at) ^ _ZEROS) << _u64(8 * (8 - size))
 
 
 @inlined
@@ -172,14 +193,12 @@ def digits(at: Any, number: Any) -> Any:
     `_DIGITS_READ` end before their end, so that nobody can make a number of a whole buffer."""
     for _ in range(_DIGITS_READ // 8):
         word = load(at) ^ _ZEROS
-        marks = ((word + _ABOVE_NINE) | word) & _HIGHS
+        marks = _no_digits(word)
         size = first_mark(marks) if marks != ZERO_BITS else 8
         if size == 0:
             return number, at
         word <<= _u64(8 * (8 - size))
-        word = ((word & _PAIRS) * _BY_10) >> _8
-        word = ((word & _QUADS) * _BY_100) >> _16
-        number = number * _TENS[size] + (((word & _OCTETS) * _BY_10000) >> _32)
+        number = number * _TENS[size] + _eight(word)
         at += size
         if size < 8:
             break
@@ -229,16 +248,23 @@ def rounded(number: Any, power: Any) -> Any:
     if number == ZERO_BITS or not -_SMALLEST <= power <= 0:
         return np.nan
     exponent = _EXPONENTS[-power]
-    while number >> _SHIFT_63 == ZERO_BITS:
-        number <<= _1
-        exponent -= 1
-    upper = _high(number, _FACTORS[-power])
+    above = leading(number)
+    exponent -= np.int64(above)
+    upper = _high(number << above, _FACTORS[-power])
     if upper & _NINE == ZERO_BITS or upper & _NINE == _NINE:
         return np.nan
     top = upper >> _SHIFT_63
     mantissa = upper >> (top + _SHIFT_9)
     shift: Any = np.int32(exponent + np.int64(top))
     return math.ldexp(np.float64((mantissa + (mantissa & _1)) >> _1), shift)
+
+
+@kernel
+def _too_many(at: Any, point: Any, end: Any) -> Any:
+    """Whether the digits from ``at`` to ``end``, of which those before ``point`` are whole, may not fit 64 bits."""
+    while byte(at) == ZERO or byte(at) == _DOT:
+        at += 1
+    return end - at > (_DIGITS + 1 if at < point < end else _DIGITS)
 
 
 @inlined
@@ -253,10 +279,7 @@ def real(at: Any) -> Any:
         power = point + 1 - end
         if power == 0:
             return np.nan, -1
-    lead = at
-    while byte(lead) == ZERO or byte(lead) == _DOT:
-        lead += 1
-    if end - lead > (_DIGITS + 1 if lead < point < end else _DIGITS):
+    if end - at > _DIGITS and _too_many(at, point, end):
         return np.nan, -1
     if byte(end) | LOWER == _E:
         sign = byte(end + 1)
@@ -276,3 +299,47 @@ def integer(at: Any, limit: Any) -> Any:
     size = end - at
     good = 0 < size <= _DIGITS and (size == 1 or byte(at) != ZERO) and number <= limit
     return np.int64(number), end if good else -1
+
+
+# --- values whose end is known ---
+
+_SECONDS_FROM, _SECONDS_TO = _u64(10**9), _u64(2**31)
+_MILLION, _HUNDRED_MILLION = _u64(10**6), _u64(10**8)
+
+
+@inlined
+def whole(at: Any, end: Any, limit: Any) -> Any:
+    """(the whole number from ``at`` to ``end``, whether it is one of at most ``limit``)."""
+    size = end - at
+    if 0 < size <= 8:
+        word = _few(at, size)
+        number = _eight(word)
+        good = _no_digits(word) == ZERO_BITS and number <= limit and (size == 1 or byte(at) != ZERO)
+        return np.int64(number), good
+    long, stop = integer(at, limit)
+    return long, stop == end
+
+
+@kernel
+def _micros(at: Any, end: Any, limit: Any) -> Any:
+    seconds, stop = real(at)
+    good = stop == end and seconds < limit
+    return np.int64(np.rint(seconds * 1e6)) if good else 0, good
+
+
+@inlined
+def micros(at: Any, end: Any, limit: Any) -> Any:
+    """(seconds from ``at`` to ``end`` as µs, whether they are less than ``limit``).
+
+    Usual are ten digits and up to six behind the point. The double next to such a number, less than 2**31, is off by
+    2**-23 at most, and its product with a million by 2**-3 more: by less than a quarter of a µs in all. So the digits
+    are what rounding gives.
+    """
+    size = end - at
+    if 12 <= size <= 17 and byte(at + 10) == _DOT:
+        upper, middle, lower = _few(at, 2), load(at + 2) ^ _ZEROS, _few(at + 11, size - 11)
+        seconds = _eight(upper) * _HUNDRED_MILLION + _eight(middle)
+        marks = _no_digits(upper) | _no_digits(middle) | _no_digits(lower)
+        if marks == ZERO_BITS and _SECONDS_FROM <= seconds < _SECONDS_TO:
+            return np.int64(seconds * _MILLION + _eight(lower) * _TENS[17 - size]), True
+    return _micros(at, end, limit)

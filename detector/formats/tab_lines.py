@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.formats.json_lines import micros
+from detector.formats.fields import SECONDS_BELOW
 from detector.formats.line_cells import (
     ABSENT,
     COUNT,
@@ -22,7 +22,20 @@ from detector.formats.line_cells import (
     TEXT,
     TIME,
 )  # fmt: skip
-from detector.formats.line_values import LOWER, MINUS, TAB, A, Z, byte, cell_end, integer, load, real, spelled_cell_end
+from detector.formats.line_marks import ROOM, tabs
+from detector.formats.line_values import (
+    LOWER,
+    MINUS,
+    A,
+    Z,
+    byte,
+    cell_end,
+    load,
+    micros,
+    real,
+    spelled_cell_end,
+    whole,
+)  # fmt: skip
 from detector.formats.zeek import SPAN_MAX
 from detector.state.compiled import inlined, kernel
 
@@ -36,6 +49,7 @@ class Given(NamedTuple):
     facts: int
     columns: int
     needed: int
+    ends: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,59 +65,63 @@ class Columns:
     needed: int
 
     def given(self) -> Given:
-        """For a call of `read_rows`; who calls has to keep these columns."""
-        return Given(self.facts.ctypes.data, len(self.facts), self.needed)
+        """For calls of `read_rows`, one at a time, as the kernel writes ``ends``: where the cells of a row end. Who
+        calls has to keep these columns."""
+        return Given(self.facts.ctypes.data, len(self.facts), self.needed, np.empty(ROOM, dtype=np.int64))
 
 
 @inlined
-def _text(at: Any, stop: Any, longest: Any) -> Any:
-    end = cell_end(at, stop)
-    end = spelled_cell_end(at, stop) if end < 0 else end
+def _span(at: Any, end: Any, longest: Any) -> Any:
     size = end - at
-    return at << SPAN_BITS | size & SPAN_MASK, end if 0 <= size <= longest else -1
+    return at << SPAN_BITS | size & SPAN_MASK, 0 <= size <= longest
 
 
 @inlined
-def _cell(at: Any, stop: Any, kind: Any, limit: Any) -> Any:
-    """(the value at ``at`` as an integer, where it ends); -1 when it is unusual."""
+def _cell(at: Any, end: Any, kind: Any, limit: Any) -> Any:
+    """(the value from ``at`` to ``end`` as an integer, whether it is a usual one)."""
     if kind == COUNT:
-        return integer(at, np.uint64(limit))
+        return whole(at, end, np.uint64(limit))
     if kind == TIME:
-        return micros(at)
-    if kind == TEXT:
-        return _text(at, stop, limit)
-    end = cell_end(at, stop)
+        return micros(at, end, SECONDS_BELOW)
     if kind == SKIP:
-        return 0, end
-    size = end - at  # a letter first: none of Zeek's ways to say nothing
-    good = 0 <= size <= limit and A <= byte(at) | LOWER <= Z
-    return at << SPAN_BITS | size & SPAN_MASK, end if good else -1
+        return 0, True
+    span, good = _span(at, end, limit)
+    if kind == TEXT:
+        return span, good
+    return span, good and A <= byte(at) | LOWER <= Z  # a letter first: none of Zeek's ways to say nothing
+
+
+@kernel
+def _odd(at: Any, end: Any, kind: Any) -> Any:
+    """Whether a cell of a row with escapes, controls or anything but ASCII is usual. Texts that are read may have all
+    but controls."""
+    return (spelled_cell_end(at, end) if kind == TEXT else cell_end(at, end)) == end
 
 
 @inlined
 def _row(at: Any, stop: Any, row: Any, cells: Any, durations: Any, columns: Any) -> Any:
-    """Where the row from ``at`` on ends, if it is a usual one: then its values are in ``row``; else -1."""
-    seen, last = 0, columns.columns - 1
-    for column in range(last + 1):
-        fact = columns.facts + column * _BYTES
+    """Whether the row from ``at`` to ``stop`` is a usual one: then its values are in ``row``."""
+    count, odd = tabs(at, stop, columns.ends)
+    if count != columns.columns - 1:
+        return False
+    columns.ends[count] = stop
+    seen = 0
+    for column in range(columns.columns):
+        fact, end = columns.facts + column * _BYTES, columns.ends[column]
         kind: Any = np.int64(load(fact + 8 * _KIND))
-        if byte(at) == MINUS and (byte(at + 1) == TAB or at + 1 == stop):  # not set
-            at += 1
+        if byte(at) == MINUS and at + 1 == end:  # not set
+            good = True
         elif kind == DURATION:
-            durations[row], at = real(at)
-            if not durations[row] <= SPAN_MAX:
-                return -1
+            durations[row], past = real(at)
+            good = past == end and durations[row] <= SPAN_MAX
         else:
             cell: Any = np.int64(load(fact + 8 * _CELL))
-            cells[cell, row], at = _cell(at, stop, kind, np.int64(load(fact + 8 * _LIMIT)))
+            cells[cell, row], good = _cell(at, end, kind, np.int64(load(fact + 8 * _LIMIT)))
             seen |= 1 << cell
-        if at < 0 or at > stop:
-            return -1
-        if column < last:
-            if at == stop or byte(at) != TAB:
-                return -1
-            at += 1
-    return at if seen & columns.needed == columns.needed else -1
+        if not good or (odd and not _odd(at, end, kind)):
+            return False
+        at = end + 1
+    return seen & columns.needed == columns.needed
 
 
 @kernel
@@ -114,7 +132,7 @@ def read_rows(text: Any, spans: Any, first: Any, row: Any, cells: Any, durations
             cells[cell, row] = ABSENT
         durations[row] = np.nan
         begin, end = text + spans[0, line], text + spans[1, line]
-        if end - begin <= LINE_BYTES and _row(begin, end, row, cells, durations, columns) == end:
+        if end - begin <= LINE_BYTES and _row(begin, end, row, cells, durations, columns):
             cells[LINE, row] = first + line
             row += 1
     return row

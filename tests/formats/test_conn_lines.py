@@ -166,6 +166,14 @@ def test_floats_have_the_same_bits(value: float) -> None:
     assert found.flows["ts"].to_list() == [round(value * 1e6)]
 
 
+@given(st.integers(10**9 - 1, 2**31), st.integers(0, 10**6 - 1), st.integers(1, 6))
+def test_times_are_read_as_a_correct_parser_rounds_them(seconds: int, micros: int, digits: int) -> None:
+    """Their digits are the µs."""
+    text = f"{seconds}.{micros:06}"[: 11 + digits].encode()
+    (found,) = same([USUAL.replace(b"1521911721.255387", text)])
+    assert found.flows["ts"].to_list() == [round(float(text) * 1e6)]
+
+
 @given(st.integers(0, 2**64 - 1), st.integers(-45, 25))
 def test_a_rounding_is_right_or_not_told(number: int, power: int) -> None:
     found = line_values.rounded(np.uint64(number), power)
@@ -233,6 +241,15 @@ def test_taken(line: bytes) -> None:
         USUAL.replace(b'"Sh', b'"\\u0053h'),
         USUAL.replace(b'"CHh', b'"C\\u0048h'),
         USUAL.replace(b'"SF"', b'"S\x1f"'),
+        USUAL.replace(b'"SF"', b'"S"F"'),
+        USUAL.replace(b'"SF"', b'"SF""'),
+        USUAL.replace(b'"SF"', b'"S"F\\"'),
+        USUAL.replace(b'"SF","', b'"S"F\\",\\"'),
+        USUAL.replace(b'"Sh', b'"S"h'),
+        USUAL.replace(b'"tcp"', b'"tcp" '),
+        USUAL.replace(b'"tcp",', b'"tcp", '),
+        put(service="x,"),
+        put(failed_service=["a"] * 99),
         USUAL.replace(b":true", b":truE"),
         USUAL.replace(b":0,", b":1e999,"),
         USUAL.replace(b"1521911721.255387", b"01521911721.255387"),
