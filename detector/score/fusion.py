@@ -55,23 +55,28 @@ neither is judged by its own opinions alone."""
 
 
 @kernel
-def pass_time(rates: Any, last: Any, now: Any) -> None:
-    """Let the rows of the last day fade to ``now``."""
+def pass_time(rates: Any, last: Any, now: Any) -> Any:
+    """Let the rows of the last day fade to ``now``; returns what is left of them."""
+    left = 1.0
     if now > last[0]:
         if last[0] > 0.0:
-            rates *= np.exp(-(now - last[0]) / DAY_US)
+            left = np.exp(-(now - last[0]) / DAY_US)
+            rates *= left
         last[0] = now
+    return left
 
 
 @kernel
 def shares(rates: Any, interest: Any) -> Any:
-    """Sum of the interest in what is alive: what never speaks takes no attention."""
-    alive = 0.0
+    """Sum of the interest in what is alive: what never speaks takes no attention. And the lowest rate of that: until it
+    has faded below 1, or another one is alive, the sum stays as it is."""
+    alive, lowest = 0.0, np.inf
     for model in range(interest.shape[0]):
         for stratum in range(interest.shape[1]):
             if rates[model, stratum] >= 1.0:
                 alive += interest[model, stratum]
-    return alive
+                lowest = min(lowest, rates[model, stratum])
+    return alive, lowest
 
 
 @kernel
@@ -147,6 +152,7 @@ def walk(
     opinions, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, _, clock = calibrated
     models = interest.shape[0]
+    alive, lowest = 0.0, 0.0
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
@@ -155,11 +161,13 @@ def walk(
         if not _said(opinions, row):
             out[0, row], out[1, row], out[2, row] = 0.0, 1.0, 1.0
             continue
-        pass_time(rates, passed, now)
+        lowest *= pass_time(rates, passed, now)
         for model in range(models):
             if opinions[model, row] < 1.0:
+                lowest = lowest if rates[model, stratum] >= 1.0 else 0.0
                 rates[model, stratum] += 1.0
-        alive = shares(rates[:models], interest)
+        if lowest < 1.0:
+            alive, lowest = shares(rates[:models], interest)
         slot, fresh = _case(table, used, pairs[row], now)
         case = table[1][slot]
         odds = EXPECTED_ODDS if expected[row] else 1.0
@@ -265,7 +273,7 @@ class Fusion:
         pass_time(rates, passed, now)
         opinions = {name: float(scored[f"p_{name}"][0]) for name in self.names}
         rates[:count, stratum] += [p < 1.0 for p in opinions.values()]
-        alive = float(shares(rates[:count], self._interest))
+        alive = float(shares(rates[:count], self._interest)[0])
         keys, cells, _ = self.cases.table
         slot = find(keys, mix_all(scored["orig_id"][:1], scored["resp_id"][:1])[0])
         known = bool(keys[slot]) and abs(now - cells[slot, 0]) <= CASE_US

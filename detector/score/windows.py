@@ -81,9 +81,10 @@ def _more(host: Any, feature: Any, amount: Any) -> Any:
         return False
     count, before = host[_COUNTS + feature], _above(host, feature)
     host[_COUNTS + feature] = count + amount
-    if max(before, 0.0) % 1.0 + amount / ((1.0 + count) * _LN_2) < _SURELY:  # log2 lies below its tangent
+    before = max(before, 0.0)
+    if before - np.floor(before) + amount / ((1.0 + count) * _LN_2) < _SURELY:  # log2 lies below its tangent
         return False
-    return np.floor(max(_above(host, feature), 0.0)) > np.floor(max(before, 0.0))
+    return np.floor(max(_above(host, feature), 0.0)) > np.floor(before)
 
 
 @kernel
@@ -146,12 +147,13 @@ def look(x: Any, times: Any, strata: Any, teach: Any, trees: Any, calibrated: An
     """Judge asked vectors one after another and learn those that may teach: ``scores`` <- how sparse the surroundings
     of each are, ``p`` <- how rare that is. Both stay as they were in the first window of the trees."""
     for row in range(x.shape[0]):
+        halfspace.place(trees, x[row])
         if halfspace.ready(trees):
-            scores[row] = stretched(halfspace.score(trees, x[row]))
+            scores[row] = stretched(halfspace.score(trees))
             fade(calibrated, times[row])
             p[row] = judge(calibrated, strata[row], scores[row])
         if teach[row] or p[row] >= GUARD_P:
-            halfspace.learn(trees, x[row])
+            halfspace.learn(trees)
 
 
 class Windows:

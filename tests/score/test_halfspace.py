@@ -46,13 +46,18 @@ def bits(number):
     return np.float64(number).tobytes()
 
 
+def scored(own, x):
+    halfspace.place(own.kept, x)
+    return halfspace.score(own.kept)
+
+
 def together(river, own, vectors, features=FEATURES):
     """Both score and learn; returns the scores once they agree."""
     scores = []
     for x in vectors:
-        scores.append(halfspace.score(own.kept, x))
+        scores.append(scored(own, x))
         assert bits(scores[-1]) == bits(river.score_one(named(x, features)))
-        halfspace.learn(own.kept, x)
+        halfspace.learn(own.kept)
         river.learn_one(named(x, features))
         assert halfspace.ready(own.kept) == (not river._first_window)
     return scores
@@ -82,8 +87,8 @@ def test_who_is_always_the_same_is_not_strange(corner):
     scores = together(river, own, np.full((600, len(FEATURES)), corner))
     assert bits(scores[-1]) == bits(0.0)
     far = np.full(len(FEATURES), 1.0 - corner)
-    assert bits(halfspace.score(own.kept, far)) == bits(river.score_one(named(far)))
-    assert halfspace.score(own.kept, far) > 0.9
+    assert bits(scored(own, far)) == bits(river.score_one(named(far)))
+    assert scored(own, far) > 0.9
 
 
 @pytest.mark.parametrize(("trees", "height", "window", "width"), [(10, 8, 250, 3), (3, 1, 7, 1), (7, 4, 33, 20)])
@@ -112,5 +117,6 @@ def test_trees_go_on_after_a_restore(learned):
     restored.load(kept)
     together(river, restored, vectors[learned:])
     assert not np.array_equal(kept["masses"], restored.arrays()["masses"]), "what is loaded is copied"
-    halfspace.learn(own.kept, vectors[0])
+    halfspace.place(own.kept, vectors[0])
+    halfspace.learn(own.kept)
     assert not np.array_equal(kept["masses"], own.arrays()["masses"]), "and what is kept"
