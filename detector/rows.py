@@ -24,7 +24,7 @@ ABSENT: Final[dict[str, int]] = {
 _LEVELS: Final = ("orig_level", "resp_level")  # here it is NaN
 
 
-_FEW: Final = 4  # values that are sooner read one by one
+_FEW: Final = 64  # values of a column that are sooner read one by one than by Polars
 
 
 class Coded(NamedTuple):
@@ -160,10 +160,13 @@ class Rows:
             return [made.names[code] for code in made.codes[places].tolist()]
         if isinstance(made, pl.Series):
             if places.size > _FEW:
-                return made.gather(places).to_list()
-            return [made[place] for place in places.tolist()]  # Polars takes longer to gather a few
+                return made[places].to_list()
+            return [made[place] for place in places.tolist()]
         few = made[places]
-        return _series(name, few).to_list() if name in ABSENT or name in _LEVELS else few.tolist()
+        if name not in ABSENT and name not in _LEVELS:
+            told: list[Any] = few.tolist()
+            return told
+        return [None if missing else value for value, missing in zip(few.tolist(), _missing(name, few), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +195,13 @@ def _series(name: str, column: Made) -> pl.Series:
         return pl.Series(name, column.names, dtype=pl.String)[column.codes]
     if name not in ABSENT and name not in _LEVELS:
         return pl.Series(name, column)
-    missing = np.isnan(column) if name in _LEVELS else column == ABSENT[name]
-    return pl.Series(name, pa.array(column, mask=missing))
+    return pl.Series(name, pa.array(column, mask=_missing(name, column)))
+
+
+def _missing(name: str, column: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a column that can have nulls has them."""
+    missing: NDArray[np.bool_] = np.isnan(column) if name in _LEVELS else column == ABSENT[name]
+    return missing
 
 
 def nothing(height: int, kind: pl.DataType) -> pl.Series:

@@ -140,15 +140,23 @@ class KnownActs:
 
 
 class Acts:
-    """The acts of some rows, by the name of their field in `Act`."""
+    """The acts of some rows, by the name of their field in `Act`.
+
+    Attributes:
+        places: of each row's act among those met.  techniques: theirs.
+    """
 
     def __init__(
         self, places: NDArray[np.int64], columns: dict[str, NDArray[Any]], techniques: list[str | None]
     ) -> None:
-        self._places, self._columns = places, columns
+        self.places, self._columns = places, columns
         self.techniques = Coded(places, techniques)
+
+    def met(self, name: str) -> NDArray[Any]:
+        """A field of all acts met."""
+        return self._columns[name]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A field, one value a row."""
-        told: NDArray[Any] = self._columns[name][self._places]
+        told: NDArray[Any] = self._columns[name][self.places]
         return told

@@ -84,41 +84,52 @@ class Declared:
         return reduce(or_, (_BITS[kind] for kind, begin in DUTIES.items() if _begins(operation, begin)), 0)
 
     def __call__(
-        self, units: Rows, of_orig: Numbers, of_resp: Numbers, work: Numbers, account: Numbers, touches: Bools
+        self,
+        units: Rows,
+        duties: Numbers,
+        ends: tuple[Numbers, Numbers],
+        work: Numbers,
+        account: Numbers,
+        touches: Bools,
     ) -> dict[str, NDArray[Any]]:
         """``expected`` (bool: the plant file says that this happens), ``vendor`` (which of its vendors the row belongs
         to, from 0; -1 = none), ``outside`` (bool: outside what was agreed with that vendor).
 
         Args:
             units: with ``ts``, ``orig_h``, ``resp_h``, ``service``, ``operation``.
-            of_orig, of_resp: `hosts` of both ends, shape (n, 4).
+            duties: `hosts` of all that are known, shape (hosts, 4).
+            ends: places of originators and responders among them, shape (n,) each.
             work, account: as the methods tell, shape (n,).
             touches: whether somebody works on the responder by it, or it is a controller's protocol, shape (n,).
         """
-        vendor = self._vendor(of_orig[:, _VENDOR], account)
+        vendor = self._vendor(duties, ends[0], account)
         return {
-            "expected": self._expected(units, of_orig, of_resp, work),
+            "expected": self._expected(units, duties, ends, work),
             "vendor": vendor.astype(np.int32),
             "outside": self._outside(units, vendor, touches),
         }
 
-    def _expected(self, units: Rows, of_orig: Numbers, of_resp: Numbers, work: Numbers) -> Bools:
+    def _expected(self, units: Rows, duties: Numbers, ends: tuple[Numbers, Numbers], work: Numbers) -> Bools:
         expected = np.zeros(units.height, dtype=np.bool_)
+        orig, resp = ends
         if self._servers:
-            both = np.where(of_resp[:, _SERVERS] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
-            expected = of_orig[:, _SERVERS] & work & both != 0
+            both = np.where(duties[resp, _SERVERS] & _AMONG_THEMSELVES, -1, ~_AMONG_THEMSELVES)
+            expected = duties[orig, _SERVERS] & work & both != 0
         for window, open_ in zip(self._works, self._open, strict=True):
-            here = of_resp[:, _ZONE] == _first(self._zones, window.zone)
+            here = duties[resp, _ZONE] == _first(self._zones, window.zone)
             if window.station is not None:
-                here &= of_orig[:, _STATION] == _first(self._stations, window.station)
+                here &= duties[orig, _STATION] == _first(self._stations, window.station)
             rows = np.flatnonzero(here)
             if rows.size:
                 expected[rows] |= open_.within(units.array("ts")[rows])
         return expected
 
-    def _vendor(self, hosts: Numbers, account: Numbers) -> Numbers:
+    def _vendor(self, duties: Numbers, orig: Numbers, account: Numbers) -> Numbers:
         """The first vendor that the originator or the account belongs to."""
         last = len(self._vendors)
+        if not last:
+            return np.full(orig.size, NONE)
+        hosts = duties[orig, _VENDOR]
         first = np.minimum(np.where(hosts < 0, last, hosts), np.where(account < 0, last, account))
         vendor: Numbers = np.where(first == last, NONE, first)
         return vendor

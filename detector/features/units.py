@@ -15,6 +15,7 @@ from detector.features.conduits import Conduits
 from detector.features.declared import NONE, Declared
 from detector.features.known import KnownHosts
 from detector.rows import ABSENT, Coded, Column, Rows, nothing
+from detector.state.compiled import kernel
 from detector.state.keys import Keys, text_keys
 from detector.state.texts import numbered
 
@@ -36,7 +37,10 @@ _EVIDENCE: Final = (
 CROSSING_BONUS: Final = 3.0
 """Nats: prior odds x 20 for a jump over a Purdue level that no conduit permits."""
 UNASKED: Final = -1
-_OF_HOSTS: Final = ("level", "inside", "group", "named", "id", "device", "zone_id")
+_PLACES: Final = len(PLACES)
+_FROM_OUTSIDE, _TO_OUTSIDE = PLACES.index("from outside"), PLACES.index("to outside")  # 0 and 1: whether it is OT
+_OF_HOSTS: Final = ("level", "inside", "group", "named", "id", "device", "zone_id", "zone")
+_WEIGHED: Final = ("stratum_class", "crossing_class", "foothold", "industrial", "bonus")  # of acts, as `_weigh` wants
 _MOST_WAYS: Final = 1 << 16  # between zones, looked up and kept; no result depends on it
 COMMON: Final = (
     "ts", "obs_ts", "uid", "orig_h", "orig_p", "resp_h", "resp_p", "log", "source", "position", "late",
@@ -149,6 +153,38 @@ Side = dict[str, Any]
 """What is known of the hosts at one end, by name of the column."""
 
 
+@kernel
+def _spread(places: Any, known: Any, found: Any) -> None:
+    """found <- what is known of hosts, in the order of `_OF_HOSTS`, at places."""
+    levels, insides, groups, named, ids, devices, zone_ids, zones = known
+    of_level, of_inside, of_group, of_named, of_id, of_device, of_zone_id, of_zone = found
+    for row in range(places.size):
+        place = places[row]
+        of_level[row], of_inside[row], of_group[row] = levels[place], insides[place], groups[place]
+        of_named[row], of_id[row], of_device[row] = named[place], ids[place], devices[place]
+        of_zone_id[row], of_zone[row] = zone_ids[place], zones[place]
+
+
+@kernel
+def _weigh(acts: Any, met: Any, sides: Any, crossing: Any, bonus: Any, stratum: Any, moves: Any) -> None:
+    """bonus, stratum, moves <- see `Enrich`.
+
+    Args:
+        acts: places in the columns of ``met``, in the order of `_WEIGHED`.
+        sides: level, inside and group of originators, then of responders.
+    """
+    classes, crossing_classes, footholds, industrial, bonuses = met
+    from_level, from_inside, _, to_level, to_inside, to_group = sides
+    for row in range(acts.size):
+        act = acts[row]
+        of_class = crossing_classes[act] if crossing[row] else classes[act]
+        ot = from_level[row] <= OT_LEVEL or to_level[row] <= OT_LEVEL or industrial[act]
+        place = (np.int64(ot) if to_inside[row] else _TO_OUTSIDE) if from_inside[row] else _FROM_OUTSIDE
+        stratum[row] = of_class * _PLACES + place
+        bonus[row] = bonuses[act] + (CROSSING_BONUS if crossing[row] else 0.0)
+        moves[row] = (of_class >= ACT or footholds[act]) and to_inside[row] and not to_group[row]
+
+
 class Enrich:
     """Adds what is known of hosts, services and operations to units.
 
@@ -174,15 +210,18 @@ class Enrich:
         ``{orig,resp}_zone_id``, ``service_id``, ``token_id`` (kind, service and operation), ``user_id`` (of the
         account's lower-case name; null without one). And what `declared.Declared` adds.
         """
-        orig, resp = np.split(self._hosts.places(units, ("orig_h", "resp_h")), 2)
-        here, there, acts = self._side(orig), self._side(resp), self._acts(units)
+        places, acts = self._hosts.places(units, ("orig_h", "resp_h")), self._acts(units)
+        ends = places[: units.height], places[units.height :]
+        here, there = self._sides(places)
         user_ids, vendors = self._users(units)
         crossing = self._crossing(units, here, there)
         permitted = self._permitted(units, here, there)
         violation = self._violation(permitted, here, there)
         crossing |= violation
-        of_class = np.where(crossing, acts["crossing_class"], acts["stratum_class"])
-        foothold = (of_class >= ACT) | acts["foothold"]
+        bonus, stratum = np.empty(units.height, dtype=np.float64), np.empty(units.height, dtype=np.int32)
+        moves = np.empty(units.height, dtype=np.bool_)
+        sides = tuple(side[name] for side in (here, there) for name in ("level", "inside", "group"))
+        _weigh(acts.places, tuple(map(acts.met, _WEIGHED)), sides, crossing, bonus, stratum, moves)
         added: dict[str, Column] = {
             "consequence": partial(acts.__getitem__, "consequence"),
             "technique": acts.techniques,
@@ -191,23 +230,28 @@ class Enrich:
             "service_id": acts["service"],
             **{f"{end}_{name}": column for end, side in (("orig", here), ("resp", there))
                for name, column in side.items()},
-            "bonus": acts["bonus"] + np.where(crossing, CROSSING_BONUS, 0.0),
+            "bonus": bonus,
             "crossing": crossing,
             "permitted": permitted,
             "violation": violation,
             "user_id": user_ids,
-            "stratum": (of_class * len(PLACES) + _place(here, there, acts["industrial"])).astype(np.int32),
-            "moves": foothold & there["inside"] & ~there["group"],
-            **self._declared(
-                units, self._hosts.duties[orig], self._hosts.duties[resp], acts["work"], vendors, acts["touches"]
-            ),
+            "stratum": stratum,
+            "moves": moves,
+            **self._declared(units, self._hosts.duties, ends, acts["work"], vendors, acts["touches"]),
         }  # fmt: skip
         return units.plus(added)
 
-    def _side(self, places: NDArray[np.int64]) -> Side:
-        """What is known of the hosts at one end."""
-        known = {name: self._hosts[name][places] for name in _OF_HOSTS}
-        return {"zone": Coded(self._hosts["zone"][places], self._hosts.zones), **known}
+    def _sides(self, places: NDArray[np.int64]) -> tuple[Side, Side]:
+        """What is known of the hosts at both ends; places of originators, then of responders."""
+        known = tuple(self._hosts[name] for name in _OF_HOSTS)
+        found = tuple(np.empty(places.size, dtype=column.dtype) for column in known)
+        _spread(places, known, found)
+        half = places.size // 2
+        here: Side = {name: column[:half] for name, column in zip(_OF_HOSTS, found, strict=True)}
+        there: Side = {name: column[half:] for name, column in zip(_OF_HOSTS, found, strict=True)}
+        for side in (here, there):
+            side["zone"] = Coded(side["zone"], self._hosts.zones)
+        return here, there
 
     def _users(self, units: Rows) -> tuple[Keys, NDArray[np.int64]]:
         """Keys of the accounts, and whose vendors they are."""
@@ -260,11 +304,3 @@ class Enrich:
 
 def _carrier(port: int) -> str:
     return services.carrier(None if port == ABSENT["resp_p"] else port)
-
-
-def _place(here: Side, there: Side, industrial: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Index of `PLACES`."""
-    ot = (here["level"] <= OT_LEVEL) | (there["level"] <= OT_LEVEL) | industrial
-    inside = np.where(there["inside"], ot, 3)
-    place: NDArray[np.int64] = np.where(here["inside"], inside, 2)
-    return place

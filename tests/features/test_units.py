@@ -1,5 +1,6 @@
 """Connections and attempts are told alike whatever sensor saw them."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -241,3 +242,28 @@ def test_an_empty_operation_is_looked_up_apart_from_none():
     assert there["technique"].to_list() == back["technique"].reverse().to_list()
     assert there["technique"].n_unique() == 2
     assert there["token_id"].n_unique() == 1
+
+
+def test_rows_are_weighed_as_columns_say():
+    """The kernel against the same said of whole columns."""
+    rng = np.random.default_rng(5)
+    size, known = 400, 7
+    acts, crossing = rng.integers(0, known, size), rng.random(size) < 0.3
+
+    def truth(count):
+        return rng.random(count) < 0.5
+
+    met = rng.integers(0, 5, known), rng.integers(0, 5, known), truth(known), truth(known), rng.random(known)
+    levels = np.array([np.nan, 1.0, 3.0, 4.0])
+    sides = [(levels[rng.integers(0, 4, size)], truth(size), truth(size)) for _ in range(2)]
+    bonus, stratum, moves = np.empty(size), np.empty(size, np.int32), np.empty(size, np.bool_)
+    module._weigh(acts, met, sides[0] + sides[1], crossing, bonus, stratum, moves)
+
+    (from_level, from_inside, _), (to_level, to_inside, to_group) = sides
+    of_class = np.where(crossing, met[1][acts], met[0][acts])
+    ot = (from_level <= 3.0) | (to_level <= 3.0) | met[3][acts]
+    place = np.where(from_inside, np.where(to_inside, ot, 3), 2)
+    assert stratum.tolist() == (of_class * 4 + place).tolist()
+    assert bonus.tolist() == (met[4][acts] + np.where(crossing, module.CROSSING_BONUS, 0.0)).tolist()
+    assert moves.tolist() == (((of_class >= 3) | met[2][acts]) & to_inside & ~to_group).tolist()
+    assert 0 < moves.sum() < size
