@@ -77,7 +77,7 @@ class Lines(Sequence[bytes]):
     ROOM: Final = 256  # what a reader may look at before it sees that it left the line: a key and the parts of a number
     __slots__ = ("buffer", "spans")
 
-    def __init__(self, buffer: bytes, spans: NDArray[np.int64]) -> None:
+    def __init__(self, buffer: bytes | memoryview, spans: NDArray[np.int64]) -> None:
         if spans.size:
             if not 0 <= spans.min() <= spans.max() <= len(buffer) or (spans[0] > spans[1]).any():
                 raise ValueError("spans reach beyond the buffer")
@@ -114,7 +114,7 @@ class Lines(Sequence[bytes]):
         """A line, or some of them in the same buffer."""
         if isinstance(index, int):
             begin, end = self.spans[:, index].tolist()
-            return self.buffer[begin:end]
+            return bytes(self.buffer[begin:end])
         return Lines(self.buffer, self.spans[:, index])
 
     def __eq__(self, other: object) -> bool:

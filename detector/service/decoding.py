@@ -20,6 +20,7 @@ from detector.sources.files import BLOCK_LINES
 from detector.sources.kafka_merge import Damaged, Partition
 from detector.sources.record_batches import Records
 from detector.sources.runs import Run
+from detector.state.wide import places
 
 LINES_MAX: Final = 10_000
 """Lines of one record; a million short ones fit into the largest record that Kafka takes by default. Shippers batch
@@ -158,7 +159,7 @@ def _lines(contents: Sequence[Records]) -> tuple[Sequence[bytes], NDArray[np.int
 
 def _with_feeds(lines: Lines) -> NDArray[np.bool_]:
     """Which lines have a line feed in them."""
-    feeds = np.flatnonzero(np.frombuffer(lines.buffer, np.uint8) == _LINE_FEED)
+    feeds = places(lines.buffer, _LINE_FEED)
     begins, ends = feeds.searchsorted(lines.spans)
     return np.asarray(begins < ends)
 

@@ -3,8 +3,10 @@
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
+import numpy as np
 import zstandard
 from kafka import codec as libraries
 
@@ -22,72 +24,113 @@ _LENGTH: Final = struct.Struct(">i")
 _SNAPPY_LENGTH_BYTES: Final = 5  # of the varint a snappy block begins with
 
 
-def plain(code: int, payload: bytes, room: int) -> bytes:
-    """The records of a compressed batch, at most ``room`` bytes.
+class Unpacked:
+    """Bytes that come one behind the other, in memory that grows. ``size`` of them are there.
+
+    Args:
+        room: that there is from the first; memory that is not written is not had.
+    """
+
+    def __init__(self, room: int = 0) -> None:
+        self.memory = np.empty(room, dtype=np.uint8)
+        self.size = 0
+
+    @cached_property
+    def zstd(self) -> zstandard.ZstdDecompressor:
+        """For all frames: its tables are large, and a new one's are in no cache."""
+        return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
+
+    def free(self, least: int) -> memoryview:
+        """Where the next bytes go: room for so many, perhaps for more. Who writes there adds to ``size``."""
+        if self.size + least > len(self.memory):
+            grown = np.empty(max(self.size + least, len(self.memory) * 3 // 2), dtype=np.uint8)
+            grown[: self.size] = self.memory[: self.size]
+            self.memory = grown
+        return memoryview(self.memory)[self.size :]  # type: ignore[arg-type]
+
+    def add(self, part: bytes | memoryview) -> None:
+        """The next bytes."""
+        self.free(len(part))[: len(part)] = part
+        self.size += len(part)
+
+    def view(self, room: int) -> memoryview:
+        """All of them, and ``room`` zeros behind them."""
+        self.free(room)[:room] = bytes(room)
+        return memoryview(self.memory)[: self.size + room].toreadonly()  # type: ignore[arg-type]
+
+
+def unpack(code: int, payload: bytes, room: int, out: Unpacked) -> None:
+    """Add the records of a compressed batch, at most ``room`` bytes.
 
     Raises:
         MissingLibrary: says what to install.
-        ValueError: damaged, of an unknown code, or more than ``room`` bytes come out.
+        ValueError: damaged, of an unknown code, or more than ``room`` bytes come out. What came then is taken back.
     """
     if code not in _UNDO:
         raise ValueError(f"compression {code} is not known")
     name, library, undo = _UNDO[code]
     if library is not None and getattr(libraries, library) is None:
         raise MissingLibrary(f"a topic is compressed with {name}: pip install 'kafka-python[{name}]'")
+    before = out.size
     try:
-        found = undo(payload, room + 1)
+        undo(payload, room + 1, out)
+        if out.size - before > room:
+            raise ValueError(f"becomes more than {room} bytes, too many")
     except (EOFError, RuntimeError, ValueError, struct.error, zlib.error, zstandard.ZstdError) as problem:
+        out.size = before
         raise ValueError(f"{name} data: {problem}") from None
-    if len(found) > room:
-        raise ValueError(f"{name} data: becomes more than {room} bytes, too many")
-    return found
 
 
-def _gunzipped(payload: bytes, most: int) -> bytes:
+def plain(code: int, payload: bytes, room: int) -> bytes:
+    """What `unpack` adds."""
+    out = Unpacked()
+    unpack(code, payload, room, out)
+    return bytes(out.view(0))
+
+
+def _gunzip(payload: bytes, most: int, out: Unpacked) -> None:
     """gzip may hold several members, with zeros between them."""
-    parts, size = [], 0
-    while payload and size < most:
+    end = out.size + most
+    while payload and out.size < end:
         decoder = zlib.decompressobj(wbits=31)
-        parts.append(decoder.decompress(payload, most - size))
-        size += len(parts[-1])
-        if not decoder.eof and size < most:
+        out.add(decoder.decompress(payload, end - out.size))
+        if not decoder.eof and out.size < end:
             raise EOFError("cut off")
         payload = decoder.unused_data.lstrip(b"\x00")
-    return b"".join(parts)
 
 
-def _unlz4(payload: bytes, most: int) -> bytes:
+def _unlz4(payload: bytes, most: int, out: Unpacked) -> None:
     decoder = libraries.lz4.LZ4FrameDecompressor()
-    step = max(len(payload) * _STEP_RATIO, _STEP_MIN)
-    parts, size = [], 0
-    while size < most and not decoder.eof:
-        parts.append(decoder.decompress(payload, max_length=min(step, most - size)))
-        if not parts[-1] and not decoder.eof:
+    step, end = max(len(payload) * _STEP_RATIO, _STEP_MIN), out.size + most
+    while out.size < end and not decoder.eof:
+        part = decoder.decompress(payload, max_length=min(step, end - out.size))
+        if not part and not decoder.eof:
             raise EOFError("cut off")
-        payload, size = b"", size + len(parts[-1])
-    return b"".join(parts)
+        out.add(part)
+        payload = b""
 
 
-def _unzstd(payload: bytes, most: int) -> bytes:
+def _unzstd(payload: bytes, most: int, out: Unpacked) -> None:
     """A frame that is cut off gives what there is of it; its records do not fill the batch then."""
-    decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
-    step = max(len(payload) * _STEP_RATIO, _STEP_MIN)
-    parts, size = [], 0
-    with decoder.stream_reader(payload, read_across_frames=True) as reader:
-        while size < most and (part := reader.read(min(step, most - size))):
-            parts.append(part)
-            size += len(part)
-    return b"".join(parts)
+    step, end = max(len(payload) * _STEP_RATIO, _STEP_MIN), out.size + most
+    with out.zstd.stream_reader(payload, read_across_frames=True) as reader:
+        while out.size < end:
+            left = min(step, end - out.size)
+            came = reader.readinto(out.free(left)[:left])
+            if not came:
+                break
+            out.size += came
 
 
-def _unsnappy(payload: bytes, most: int) -> bytes:
+def _unsnappy(payload: bytes, most: int, out: Unpacked) -> None:
     """A block says how long it becomes, so a bomb is known before it goes off."""
     blocks = _xerial_blocks(payload) if payload.startswith(_XERIAL) else [payload]
     promised = sum(_snappy_length(block) for block in blocks)
     if promised >= most:
         raise ValueError(f"becomes {promised} bytes, too many")
     try:
-        return b"".join(libraries.snappy.decompress(block) for block in blocks)
+        for block in blocks:
+            out.add(libraries.snappy.decompress(block))
     except libraries.snappy.UncompressError:
         raise ValueError("not snappy") from None
 
@@ -113,8 +156,8 @@ def _snappy_length(block: bytes) -> int:
     raise ValueError("a block without length")
 
 
-_UNDO: Final[dict[int, tuple[str, str | None, Callable[[bytes, int], bytes]]]] = {
-    GZIP: ("gzip", None, _gunzipped),
+_UNDO: Final[dict[int, tuple[str, str | None, Callable[[bytes, int, Unpacked], None]]]] = {
+    GZIP: ("gzip", None, _gunzip),
     SNAPPY: ("snappy", "snappy", _unsnappy),
     LZ4: ("lz4", "lz4", _unlz4),
     ZSTD: ("zstd", "zstd", _unzstd),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.records import Lines
-from detector.state.wide import find
+from detector.state.wide import places
 
 RECORD_LIMIT: Final = (1 << 20) + 1
 """Bytes of a record that are kept: one more than the decoder accepts, so that it says "too long"."""
@@ -57,8 +57,7 @@ class _Block:
 
     def add(self, chunk: bytes) -> None:
         """The next bytes of the stream."""
-        places = np.empty(len(chunk), dtype=np.int64)
-        feeds = places[: find(np.frombuffer(chunk, np.uint8), _FEED, places)].copy()
+        feeds = places(chunk, _FEED)
         first = int(feeds[0]) if len(feeds) else len(chunk)
         too_many = min(max(self.open + first - RECORD_LIMIT, 0), first)
         if too_many:

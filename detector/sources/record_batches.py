@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from detector.errors import MissingLibrary, UnreadableBatch
 from detector.records import Block, Lines
-from detector.sources.compression import plain
+from detector.sources.compression import Unpacked, plain, unpack
 from detector.sources.files import BLOCK_LINES
 from detector.state.compiled import kernel
 
@@ -44,6 +44,7 @@ _APPEND_TIME: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
 _RECORD_MIN: Final = 7  # bytes: seven varints, of which the attributes are one byte anyway
+_GROWTH: Final = 8  # flow logs become five to eight times as many bytes
 _ROW_BYTES: Final = 32  # of a record in the arrays
 _OFFSET_MAX: Final = (1 << 63) - 2  # the next one is an int64 still
 _OLD_MIN: Final = (14, 22)  # bytes behind the prefix of an empty message, by magic
@@ -67,7 +68,7 @@ class Records:
     ``next_offset`` is where to fetch next, ``leader_epoch`` that of the last batch (-1: none).
     """
 
-    buffer: bytes
+    buffer: bytes | memoryview
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -91,7 +92,7 @@ class Records:
     def value(self, index: int) -> bytes:
         """Of a record that is not null."""
         start = int(self.starts[index])
-        return self.buffer[start : start + int(self.lengths[index])]
+        return bytes(self.buffer[start : start + int(self.lengths[index])])
 
     def part(self, start: int, stop: int) -> "Records":
         """The records ``start`` to before ``stop``, by number, on the same buffer. ``next_offset`` is behind the last
@@ -205,8 +206,7 @@ class _Batches:
         self._epoch = -1
         self._last_offset = -1  # of the batch before
         self._parts: list[NDArray[np.int64]] = []
-        self._moved: list[memoryview] | None = None  # parts of the buffer, once it is not the response
-        self._size = 0  # bytes of them
+        self._moved: Unpacked | None = None  # the buffer, once it is not the response
 
     def run(self) -> None:
         """Take all whole batches.
@@ -244,15 +244,17 @@ class _Batches:
         except Exception as problem:  # noqa: BLE001 - whatever kafka-python's reader trips over
             raise _malformed(header, f"control record: {problem!r}") from None
 
-    def _rows(self, header: _Header, data: bytes, start: int, end: int) -> NDArray[np.int64]:
+    def _rows(self, header: _Header, data: bytes | memoryview, start: int, end: int) -> NDArray[np.int64]:
         """(starts, lengths, offsets, timestamps) of the records in this part of ``data``."""
         codec = header.attributes & _CODEC
         if codec:
+            moved = self._buffer()
+            first = moved.size
             try:
-                data = plain(codec, data[start:end], self._room)
+                unpack(codec, bytes(data[start:end]), self._room, moved)
             except ValueError as problem:
                 raise _malformed(header, str(problem)) from None
-            start, end = 0, len(data)
+            data, start, end = moved.view(0), first, moved.size
         if not 0 <= header.records <= (end - start) // _RECORD_MIN:
             raise _malformed(header, f"{header.records} records in {end - start} bytes")
         needed = end - start + header.records * _ROW_BYTES
@@ -265,24 +267,31 @@ class _Batches:
         found = _walk(np.frombuffer(data, np.uint8), start, end, header.records, offsets, time, rows)
         if found < 0:
             raise _malformed(header, "a record is malformed")
-        rows[0] += self._moved_by(data, start, end)
+        if isinstance(data, bytes):
+            rows[0] += self._moved_by(data, start, end)
         return rows[:, :found]
 
     def _moved_by(self, data: bytes, start: int, end: int) -> int:
-        """How far the records move to their place in the buffer. That is the response itself until something else
-        comes; then so much of it is copied as was taken, and earlier records stay where they are."""
-        if self._moved is None:
-            if data is self._response:
-                return 0
-            self._moved, self._size = [memoryview(self._response)[: self._taken]], self._taken
-        place = self._size
-        self._moved.append(memoryview(data)[start:end])
-        self._size += end - start
+        """How far records that are not compressed move to their place in the buffer. That is the response itself until
+        something else comes."""
+        if self._moved is None and data is self._response:
+            return 0
+        moved = self._buffer()
+        place = moved.size
+        moved.add(memoryview(data)[start:end])
         return place - start
+
+    def _buffer(self) -> Unpacked:
+        """The buffer when it is not the response: so much of that is copied as was taken, and earlier records stay
+        where they are."""
+        if self._moved is None:
+            self._moved = Unpacked(min(_GROWTH * len(self._response), self._room))
+            self._moved.add(memoryview(self._response)[: self._taken])
+        return self._moved
 
     def records(self) -> Records:
         """What the taken batches hold."""
-        buffer = self._response if self._moved is None else b"".join([*self._moved, bytes(Lines.ROOM)])
+        buffer = self._response if self._moved is None else self._moved.view(Lines.ROOM)
         starts, lengths, offsets, timestamps = np.concatenate([np.empty((4, 0), np.int64), *self._parts], axis=1)
         return Records(buffer, starts, lengths, offsets, timestamps, self.next_offset, self._epoch)
 

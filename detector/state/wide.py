@@ -10,6 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from detector.state.compiled import inlined, kernel
 
@@ -78,6 +79,12 @@ many: Any = intrinsic(_many)
 def rest(mask: Any) -> Any:
     """The mask without its lowest bit."""
     return mask & (mask - _1)
+
+
+def places(data: bytes | memoryview, value: int) -> NDArray[np.int64]:
+    """Where a byte value stands in ``data``, ascending."""
+    found = np.empty(len(data), dtype=np.int64)  # memory that is not written is not had
+    return found[: find(np.frombuffer(data, np.uint8), value, found)].copy()
 
 
 @kernel
