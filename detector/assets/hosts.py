@@ -3,9 +3,12 @@
 import bisect
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detector.assets.plant import EXTERNAL, Plant, Zone
 from detector.assets.roles import role_of
@@ -69,6 +72,24 @@ class Host(NamedTuple):
     named: bool
 
 
+class Many(NamedTuple):
+    """What is known of many addresses: see `Host`; level is NaN when not declared.
+
+    Attributes:
+        zone: place among ``zones``, which may hold a name twice.
+        prefix: place among ``prefixes`` of the identity; -1 = it is the address.
+    """
+
+    level: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+    group: NDArray[np.bool_]
+    named: NDArray[np.bool_]
+    zone: NDArray[np.int64]
+    zones: list[str]
+    prefix: NDArray[np.int64]
+    prefixes: list[str]
+
+
 class _Stretch(NamedTuple):
     """What all addresses from one number to the next bound have in common."""
 
@@ -109,11 +130,43 @@ class Hosts:
         if host is None:
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
-            host = self._cache[address] = self.look_up(address)
+            host = self._cache[address] = self._look_up(address)
         return host
 
-    def look_up(self, text: str) -> Host:
-        """The same for who keeps what is found."""
+    def many(self, addresses: Sequence[str]) -> Many:
+        """The same of many addresses at once, for who keeps what is found: a tenth of the time for those of IPv4 whose
+        network says all there is to say."""
+        own = self._named or self._roles
+        single = [":" in text or (own and self._own_zone(text) is not None) for text in addresses]
+        plain = [text for text, alone in zip(addresses, single, strict=True) if not alone]
+        numbers = np.frombuffer(b"".join(socket.inet_pton(socket.AF_INET, text) for text in plain), dtype=">u4")
+        found = self._of_networks(numbers.astype(np.int64))
+        if len(plain) == len(addresses):
+            return found
+        others = [self._look_up(text) for text, alone in zip(addresses, single, strict=True) if alone]
+        return _merged(np.array(single, dtype=np.bool_), found, others)
+
+    def _of_networks(self, numbers: NDArray[np.int64]) -> Many:
+        """Of IPv4 addresses, by their networks."""
+        starts, stretches = self._stretches[4]
+        at = np.searchsorted(starts, numbers, side="right") - 1
+        declared = [stretch.zone for stretch in stretches]
+        inside, multicast, named = (
+            np.array([getattr(stretch, name) for stretch in stretches])[at] for name in ("inside", "multicast", "named")
+        )
+        broadcast = (numbers & 0xFF == 0xFF) | np.isin(numbers, list(self._broadcasts))
+        group = multicast | (numbers == int(ipaddress.IPv4Address(_EVERYBODY))) | (inside & broadcast)
+        inside |= group
+        labels = np.where(inside, len(declared) + (numbers >> 8), -1)
+        zoned = np.array([zone is not None for zone in declared])[at]
+        zone, zones = _labelled(np.where(zoned, at, labels), lambda label: _zone_name(label, declared))
+        prefix, prefixes = _labelled(
+            np.where(inside, -1, numbers >> 16), lambda label: f"{label >> 8}.{label & 255}.0.0/16"
+        )
+        levels = np.array([np.nan if one is None or one.purdue_level is None else one.purdue_level for one in declared])
+        return Many(levels[at], inside, group, named, zone, zones, np.where(inside, -1, prefix), prefixes)
+
+    def _look_up(self, text: str) -> Host:
         version, number = _numbered(text)
         starts, stretches = self._stretches[version]
         zone, inside, multicast, named = stretches[bisect.bisect_right(starts, number) - 1]
@@ -134,6 +187,41 @@ class Hosts:
     def _is_broadcast(self, number: int) -> bool:
         """Of a declared network, or of a /24 as most undeclared ones are."""
         return number & 0xFF == 0xFF or number in self._broadcasts
+
+
+def _labelled(labels: NDArray[np.int64], name: Callable[[int], str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Names of the distinct labels, and each one's place among them."""
+    distinct, places = np.unique(labels, return_inverse=True)
+    return places.astype(np.int64), [name(label) for label in distinct.tolist()]
+
+
+def _zone_name(label: int, declared: Sequence[Zone | None]) -> str:
+    """Of a declared zone by its place, behind them of the /24 of an address inside; -1 is outside."""
+    if label < 0:
+        return OUTSIDE
+    zone = declared[label] if label < len(declared) else None
+    number = label - len(declared)
+    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}.0/24" if zone is None else zone.name
+
+
+def _merged(single: NDArray[np.bool_], plain: Many, others: Sequence[Host]) -> Many:
+    """What was found of both, where each belongs."""
+    outside = np.array([not host.inside for host in others])
+    prefixes = [host.key for host in others]
+    parts = {
+        "level": np.array([np.nan if host.level is None else host.level for host in others]),
+        "inside": ~outside,
+        "group": np.array([host.group for host in others]),
+        "named": np.array([host.named for host in others]),
+        "zone": len(plain.zones) + np.arange(len(others)),
+        "prefix": np.where(outside, len(plain.prefixes) + np.arange(len(others)), -1),
+    }
+    columns: dict[str, NDArray[Any]] = {}
+    for name, part in parts.items():
+        column = columns[name] = np.empty(single.size, dtype=part.dtype)
+        column[single], column[~single] = part, getattr(plain, name)
+    zones = [*plain.zones, *(host.zone for host in others)]
+    return Many(**columns, zones=zones, prefixes=[*plain.prefixes, *prefixes])
 
 
 def of_the_link(text: str) -> bool:

@@ -11,7 +11,7 @@ from detector.assets.hosts import OUTSIDE, Hosts
 from detector.features.declared import Declared, Duties
 from detector.rows import Rows
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
+from detector.state.counts import AHEAD, Counts, find, soon
 from detector.state.keys import Keys, text_keys
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
@@ -29,6 +29,8 @@ def _look_up(keys: Any, table: Any, places: Any) -> Any:
     slots, cells, _ = table
     unknown = 0
     for row in range(keys.size):
+        if row + AHEAD < keys.size:
+            soon(slots, keys[row + AHEAD])
         slot = find(slots, keys[row])
         places[row] = cells[slot, 0] if slots[slot] != np.uint64(0) else -1
         unknown += places[row] < 0
@@ -107,35 +109,30 @@ class KnownHosts:
         self._add(addresses, keys[new])
 
     def _add(self, addresses: Sequence[str], keys: Keys) -> None:
-        hosts = [self._hosts.look_up(address) for address in addresses]
-        begin, end = self._count, self._count + len(hosts)
+        found = self._hosts.many(addresses)
+        begin, end = self._count, self._count + len(addresses)
         while end > len(self.duties):
             self._columns = {name: np.concatenate([column, column]) for name, column in self._columns.items()}
             self.duties = np.concatenate([self.duties, self.duties])
-        identities, zone_names, levels, inside, group, named = zip(*hosts, strict=True)
-        zones = [self._zone.setdefault(zone, len(self._zone)) for zone in zone_names]
+        zones = np.array([self._zone.setdefault(zone, len(self._zone)) for zone in found.zones])[found.zone]
         if len(self._zone) > len(self.zones):
             self.zones += list(self._zone)[len(self.zones) :]
-            more = text_keys(pl.Series(self.zones[self._zone_keys.size :], dtype=pl.String))
-            self._zone_keys = np.concatenate([self._zone_keys, more])
+            self._zone_keys = np.concatenate([self._zone_keys, _keys_of(self.zones[self._zone_keys.size :])[:-1]])
         for name, column in {
-            "level": np.array(levels, dtype=np.float64),  # None becomes NaN
-            "inside": inside,
-            "group": group,
-            "id": _keys_of(identities, addresses, keys),
-            "named": named,
-            "device": np.where(np.logical_or(inside, named), keys, _OUTSIDE_KEY),
+            "level": found.level,
+            "inside": found.inside,
+            "group": found.group,
+            "id": np.where(found.prefix < 0, keys, _keys_of(found.prefixes)[found.prefix]),
+            "named": found.named,
+            "device": np.where(found.inside | found.named, keys, _OUTSIDE_KEY),
             "zone": zones,
             "zone_id": self._zone_keys[zones],
         }.items():
             self._columns[name][begin:end] = column
-        self.duties[begin:end] = self._declared.hosts(addresses, zone_names)
+        self.duties[begin:end] = self._declared.hosts(addresses, [self.zones[zone] for zone in zones.tolist()])
         self._count = end
 
 
-def _keys_of(identities: Sequence[str], addresses: Sequence[str], keys: Keys) -> Keys:
-    """Keys of identities; those of addresses are known."""
-    other = np.array([one is not two and one != two for one, two in zip(identities, addresses, strict=True)])
-    found = keys.copy()
-    found[other] = text_keys(pl.Series([identities[row] for row in np.flatnonzero(other).tolist()], dtype=pl.String))
-    return found
+def _keys_of(names: Sequence[str]) -> Keys:
+    """Keys of names, and of none behind them."""
+    return text_keys(pl.Series([*names, None], dtype=pl.String))

@@ -2,6 +2,7 @@
 
 import ipaddress
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,22 @@ KNOWN = plant(
     small=(2, "10.70.0.0/25"),
     link=(3, "10.80.0.0/31"),
     public=(4, "203.0.113.0/24"),
+)
+NAMED = Hosts(
+    Plant.model_validate(
+        {
+            "zones": [
+                {"name": "office", "purdue_level": 4, "cidrs": ["10.61.1.0/24"]},
+                {
+                    "name": "controllers",
+                    "purdue_level": 1,
+                    "roles": ["plc"],
+                    "hosts": ["10.61.1.15", "8.8.4.1", "ff02::1"],
+                },
+            ],
+            "assets": [{"address": "10.61.1.1", "role": "plc"}, {"address": "10.70.0.1", "name": "one"}],
+        }
+    )
 )
 
 
@@ -105,3 +122,29 @@ def test_a_full_cache_starts_again(monkeypatch):
     for _ in range(2):
         assert [hosts[f"10.0.{n}.1"].zone for n in range(7)] == [f"10.0.{n}.0/24" for n in range(7)]
         assert len(hosts._cache) <= 3
+
+
+@given(
+    st.lists(
+        st.sampled_from(["10.61.1.", "10.70.0.", "10.80.0.", "172.16.3.", "8.8.4.", "203.0.113.", "224.0.0."]).flatmap(
+            lambda net: st.sampled_from([0, 1, 15, 126, 127, 128, 254, 255]).map(lambda n: f"{net}{n}")
+        )
+        | st.ip_addresses(v=4).map(str)
+        | st.ip_addresses(v=6).map(str)
+        | st.sampled_from(["255.255.255.255", "0.1.2.3", "ff02::1", "fd00:61::1", "2001:db8::9"])
+    )
+)
+def test_many_are_known_as_each(addresses):
+    """At once by arrays, one by one, and where some zones name hosts or roles."""
+    for hosts in (KNOWN, NAMED):
+        found = hosts.many(addresses)
+        told = [
+            Host(
+                address if found.prefix[row] < 0 else found.prefixes[found.prefix[row]],
+                found.zones[found.zone[row]],
+                None if np.isnan(found.level[row]) else found.level[row],
+                found.inside[row], found.group[row], found.named[row],
+            )
+            for row, address in enumerate(addresses)
+        ]  # fmt: skip
+        assert told == [hosts[address] for address in addresses]
