@@ -1,6 +1,5 @@
 """`eastwest zones propose`: the true zones of simulated plants, wherever their addresses lie; and conduits."""
 
-import json
 import random
 import subprocess
 from collections import Counter
@@ -8,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from math import comb
 from pathlib import Path
 
+import orjson
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from detector.assets.plant import load_plant
 from detector.cli import app
 from detector.config import Settings
-from detector.simulate import simulate
 from detector.simulate.plant import build_plant
 from detector.zones.check import check
 from detector.zones.propose import propose
+from tests.scenarios.world import simulated
 
 
 def rand_index(one, other):
@@ -32,7 +32,7 @@ def rand_index(one, other):
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
     """Logs under attack, and the true zone of each host."""
-    made = simulate(tmp_path_factory.mktemp("plant"), days=3, hosts=80, seed=21, netflow=False)
+    made = simulated(tmp_path_factory, days=3, hosts=80, seed=21, netflow=False)
     zones = [(ip_network(zone.cidr), zone.name) for zone in build_plant(80, 21).zones]
 
     def truth(address):
@@ -52,13 +52,13 @@ def moved(logs: Path, out: Path, where: dict[str, str]) -> Path:
     """The logs with other addresses."""
     for path in logs.rglob("*.log"):
         lines = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+        for line in path.read_bytes().splitlines():
+            record = orjson.loads(line)
             told = {k: where.get(v, v) if isinstance(v, str) else v for k, v in record.items()}
-            lines.append(json.dumps(told))
+            lines.append(orjson.dumps(told))
         target = out / path.relative_to(logs)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        target.write_bytes(b"\n".join(lines) + b"\n")
     return out
 
 
