@@ -35,6 +35,7 @@ from detector.formats.line_cells import (
 )  # fmt: skip
 from detector.formats.tsv import FLOATS, INTS, Header
 from detector.records import Lines
+from detector.state.compiled import kernel
 
 LOG: Final = "zeek.conn"
 _NOT_TOLD: Final = "unknown_transport"  # then Zeek 8 tells the protocol by number
@@ -174,9 +175,10 @@ class ConnLines:
 
     def _flows(self, texts: "_Texts", cells: Cells, positions: NDArray[np.int64]) -> pl.DataFrame:
         table, durations = cells.table, cells.durations
+        _observe(table, durations)
         given: dict[str, Any] = {
             "ts": table[TS],
-            "obs_ts": _observed(table, durations),
+            "obs_ts": table[OBS],
             "uid": line_cells.names(cells, UID),
             "orig_h": texts.hosts.column(canonical, table[ORIG_H]),
             "orig_p": table[ORIG_P].astype(np.int32),
@@ -200,10 +202,13 @@ class ConnLines:
         return line_cells.frame(given, len(positions))
 
 
-def _observed(table: NDArray[np.int64], durations: NDArray[np.float64]) -> NDArray[np.int64]:
+@kernel
+def _observe(table: Any, durations: Any) -> None:
     """When each record was complete: as it says, or else at its end."""
-    ends = table[TS] + np.rint(np.nan_to_num(durations) * MICRO).astype(np.int64)
-    return np.asarray(np.where(table[OBS] < 0, ends, table[OBS]))
+    for row in range(len(durations)):
+        if table[OBS, row] < 0:
+            span = 0 if np.isnan(durations[row]) else np.int64(np.rint(durations[row] * MICRO))
+            table[OBS, row] = table[TS, row] + span
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ A line is taken whole or not at all: whatever is unusual in any way is left to t
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from detector.formats.line_values import HEADS, ZERO_BITS, load, store
 from detector.records import FLOW, Lines
 from detector.state.compiled import inlined, kernel
+from detector.state.texts import views
 
 # --- what a kernel fills ---
 
@@ -39,6 +41,7 @@ _PRIMES: Final = tuple(np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D
                                                 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5))  # fmt: skip
 """2**64 / golden ratio (Knuth, 6.4), and the primes of xxHash (Y. Collet): what mixes the words of a text."""
 _32: Final = np.uint64(32)
+_SHARED_ROWS: Final = 1 << 14  # of a column that is made once: blocks have less
 _PROBES: Final = 64  # texts made to collide must not make anybody slow
 
 Meaning = Callable[[str], str | None]
@@ -125,6 +128,33 @@ def _copy_texts(texts: Any, begin: Any, out: Any) -> Any:
     return begin
 
 
+@kernel
+def _spread(known: Any, there: Any, numbers: Any, out: Any, valid: Any) -> Any:
+    """out <- the view of each number's text, valid <- bits of the rows that have one. How many have none."""
+    none = 0
+    for row in range(len(numbers)):
+        number = numbers[row]
+        out[row, 0], out[row, 1] = known[number, 0], known[number, 1]
+        valid[row >> 3] |= np.uint8(there[number]) << np.uint8(row & 7)
+        none += 1 - there[number]
+    return none
+
+
+class _Known:
+    """The texts that numbers mean, as Polars keeps them (see `state.texts`)."""
+
+    def __init__(self, texts: pl.Series) -> None:
+        self.texts = texts
+        (self._views, *_), self._array = views(texts)
+        self._there = texts.is_not_null().to_numpy().astype(np.int64)
+
+    def column(self, numbers: NDArray[np.int64]) -> pl.Series:
+        out, valid = np.empty((len(numbers), 2), dtype=np.uint64), np.zeros(len(numbers) // 8 + 1, dtype=np.uint8)
+        none = _spread(self._views, self._there, numbers, out, valid)
+        buffers = [pa.py_buffer(valid) if none else None, pa.py_buffer(out), *self._array.buffers()[2:]]
+        return pl.Series(pa.Array.from_buffers(pa.string_view(), len(numbers), buffers, none))
+
+
 class Meanings:
     """Distinct texts and what each of them means, worked out when it first comes. Number 0 is no text.
 
@@ -143,7 +173,7 @@ class Meanings:
         self._rows = np.zeros((_TEXTS, TEXT_WORDS), dtype=np.uint64)
         self._rows[0, 0] = 1
         self._learnt = 1
-        self._known = {meaning: pl.Series([None], dtype=pl.String) for meaning in self._meanings}
+        self._known = {meaning: _Known(pl.Series([None], dtype=pl.String)) for meaning in self._meanings}
         self._misspelt = np.empty(0, dtype=np.int64)
 
     def make_room(self) -> None:
@@ -165,9 +195,14 @@ class Meanings:
         self._misspelt = np.append(self._misspelt, bad)
         self._learnt += len(new)
         self._known = {
-            meaning: pl.concat(
-                [known, pl.Series([None if text is None else meaning(text) for text in new], dtype=pl.String)],
-                rechunk=True,
+            meaning: _Known(
+                pl.concat(
+                    [
+                        known.texts,
+                        pl.Series([None if text is None else meaning(text) for text in new], dtype=pl.String),
+                    ],
+                    rechunk=True,
+                )
             )
             for meaning, known in self._known.items()
         }
@@ -183,7 +218,7 @@ class Meanings:
 
     def column(self, meaning: Meaning, numbers: NDArray[np.int64]) -> pl.Series:
         """The texts of these numbers as ``meaning`` understands them."""
-        return self._known[meaning][pl.Series(numbers.astype(np.uint32))]
+        return self._known[meaning].column(numbers)
 
 
 # --- lines ---
@@ -318,5 +353,11 @@ def counts(numbers: NDArray[np.int64]) -> pa.Array:
 
 def _series(name: str, dtype: pl.DataType, values: Any, rows: int) -> pl.Series:
     if values is None or isinstance(values, bool | int | str):
-        return pl.Series(name, [values], dtype=dtype).new_from_index(0, rows)
+        return _constant(name, values, max(rows, _SHARED_ROWS)).head(rows)
     return pl.Series(name, values, dtype=dtype)
+
+
+@lru_cache(maxsize=64)
+def _constant(name: str, value: bool | int | str | None, rows: int) -> pl.Series:
+    """A column of `records.FLOW` that has the same in all rows, made once for all blocks."""
+    return pl.Series(name, [value], dtype=FLOW[name]).new_from_index(0, rows)
