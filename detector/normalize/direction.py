@@ -16,7 +16,7 @@ from detector.assets.services import RESERVED_PORTS, SERVICE_PORTS
 from detector.normalize.pairing import endpoint_keys
 from detector.rows import Rows
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
+from detector.state.counts import AHEAD, Counts, find, soon
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10  # RFC 9293 3.1
 EPHEMERAL_PORTS: Final = 32_768  # from here on systems draw client ports: Linux; IANA and Windows from 49152
@@ -46,6 +46,8 @@ def _settle(
     while start < verdict.size:
         stop = start
         while stop < verdict.size and obs[stop] == obs[start]:
+            if stop + AHEAD < verdict.size:
+                soon(keys, second[stop + AHEAD])
             responder = first[stop] if verdict[stop] == _SWAP else second[stop]
             if verdict[stop] != _OPEN and used[0] < limit:
                 slot = find(keys, responder)

@@ -336,7 +336,7 @@ def order_of(
     keys = [rows.array(name) for name in numbers]
     ascending = rows.height < 2 or bool((keys[0][1:] >= keys[0][:-1]).all())
     order = np.arange(rows.height) if ascending else np.argsort(keys[0], kind="stable")
-    tied = _alike([keys[0][order]])
+    tied = _alike([keys[0] if ascending else keys[0][order]])
     if tied.size:
         few = order[tied]
         few = few[np.lexsort([key[few] for key in reversed(keys)])]
@@ -367,9 +367,8 @@ def _by_content(rows: Rows, by: Sequence[str], nulls_last: bool) -> NDArray[np.i
 def _alike(keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Places of rows that have the same keys as the one before or behind them."""
     same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
-    if not same.any():
-        return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    first = np.flatnonzero(same)
+    return np.union1d(first, first + 1)
 
 
 def in_order(rows: Rows, numbers: Sequence[str], by: Sequence[str], *, nulls_last: bool = False) -> Rows:
