@@ -154,8 +154,9 @@ def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum"
         memory.watch(questions)
     asked = questions.asked
     units, rows = asked.units, asked.rows
-    out = np.zeros((len(COLUMNS), units.height))
-    out[1] = 1.0
+    if not rows.size and not memory.counts.full:
+        return _silent(memory, units["obs_ts"])
+    out = _nothing(units.height)
     strata = np.zeros(rows.size, dtype=np.int64) if stratum is None else asked[stratum]
     columns = (
         rows, np.ascontiguousarray(questions.contexts), np.ascontiguousarray(questions.symbols), strata,
@@ -169,6 +170,20 @@ def answer(memory: Memory, questions: Questions, stratum: str | None = "stratum"
         ),
     )  # fmt: skip
     return out
+
+
+def _nothing(rows: int) -> NDArray[np.float64]:
+    out = np.zeros((len(COLUMNS), rows))
+    out[1] = 1.0
+    return out
+
+
+def _silent(memory: Memory, times: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Let time go on where no row is asked."""
+    histograms, trees, totals, tails, _, clock = memory.calibrated
+    calibration.fade_all(histograms, trees, totals, tails, clock, times)
+    memory.counts.walk(0, 1, lambda start, stop, table: stop)  # nothing is dropped
+    return _nothing(times.size)
 
 
 class Level(NamedTuple):

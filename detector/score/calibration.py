@@ -65,6 +65,13 @@ def fade(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: 
 
 
 @kernel
+def fade_all(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, times: Any) -> None:
+    """`fade` to each of some rows of which none is judged."""
+    for row in range(times.size):
+        fade(histograms, trees, totals, tails, clock, times[row])
+
+
+@kernel
 def _turn(histograms: Any, trees: Any, totals: Any, tails: Any, clock: Any, now: Any) -> None:
     """Begin the clock, or halve. A few rows far before the rest (a sensor that dates records 1970) are no history: the
     clock starts again behind them. `APART_US` is longer than it ever is to the next halving, so `fade` comes here."""

@@ -26,6 +26,7 @@ class Columns:
         self.units = Rows.of(units)
         self.height = units.height
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._said: dict[str, NDArray[Any]] = {}
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -33,12 +34,16 @@ class Columns:
         are the same."""
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = _fixed(self.units.array(name), _WIDE.get(name))
+            said = self._said.get(name)
+            made = self.units.array(name) if said is None else said
+            array = self._arrays[name] = _fixed(made, _WIDE.get(name))
         return array
 
     def add(self, said: Mapping[str, NDArray[Any]]) -> None:
         """Columns that others may read from now on; one that is there is replaced."""
-        self._arrays.update((name, _fixed(array)) for name, array in said.items())
+        self._said.update(said)
+        for name in said:
+            self._arrays.pop(name, None)
 
     def at(self, rows: NDArray[np.int64]) -> "Part":
         """Some of the rows."""

@@ -127,10 +127,12 @@ class Credentials:
         return {"p_credentials": p, "credentials": out[0], "user_seen": out[2], "edge_users": out[4]}
 
     def _carried(self, units: Columns, hosts: NDArray[np.uint64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+        table = self.fresh
+        if not table.used[0] and not (p < 1.0).any():  # nobody has anything to carry
+            return p
         out = np.empty(units.height)
         moves, tickets = units["moves"] & units.judged(), units["service_id"] == self._kerberos
         columns = hosts, units["resp_id"], moves, tickets, units["obs_ts"]
-        table = self.fresh
         table.walk(
             units.height,
             1,
@@ -150,14 +152,16 @@ class Credentials:
         return p, targets
 
     def _hosts(self, units: Columns) -> NDArray[np.uint64]:
+        table, named = self.machines, units["user_id"] != 0
+        if not table.used[0] and not named.any():  # a log without accounts: no machine is known
+            return units["orig_id"]
         out = np.empty(units.height, dtype=np.uint64)
         service = units["service_id"]
-        machine = ((service == self._kerberos) | (service == self._ntlm)) & (units["user_id"] != 0)
+        machine = ((service == self._kerberos) | (service == self._ntlm)) & named
         logons = np.flatnonzero(machine)
         if logons.size:
             machine[logons] = units.units["user"][logons].str.ends_with("$").fill_null(False).to_numpy()
         columns = units["orig_id"], units["user_id"], machine, units["obs_ts"]
-        table = self.machines
         table.walk(
             units.height,
             1,

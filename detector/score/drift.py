@@ -34,11 +34,12 @@ LONGEST: Final = 1440  # means kept and replayed: 60 days of hours; then the old
 @kernel
 def add(opinions: Any, strata: Any, times: Any, running: Any) -> None:
     """Sum and count of p-values that say something, by model, stratum and hour since the last look."""
-    for model in range(opinions.shape[0]):
+    for model in range(len(opinions)):
+        own = opinions[model]
         for row in range(strata.size):
-            if opinions[model, row] < 1.0:
+            if own[row] < 1.0:
                 hour = times[row] // HOUR_US % LOOK_HOURS
-                running[model, strata[row], hour, 0] += opinions[model, row]
+                running[model, strata[row], hour, 0] += own[row]
                 running[model, strata[row], hour, 1] += 1.0
 
 
@@ -87,6 +88,9 @@ class Drift:
     def pieces(self, times: NDArray[np.int64], looking: Callable[[int], None]) -> Iterator[slice]:
         """Rows up to the next look, which happens between two pieces, and so on. What is late (µs of before the last
         look) belongs to the running piece. ``looking`` is called at each look, with when it is (µs)."""
+        if times.size and times.max() < (self._look[0] + 1) * LOOK_HOURS * HOUR_US:  # most pieces are all rows
+            yield slice(0, times.size)
+            return
         looks = np.maximum.accumulate(np.concatenate([self._look, times // (LOOK_HOURS * HOUR_US)]))
         bounds = [0, *np.flatnonzero(np.diff(looks)).tolist(), times.size]
         for start, stop in itertools.pairwise(dict.fromkeys(bounds)):
@@ -98,7 +102,7 @@ class Drift:
 
     def note(self, scored: Columns) -> None:
         """Take the models' p-values of one piece."""
-        opinions = np.stack([scored[f"p_{name}"] for name in self.names])
+        opinions = tuple(scored[f"p_{name}"] for name in self.names)
         add(opinions, scored["stratum"], scored["obs_ts"], self._running)
 
     def drifts(self) -> list[dict[str, Any]]:

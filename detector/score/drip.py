@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from detector.score.columns import Columns
 from detector.score.memory import Memory
 from detector.score.model import Said
-from detector.score.table import key_of
+from detector.score.table import keys_of
 from detector.score.tally import columns_of, first_in, judge, slot_of
 from detector.state.compiled import kernel
 from detector.state.counts import AHEAD, Counts, soon
@@ -55,18 +55,19 @@ _HOST_SHARE: Final = 4  # as in `windows`
 
 @kernel
 def walk(
-    columns: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any, stop: Any,
-    closed: Any, look: Any, out: Any,
+    columns: Any, met: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any,
+    stop: Any, closed: Any, look: Any, out: Any,
 ) -> Any:  # fmt: skip
     """Count rows ``start`` to ``stop``. ``closed`` <- the host's day that a row ended (0 = none) with its counts in
-    ``out``; ``look`` <- first judged rows after that. Returns the row at which a table is full, or ``stop``."""
-    orig, resp, _, _, flow, _, act, _, judged, sent, times = columns
+    ``out``; ``look`` <- first judged rows after that. ``met``: keys of responders as originators met them. Returns the
+    row at which a table is full, or ``stop``."""
+    orig, _, _, _, flow, _, act, _, judged, sent, times = columns
     for row in range(start, stop):
         if known[0] >= most or marked[0] >= most_marks:
             return row
         near = min(row + AHEAD, stop - 1)
         soon(hosts[0], orig[near])
-        soon(marks[0], key_of(_MET, orig[near], resp[near], orig[near]))
+        soon(marks[0], met[near])
         who, now = orig[row], times[row]
         host = hosts[1][slot_of(hosts, known, who, now)]
         today, day = now // _DAY_US, np.int64(host[_TODAY])
@@ -83,7 +84,7 @@ def walk(
         if look[row]:
             host[_UNASKED] = 0.0
         host[_COUNTS] += 1.0 if flow[row] else 0.0
-        host[_COUNTS + 1] += first_in(marks, marked, key_of(_MET, who, resp[row], who), host[_TODAY], now)
+        host[_COUNTS + 1] += first_in(marks, marked, met[row], host[_TODAY], now)
         host[_COUNTS + 2] += 1.0 if act[row] else 0.0
         host[_COUNTS + 3] += sent[row] / _BYTES
     return stop
@@ -196,13 +197,13 @@ class Drip:
         """``p_drip``; ``drip`` (spreads above the past), ``drip_feature`` (index of `FEATURES`) and ``drip_times`` (the
         week's level over the past's)."""
         columns, hosts, marks = units.once(columns_of), self.hosts, self.memory.counts
-        closed, look = np.zeros(units.height, dtype=np.int64), np.zeros(units.height, dtype=np.bool_)
-        day_counts = np.zeros((units.height, len(FEATURES)))
+        closed, look = np.empty(units.height, dtype=np.int64), np.empty(units.height, dtype=np.bool_)
+        day_counts, met = np.empty((units.height, len(FEATURES))), keys_of(_MET, columns[0], columns[1], columns[0])
         walk_all(
             units.height,
             [(hosts, 1), (marks, 1)],
             lambda start, stop: walk(
-                columns, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
+                columns, met, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
                 start, stop, closed, look, day_counts,
             ),
         )  # fmt: skip

@@ -46,7 +46,7 @@ from detector.score.model import Said
 from detector.score.table import guard, key_of
 from detector.state.compiled import kernel
 from detector.state.counts import AHEAD, find, soon, soon_beside
-from detector.state.keys import integer_keys, mix_all
+from detector.state.keys import integer_key, mix
 
 WINDOW_US: Final = 600_000_000
 MIN_TARGETS: Final = 4.0
@@ -62,9 +62,10 @@ COLUMNS: Final = ("p_fanout", "fanout", "fanout_targets", "fanout_usual", "fanou
 
 @dataclass(frozen=True, slots=True)
 class Contacts:
-    """What a walk reads, one entry a row: who, what of (service, operation, or any attempt), at what target."""
+    """What a walk reads, one entry a row: ``source`` = key of the block of who does what (``token``: a service, an
+    operation, or any attempt), ``target`` = key of what it is done to."""
 
-    orig: NDArray[np.uint64]
+    source: NDArray[np.uint64]
     role: NDArray[np.uint64]
     token: NDArray[np.uint64]
     target: NDArray[np.uint64]
@@ -146,6 +147,19 @@ def _enter(table: Any, used: Any, key: Any, begins: Any) -> Any:
 
 
 @kernel
+def aim(ends: Any, kinds: Any, out: Any) -> None:
+    """out <- source, token and target of each row (`Contacts`)."""
+    origs, resps, ports, tokens = ends
+    for row in range(kinds.size):
+        attempt = kinds[row] == _ATTEMPT
+        token, target = _TARGET if attempt else tokens[row], resps[row]
+        if attempt:
+            target = mix(target, integer_key(np.int64(ports[row])))
+        source = block(_SOURCE, origs[row], token, token)
+        out[0, row], out[1, row], out[2, row] = source, token, key_of(_TARGET, source, target, token)
+
+
+@kernel
 def walk(
     contacts: Any,
     table: Any,
@@ -160,7 +174,7 @@ def walk(
 ) -> Any:
     """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``. ``cells``,
     shape (3, 3), is room to work in."""
-    origs, roles, tokens, targets, asked, strata, times, teaches = contacts
+    sources, roles, tokens, targets, asked, strata, times, teaches = contacts
     histograms, trees, totals, tails, since, clock = calibrated
     keys, entries, last = table
     own, group, usual = cells[0], cells[1], cells[2]
@@ -168,14 +182,13 @@ def walk(
         if used[0] >= max_entries:
             return row
         near = min(row + AHEAD, stop - 1)
-        source = block(_SOURCE, origs[near], tokens[near], tokens[near])
-        soon_beside(keys, source)
-        soon(keys, key_of(_TARGET, source, targets[near], tokens[near]))
+        soon_beside(keys, sources[near])
+        soon(keys, targets[near])
         now, role, token, stratum = times[row], roles[row], tokens[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
         if not asked[row]:
             continue
-        source = block(_SOURCE, origs[row], token, token)
+        source = sources[row]
         begins, shifted = now - now % WINDOW_US, now - (now + WINDOW_US // 2) % WINDOW_US
         place = find(keys, source)
         if keys[place] != np.uint64(0) and last[place] < begins:
@@ -183,7 +196,7 @@ def walk(
         first = _enter(table, used, source, begins)
         second = _enter(table, used, source + np.uint64(1), shifted)
         before = max(entries[first, 0], entries[second, 0])
-        seen = _seen_last(table, used, key_of(_TARGET, source, targets[row], token), now)
+        seen = _seen_last(table, used, targets[row], now)
         entries[first, 0] += 1.0 if seen < last[first] else 0.0
         entries[second, 0] += 1.0 if seen < last[second] else 0.0
         count = max(entries[first, 0], entries[second, 0])
@@ -240,8 +253,7 @@ class Fanout:
         contacts, now = _contacts(units), units["obs_ts"][-1]
         table, (own, group) = self.memory.counts.table, np.zeros((2, 3))
         role, token = contacts.role[-1], contacts.token[-1]
-        source = np.uint64(block(_SOURCE, contacts.orig[-1], token, token))
-        _recall(table, source, role, token, now, self.memory.half_life, own, group)
+        _recall(table, contacts.source[-1], role, token, now, self.memory.half_life, own, group)
         return usual(own, group)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -254,14 +266,14 @@ class Fanout:
 
 
 def _contacts(units: Columns) -> Contacts:
-    attempt = units["kind"] == _ATTEMPT
-    target = units["resp_id"].copy()
-    target[attempt] = mix_all(target[attempt], integer_keys(units["resp_p"][attempt]))
+    keys = np.empty((3, units.height), dtype=np.uint64)
+    ends = units["orig_id"], units["resp_id"], units["resp_p"], units["token_id"]
+    aim(ends, units["kind"], keys)
     return Contacts(
-        orig=units["orig_id"],
+        source=keys[0],
         role=units["orig_role"],
-        token=np.where(attempt, _TARGET, units["token_id"]),
-        target=target,
+        token=keys[1],
+        target=keys[2],
         asked=~units["resp_group"] & (units["ts"] > units["obs_ts"] - WINDOW_US),
         stratum=units["stratum"],
         time=units["obs_ts"],

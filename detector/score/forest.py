@@ -139,13 +139,15 @@ class Forest:
     def score(self, units: Columns) -> Said:
         """``p_forest``; ``forest`` (anomaly times `STRETCH`; 0 = not asked) and ``odd_opinions`` (models that found the
         row among their strangest `ODD_P`)."""
-        opinions = np.stack([units[name] for name in self._opinions])
-        odd = (opinions < ODD_P).sum(axis=0)
+        odd = np.zeros(units.height)
+        for name in self._opinions:
+            odd += units[name] < ODD_P
         asked = np.flatnonzero(odd >= ODD_OPINIONS)
         scores, p = np.zeros(units.height), np.ones(units.height)
         if asked.size:
-            scores[asked], p[asked] = self._answer(units, asked, surprise(np.ascontiguousarray(opinions[:, asked].T)))
-        return {"p_forest": p, "forest": scores, "odd_opinions": odd.astype(np.float64)}
+            opinions = np.stack([units[name][asked] for name in self._opinions], axis=1)
+            scores[asked], p[asked] = self._answer(units, asked, surprise(opinions))
+        return {"p_forest": p, "forest": scores, "odd_opinions": odd}
 
     def _answer(
         self, units: Columns, asked: NDArray[np.int64], vectors: NDArray[np.float32]

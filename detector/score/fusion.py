@@ -33,7 +33,7 @@ from detector.score.columns import Columns
 from detector.score.model import Said
 from detector.score.table import tell
 from detector.state.compiled import kernel
-from detector.state.counts import Counts, find
+from detector.state.counts import AHEAD, Counts, find, soon_whole
 from detector.state.keys import mix_all
 
 COMMON: Final = 1000.0
@@ -80,12 +80,23 @@ def shares(rates: Any, interest: Any) -> Any:
 
 
 @kernel
-def _said(opinions: Any, row: Any) -> Any:
-    """Whether any model has something to say of a row."""
-    said = False
+def mark(opinions: Any, said: Any) -> None:
+    """said <- whether any model has something to say of each row."""
+    said[:] = False
     for model in range(opinions.shape[0]):
-        said |= opinions[model, row] < 1.0
-    return said
+        for row in range(said.size):
+            said[row] |= opinions[model, row] < 1.0
+
+
+@kernel
+def _speak(rates: Any, opinions: Any, row: Any, stratum: Any) -> Any:
+    """Count the row for each model that has something to say of it; whether one of them was not alive (`shares`)."""
+    woken = False
+    for model in range(opinions.shape[0]):
+        if opinions[model, row] < 1.0:
+            woken |= rates[model, stratum] < 1.0
+            rates[model, stratum] += 1.0
+    return woken
 
 
 @kernel
@@ -149,24 +160,23 @@ def walk(
     ``asked`` counts rows like ``rates``, for good; strata from ``newcomers`` on have to speak for themselves: a p-value
     borrowed from elsewhere is not believed further than their own number of rows can bear out.
     """
-    opinions, pairs, strata, expected, times = rows
+    opinions, said, pairs, strata, expected, times = rows
     histograms, trees, totals, tails, _, clock = calibrated
     models = interest.shape[0]
     alive, lowest = 0.0, 0.0
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
+        near = min(row + AHEAD, stop - 1)
+        if said[near]:
+            soon_whole(table, pairs[near])
         now, stratum = times[row], strata[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        if not _said(opinions, row):
+        if not said[row]:
             out[0, row], out[1, row], out[2, row] = 0.0, 1.0, 1.0
             continue
         lowest *= pass_time(rates, passed, now)
-        for model in range(models):
-            if opinions[model, row] < 1.0:
-                lowest = lowest if rates[model, stratum] >= 1.0 else 0.0
-                rates[model, stratum] += 1.0
-        if lowest < 1.0:
+        if _speak(rates, opinions, row, stratum) or lowest < 1.0:
             alive, lowest = shares(rates[:models], interest)
         slot, fresh = _case(table, used, pairs[row], now)
         case = table[1][slot]
@@ -251,7 +261,9 @@ class Fusion:
         """Columns `COLUMNS` from the models' ``p_<name>``, ``stratum`` and ``obs_ts``."""
         opinions = np.stack([scored[f"p_{name}"] for name in self.names])
         pairs = mix_all(scored["orig_id"], scored["resp_id"])
-        rows = opinions, pairs, scored["stratum"], scored["expected"], scored["obs_ts"]
+        said = np.empty(scored.height, dtype=np.bool_)
+        mark(opinions, said)
+        rows = opinions, said, pairs, scored["stratum"], scored["expected"], scored["obs_ts"]
         out = np.empty((len(COLUMNS), scored.height))
         cases = self.cases
         calibrated = tuple(self.calibration.arrays().values())

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from detector.score import calibration
 from detector.score.beta import log_count_tail
-from detector.score.table import HOUR_US, add, add_at, key_of
+from detector.score.table import HOUR_US, add, add_at, key_of, keys_of
 from detector.state.compiled import kernel
 from detector.state.counts import decayed, find, find_beside, soon
+from detector.state.keys import Keys
 
 NOISE: Final = 0.5
 """φ before it is known: the median over edges of simulated plants is 0.3, three of four have less than 0.53."""
@@ -46,6 +47,11 @@ _NEVER_ZERO: Final = np.uint64(8)
 def block(tag: Any, first: Any, second: Any, third: Any) -> Any:
     """Key of a block of eight: ``block + 0`` to ``+ 7`` have neighbouring slots, so reading one fetches the others."""
     return (key_of(tag, first, second, third) & _BLOCK) | _NEVER_ZERO
+
+
+def blocks(tag: np.uint64, first: Keys, second: Keys, third: Keys) -> Keys:
+    """`block` of every row."""
+    return keys_of(tag, first, second, third) & _BLOCK | _NEVER_ZERO
 
 
 @kernel

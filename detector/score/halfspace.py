@@ -36,14 +36,13 @@ _ENOUGH: Final = 0.1  # of a window: where the paper ends the way
 def place(trees: Any, x: Any) -> None:
     """Find the leaf of ``x`` in each tree, for `score` and `learn`. All trees take a step, then all the next one: so
     none waits for the step before, and no branch is guessed."""
-    (feature, threshold, _, _), _, _, _, leaves, height, _, _, _ = trees
+    (feature, threshold, steps, _, _), _, _, _, leaves, height, _, _, _ = trees
     for tree in range(leaves.size):
         leaves[tree] = tree * ((2 << height) - 1)
     for levels in range(height, 0, -1):
-        other = 1 << levels  # nodes to the half that does not follow at once
         for tree in range(leaves.size):
             node = leaves[tree]
-            leaves[tree] = node + other - (other - 1) * (x[feature[node]] < threshold[node])
+            leaves[tree] = node + steps[levels, np.uint64(x[feature[node]] < threshold[node])]
 
 
 @kernel
@@ -82,7 +81,7 @@ def learn(trees: Any) -> None:
 @kernel
 def count(trees: Any) -> None:
     """Masses of the running window, from those of the leaves. Whatever is below a node comes after it."""
-    (_, _, parent, depth), masses, _, _, _, height, _, _, _ = trees
+    (_, _, _, parent, depth), masses, _, _, _, height, _, _, _ = trees
     for node in range(depth.size):
         masses[node, _RUNNING] *= depth[node] == height
     for node in range(depth.size - 1, -1, -1):
@@ -94,7 +93,7 @@ def count(trees: Any) -> None:
 def weigh(trees: Any) -> None:
     """The sum of r 2^d on the way to each node, from the masses of the last window. They are whole numbers, so it does
     not matter in which order they are added."""
-    (_, _, parent, depth), masses, _, worth, _, _, _, enough, _ = trees
+    (_, _, _, parent, depth), masses, _, worth, _, _, _, enough, _ = trees
     for node in range(depth.size):
         above, worth[node] = parent[node], masses[node, _LAST] << depth[node]
         if above >= 0:
@@ -112,15 +111,16 @@ class HalfSpaces:
     def __init__(self, features: Sequence[str], *, n_trees: int, height: int, window_size: int, seed: int) -> None:
         draw, names = random.Random(seed), sorted(features)
         splits = [split for _ in range(n_trees) for split in _grown([(0.0, 1.0)] * len(names), height, draw)]
-        feature = np.array([features.index(names[place]) for place, _ in splits])
+        feature = np.array([features.index(names[place]) for place, _ in splits], dtype=np.uint64)
         threshold = np.array([at for _, at in splits])
         parent, depth = _above(height, n_trees)
+        steps = np.array([(1 << levels, 1) for levels in range(height + 1)], dtype=np.uint64)  # by levels that are left
         masses, progress = np.zeros((len(splits), 2), dtype=np.int64), np.array([0, 1], dtype=np.int64)
-        worth, leaves = np.zeros(len(splits), dtype=np.int64), np.zeros(n_trees, dtype=np.int64)
+        worth, leaves = np.zeros(len(splits), dtype=np.int64), np.zeros(n_trees, dtype=np.uint64)
         most = n_trees * window_size * ((2 << height) - 1)
         self._content, self._window = {"masses": masses, "progress": progress}, window_size
         self.kept: Final = (
-            (feature, threshold, parent, depth), masses, progress, worth, leaves, height, window_size,
+            (feature, threshold, steps, parent, depth), masses, progress, worth, leaves, height, window_size,
             _ENOUGH * window_size, most,
         )  # fmt: skip
         """The trees as their kernels take them; `load` writes into these arrays."""

@@ -43,6 +43,8 @@ class History:
             tables: after they walked these rows.
         """
         since = np.zeros(units.height, np.int64)
+        if not any(table.forgotten for table in tables):
+            return {"history_truncated": since}
         for table in tables:
             rows, times = np.array(table.drops).T
             np.maximum(since, times.repeat(np.diff(rows, append=units.height)), out=since)

@@ -32,10 +32,10 @@ from detector.score import calibration
 from detector.score.columns import Columns
 from detector.score.memory import Memory
 from detector.score.model import Said
-from detector.score.table import DISCOUNT, add, guard, key_of, learn_hour, pitman_yor, read, repeats
+from detector.score.table import DISCOUNT, add, guard, key_of, keys_of, learn_hour, pitman_yor, read, repeats
 from detector.state.compiled import kernel
 from detector.state.counts import AHEAD, find, soon
-from detector.state.keys import mix
+from detector.state.keys import mix, mix_all
 
 DIRICHLET: Final = 0.05
 ROLE_MIN_CLIENTS: Final = 3  # distinct clients before a host counts as a server of something
@@ -116,10 +116,10 @@ def units_of(units: Columns) -> Units:
 
 
 @kernel
-def _role(table: Any, host: Any, zone: Any) -> Any:
-    """Role key of a host: its zone, and what it serves if it serves something."""
+def _role(table: Any, key: Any, zone: Any) -> Any:
+    """Role key of a host, by the key of its role's entry: its zone, and what it serves if it serves something."""
     keys, cells, _ = table
-    slot = find(keys, mix(_ROLE_OF, host))
+    slot = find(keys, key)
     if keys[slot] == np.uint64(0) or cells[slot, 0] < ROLE_MIN_CLIENTS:
         return zone
     return mix(zone, np.uint64(cells[slot, 1]))
@@ -205,6 +205,7 @@ def _count_host(table: Any, used: Any, host: Any, role: Any, now: Any, half_life
 @kernel
 def walk(
     units: Any,
+    own: Any,
     table: Any,
     used: Any,
     max_entries: Any,
@@ -220,7 +221,8 @@ def walk(
     """Score and learn rows ``start`` to ``stop`` in order into ``out`` and ``roles``; returns the row at which the
     table is full, or ``stop``.
 
-    Longer than most functions here because it is one loop body; ``b`` is room for what is read for a row.
+    Longer than most functions here because it is one loop body; ``own`` = keys of both hosts' roles and of the pair,
+    ``b`` is room for what is read for a row.
     """
     origs, resps, orig_zones, resp_zones, tokens, kinds, strata, bonuses, times, teaches = units
     histograms, trees, totals, tails, since, clock = calibrated
@@ -228,19 +230,20 @@ def walk(
         b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]
     )  # fmt: skip
     pair, orig, resp, g_f, g_fs, g_r, g_rs, q, q_f, q_r, r_i, r_is, r_o, r_os, n_s, n_d = found
+    sources, targets, pairs = own
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         near = min(row + AHEAD, stop - 1)
-        soon(table[0], mix(_ROLE_OF, origs[near]))
-        soon(table[0], mix(_ROLE_OF, resps[near]))
-        soon(table[0], key_of(_PAIR, origs[near], resps[near], tokens[near]))
+        soon(table[0], sources[near])
+        soon(table[0], targets[near])
+        soon(table[0], pairs[near])
         now, kind = times[row], np.uint64(kinds[row])
         s, d, token = origs[row], resps[row], tokens[row]
-        gs, gd = _role(table, s, orig_zones[row]), _role(table, d, resp_zones[row])
+        gs, gd = _role(table, sources[row], orig_zones[row]), _role(table, targets[row], resp_zones[row])
         roles[0, row], roles[1, row] = gs, gd
         calibration.fade(histograms, trees, totals, tails, clock, now)
-        pair_key = key_of(_PAIR, s, d, token)
+        pair_key = pairs[row]
         if repeats(table, pair_key, now, clock[0]):
             out[3, row] = out[4, row] = 1.0
             out[10, row], out[11, row] = clock[3], (now - clock[0]) / _DAY_US
@@ -301,11 +304,12 @@ class Structure:
         count = units.orig.size
         out, roles = np.zeros((len(COLUMNS), count)), np.empty((2, count), dtype=np.uint64)
         columns = tuple(getattr(units, name) for name in Units.__dataclass_fields__)
-        memory = self.memory
+        tag, memory = np.full(count, _ROLE_OF), self.memory
+        own = mix_all(tag, units.orig), mix_all(tag, units.resp), keys_of(_PAIR, units.orig, units.resp, units.token)
         memory.walk(
             count,
             lambda start, stop, table: walk(
-                columns, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
+                columns, own, table, memory.counts.used, memory.counts.max_entries, memory.calibrated,
                 memory.half_life, self._outside, start, stop, np.zeros((16, 2)), out, roles,
             ),
         )  # fmt: skip
@@ -316,7 +320,10 @@ class Structure:
         is scored."""
         one, table, found = units_of(units), self.memory.counts.table, np.zeros((len(LOOKED_UP), 2))
         s, d = one.orig[0], one.resp[0]
-        source, target = (np.uint64(_role(table, *end)) for end in ((s, one.orig_zone[0]), (d, one.resp_zone[0])))
+        source, target = (
+            np.uint64(_role(table, np.uint64(mix(_ROLE_OF, host)), zone))
+            for host, zone in ((s, one.orig_zone[0]), (d, one.resp_zone[0]))
+        )
         kind, now, half_life = np.uint64(one.kind[0]), one.time[0], self.memory.half_life
         _look_up(table, s, d, source, target, one.token[0], kind, now, half_life, tuple(found))
         return {name: (weight, distinct) for name, (weight, distinct) in zip(LOOKED_UP, found.tolist(), strict=True)}

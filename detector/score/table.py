@@ -12,7 +12,7 @@ import numpy as np
 
 from detector.state.compiled import kernel
 from detector.state.counts import decayed, find
-from detector.state.keys import mix
+from detector.state.keys import Keys, mix
 
 DISCOUNT: Final = 0.7
 STRENGTH: Final = 1.0
@@ -27,6 +27,20 @@ SHORTEST_US: Final = 1_000_000
 def key_of(tag: Any, first: Any, second: Any, third: Any) -> Any:
     """Key of an entry: what it counts, and for whom."""
     return mix(mix(mix(tag, first), second), third)
+
+
+@kernel
+def _keys_of(tag: Any, firsts: Any, seconds: Any, thirds: Any, out: Any) -> None:
+    for row in range(out.size):
+        out[row] = key_of(tag, firsts[row], seconds[row], thirds[row])
+
+
+def keys_of(tag: np.uint64, firsts: Keys, seconds: Keys, thirds: Keys) -> Keys:
+    """`key_of` of every row. A walk wants a key twice, when it asks for the entry ahead and when it looks at it; and a
+    loop that does nothing else makes several at a time."""
+    keys = np.empty_like(firsts)
+    _keys_of(tag, firsts, seconds, thirds, keys)
+    return keys
 
 
 @kernel

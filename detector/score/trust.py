@@ -22,7 +22,7 @@ from detector.alerts.model import DENIED, LEARNING, UNVERIFIED, VERDICTS, VERIFI
 from detector.score.columns import Columns
 from detector.score.model import Said
 from detector.score.phases import tick
-from detector.score.table import key_of
+from detector.score.table import key_of, keys_of
 from detector.state.compiled import kernel
 from detector.state.counts import AHEAD, Counts, find, soon
 
@@ -72,33 +72,37 @@ def _offer(table: Any, used: Any, key: Any, now: Any) -> None:
 
 
 @kernel
-def _ask(table: Any, used: Any, parties: Any, named: Any, outside: Any, now: Any, since: Any, teaches: Any) -> Any:
+def _ask(
+    table: Any, used: Any, parties: Any, own: Any, named: Any, outside: Any, now: Any, since: Any, teaches: Any
+) -> Any:
     """Are device, user and service of a row known? ``parties`` = originator, responder, service, zone of the originator
-    and account (0 = none); ``since`` = what was there then is known, µs."""
+    and account (0 = none); ``own`` = keys of originator, responder and pair; ``since`` = what was there then is known,
+    µs."""
     s, d, service, zone, user = parties
+    orig, resp, pair = own
     code = ASKED
-    first = _met(table, used, key_of(_DEVICE, s, s, s), now, teaches)
+    first = _met(table, used, orig, now, teaches)
     if not named and (s == outside or first > since):
         code |= NO_DEVICE
-    _met(table, used, key_of(_DEVICE, d, d, d), now, teaches)
+    _met(table, used, resp, now, teaches)
     if user != np.uint64(0):
         code |= HAS_USER
         if _met(table, used, key_of(_USER, user, s, s), now, teaches) > since:
             code |= NO_USER
-    before, offer = used[0], key_of(_OFFER, d, service, zone)
-    if (
-        _met(table, used, key_of(_PAIR, s, d, service), now, teaches) > since
-        and _met(table, used, offer, now, False) > since
-    ):
-        code |= NO_SERVICE
-    if used[0] > before and s != outside:
-        _offer(table, used, offer, now)
+    before = used[0]
+    if _met(table, used, pair, now, teaches) > since:
+        offer = key_of(_OFFER, d, service, zone)
+        if _met(table, used, offer, now, False) > since:
+            code |= NO_SERVICE
+        if used[0] > before and s != outside:
+            _offer(table, used, offer, now)
     return code
 
 
 @kernel
 def walk(
     columns: Any,
+    own: Any,
     known_us: Any,
     outside: Any,
     table: Any,
@@ -110,23 +114,25 @@ def walk(
     out: Any,
 ) -> Any:
     """Answers to rows ``start`` to ``stop``, asked with what came before each; returns the row at which the table is
-    full, or ``stop``. ``clock`` as in `phases.tick`."""
+    full, or ``stop``. ``own``: keys of originator, responder and pair; ``clock`` as in `phases.tick`."""
+    devices, targets, pairs = own
     origs, resps, services, zones, users, named, permitted, groups, kinds, times = columns
     keys = table[0]
     for row in range(start, stop):
         if used[0] >= max_entries:
             return row
         near = min(row + AHEAD, stop - 1)
-        soon(keys, key_of(_DEVICE, origs[near], origs[near], origs[near]))
-        soon(keys, key_of(_DEVICE, resps[near], resps[near], resps[near]))
-        soon(keys, key_of(_PAIR, origs[near], resps[near], services[near]))
+        soon(keys, devices[near])
+        soon(keys, targets[near])
+        soon(keys, pairs[near])
         now = times[row]
         tick(clock, now)
         out[row] = 0
         if groups[row]:
             continue
         parties = origs[row], resps[row], services[row], zones[row], users[row]
-        code = _ask(table, used, parties, named[row], outside, now, now - known_us, kinds[row] != _ATTEMPT)
+        known = devices[row], targets[row], pairs[row]
+        code = _ask(table, used, parties, known, named[row], outside, now, now - known_us, kinds[row] != _ATTEMPT)
         if permitted[row] >= 0:
             code |= HAS_PATH
         if permitted[row] == 0:
@@ -190,12 +196,14 @@ class Trust:
         names = ("orig_device", "resp_device", "service_id", "orig_zone_id", "user_id", "orig_named", "permitted",
                  "resp_group", "kind", "obs_ts")  # fmt: skip
         columns, keys = tuple(units[name] for name in names), self.keys
+        s, d, service = columns[:3]
+        own = keys_of(_DEVICE, s, s, s), keys_of(_DEVICE, d, d, d), keys_of(_PAIR, s, d, service)
         keys.walk(
             units.height,
             _NEW_ENTRIES,
             lambda start, stop, table: walk(
-                columns, self._known_us, self._outside, table, keys.used, keys.max_entries, self._clock, start, stop,
-                out,
+                columns, own, self._known_us, self._outside, table, keys.used, keys.max_entries, self._clock, start,
+                stop, out,
             ),
         )  # fmt: skip
         self.rows += np.bincount(out, minlength=self.rows.size)

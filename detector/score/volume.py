@@ -32,6 +32,7 @@ from detector.score.habits import (
     KNOWN,
     REMEMBERED,
     block,
+    blocks,
     count_surprise,
     expect,
     learn,
@@ -47,7 +48,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import HOUR_US, add, guard, key_of, tell
 from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, find, find_beside, soon_beside
+from detector.state.counts import AHEAD, find, find_beside, soon, soon_beside
 
 ROWS, SENT, RECEIVED = 1, 2, 3
 """What ``volume_what`` names: connections, bytes of the originator, bytes of the responder."""
@@ -71,10 +72,10 @@ COLUMNS: Final = ("p_volume", "volume", "volume_what", "volume_seen", "volume_us
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """What a walk reads, one entry a row; bytes are -1 where the sensor told none."""
+    """What a walk reads, one entry a row; ``edge`` = key of the block of both hosts and the service, bytes are -1 where
+    the sensor told none."""
 
-    orig: NDArray[np.uint64]
-    resp: NDArray[np.uint64]
+    edge: NDArray[np.uint64]
     service: NDArray[np.uint64]
     orig_role: NDArray[np.uint64]
     resp_role: NDArray[np.uint64]
@@ -94,13 +95,18 @@ def _habit(edge: Any, what: Any) -> Any:
 
 
 @kernel
+def _week(role: Any, slot: Any) -> Any:
+    """Key of an hour of the week of a role."""
+    return key_of(_WEEK, role, np.uint64(slot % WEEK_HOURS), role)
+
+
+@kernel
 def _exposure(table: Any, role: Any, slot: Any, now: Any, half_life: Any) -> Any:
     """τ of an hour of the week: connections seen over connections expected, with half of what its neighbours saw."""
     seen = expected = EXPOSURE_MIN
     keys, entries, last = table
     for step in range(-1, 2):
-        hour = np.uint64((slot + step) % WEEK_HOURS)
-        place = find(keys, key_of(_WEEK, role, hour, role))
+        place = find(keys, _week(role, slot + step))
         if keys[place] != np.uint64(0):
             fade = (1.0 if step == 0 else 0.5) * 2.0 ** (-max(now - last[place], 0) / half_life)
             seen += entries[place, 0] * fade
@@ -174,7 +180,7 @@ def _close(table: Any, used: Any, edge: Any, groups: Any, role: Any, now: Any, h
     if not young or group[0] > 0.0:
         value = min(value, 2.0 * usual[0] * exposure + 1.0)
     informed = weight / (1.0 + usual[0])
-    add(table, used, key_of(_WEEK, role, np.uint64(slot), role), value * informed, usual[0] * informed, now, half_life)
+    add(table, used, _week(role, slot), value * informed, usual[0] * informed, now, half_life)
     _learn_habit(table, used, edge, groups, ROWS, value / exposure, weight, now, half_life, young)
     for what in (SENT, RECEIVED):
         total = sent if what == SENT else received
@@ -231,6 +237,18 @@ def _judge(
 
 
 @kernel
+def _soon(keys: Any, edge: Any, groups: Any, role: Any, slot: Any, reached: Any) -> None:
+    """What `_judge` looks at far from the edge will be wanted at once: so all of it comes at the same time."""
+    for what in range(ROWS, RECEIVED + 1):
+        if reached[what] > 0.0:
+            surge_soon(keys, edge ^ np.uint64(what), power(reached[what]))
+            soon(keys, _habit(groups[0], what))
+    if reached[ROWS] > 0.0:
+        for step in range(-1, 2):
+            soon(keys, _week(role, slot + step))
+
+
+@kernel
 def _judge_all(
     table: Any, edge: Any, groups: Any, role: Any, slot: Any, reached: Any, now: Any, half_life: Any, cells: Any,
     told: Any,
@@ -238,9 +256,7 @@ def _judge_all(
     """told <- nats, what, seen, usual, hours of the strangest of the numbers that reached a new power of two; zeros
     when none is a surge."""
     told[:] = 0.0
-    for what in range(ROWS, RECEIVED + 1):
-        if reached[what] > 0.0:
-            surge_soon(table[0], edge ^ np.uint64(what), power(reached[what]))
+    _soon(table[0], edge, groups, role, slot, reached)
     for what in range(ROWS, RECEIVED + 1):
         if reached[what] > 0.0:
             _judge(table, edge, groups, role, slot, what, reached[what], now, half_life, cells, told)
@@ -285,7 +301,7 @@ def walk(
 ) -> Any:
     """Score and learn rows ``start`` to ``stop``; returns the row at which the table is full, or ``stop``. ``room`` is
     to work in (`_room`)."""
-    origs, resps, services, orig_roles, resp_roles, is_flow, sents, receiveds, slots, strata, times, teaches = flows
+    edges, services, orig_roles, resp_roles, is_flow, sents, receiveds, slots, strata, times, teaches = flows
     histograms, trees, totals, tails, since, clock = calibrated
     keys, entries, last = table
     cells, groups, reached, told = room
@@ -293,12 +309,12 @@ def walk(
         if used[0] >= max_entries:
             return row
         near = min(row + AHEAD, stop - 1)
-        soon_beside(keys, block(_EDGE, origs[near], resps[near], services[near]))
+        soon_beside(keys, edges[near])
         now, role, service = times[row], orig_roles[row], services[row]
         calibration.fade(histograms, trees, totals, tails, clock, now)
         if not is_flow[row]:
             continue
-        edge, hour = block(_EDGE, origs[row], resps[row], service), now - now % HOUR_US
+        edge, hour = edges[row], now - now % HOUR_US
         first = find(keys, edge)
         if keys[first] == np.uint64(0) or last[first] < hour:
             if keys[first] != np.uint64(0):
@@ -360,8 +376,7 @@ class Volume:
 
     def _flows(self, units: Columns) -> Flows:
         return Flows(
-            orig=units["orig_id"],
-            resp=units["resp_id"],
+            edge=blocks(_EDGE, units["orig_id"], units["resp_id"], units["service_id"]),
             service=units["service_id"],
             orig_role=units["orig_role"],
             resp_role=units["resp_role"],
@@ -381,8 +396,7 @@ class Volume:
         table, (own, group), half_life = self.memory.counts.table, np.zeros((2, 3)), self.memory.half_life
         role, groups = flows.orig_role[-1], np.zeros(3, dtype=np.uint64)
         _groups(role, flows.resp_role[-1], flows.service[-1], groups)
-        edge = np.uint64(block(_EDGE, flows.orig[-1], flows.resp[-1], flows.service[-1]))
-        _recall(table, edge, groups, what, now, half_life, own, group)
+        _recall(table, flows.edge[-1], groups, what, now, half_life, own, group)
         found = usual(own, group)
         if what == ROWS:
             return {**found, "exposure": float(_exposure(table, role, flows.slot[-1], now, half_life))}

@@ -26,11 +26,12 @@ from detector.score.columns import Columns
 from detector.score.halfspace import HalfSpaces
 from detector.score.memory import Memory
 from detector.score.model import Said
-from detector.score.table import GUARD_P, HOUR_US, key_of
-from detector.score.tally import columns_of, fade, first_in, judge, slot_of
+from detector.score.table import GUARD_P, HOUR_US, key_of, keys_of
+from detector.score.tally import Read, columns_of, fade, first_in, judge, slot_of
 from detector.state.compiled import kernel
 from detector.state.counts import AHEAD, Counts, find, soon, soon_whole
 from detector.state.counts import walk as walk_all
+from detector.state.keys import Keys
 
 FEATURES: Final = ("connections", "hosts", "services", "new_pairs", "attempts", "acts", "kilobytes", "accounts")
 DOUBLINGS: Final = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 12.0, 4.0)
@@ -101,27 +102,28 @@ def _tell(host: Any, above: Any, told: Any) -> None:
 
 @kernel
 def walk(
-    columns: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any, stop: Any,
-    asked: Any, above: Any, told: Any,
+    columns: Any, met: Any, hosts: Any, known: Any, most: Any, marks: Any, marked: Any, most_marks: Any, start: Any,
+    stop: Any, asked: Any, above: Any, told: Any,
 ) -> Any:  # fmt: skip
     """Count rows ``start`` to ``stop``; ``asked`` <- those that pass a doubling, and of them ``above`` and ``told``
-    (`_tell`). Returns the row at which a table is full, or ``stop``."""
-    orig, resp, service, user, flow, attempt, act, new, _, sent, times = columns
+    (`_tell`). ``met``: keys of responder and service as the originator met them. Returns the row at which a table is
+    full, or ``stop``."""
+    responders, services = met
+    orig, _, _, user, flow, attempt, act, new, _, sent, times = columns
     for row in range(start, stop):
         if known[0] >= most or marked[0] >= most_marks:
             return row
         near = min(row + AHEAD, stop - 1)
         soon_whole(hosts, orig[near])
-        soon(marks[0], key_of(_MET, orig[near], resp[near], orig[near]))
-        soon(marks[0], key_of(_MET + np.uint64(1), orig[near], service[near], orig[near]))
+        soon(marks[0], responders[near])
+        soon(marks[0], services[near])
         who, now = orig[row], times[row]
         host = hosts[1][slot_of(hosts, known, who, now)]
         closed = _turn(host, now // HOUR_US + 1)
         hour = host[_HOUR]
         passed = _more(host, 0, 1.0 if flow[row] else 0.0)
-        passed |= _more(host, 1, first_in(marks, marked, key_of(_MET, who, resp[row], who), hour, now))
-        key = key_of(_MET + np.uint64(1), who, service[row], who)
-        passed |= _more(host, 2, first_in(marks, marked, key, hour, now))
+        passed |= _more(host, 1, first_in(marks, marked, responders[row], hour, now))
+        passed |= _more(host, 2, first_in(marks, marked, services[row], hour, now))
         passed |= _more(host, 3, 1.0 if new[row] else 0.0)
         passed |= _more(host, 4, 1.0 if attempt[row] else 0.0)
         passed |= _more(host, 5, 1.0 if act[row] else 0.0)
@@ -156,6 +158,12 @@ def look(x: Any, times: Any, strata: Any, teach: Any, trees: Any, calibrated: An
             halfspace.learn(trees)
 
 
+def met_by(columns: Read) -> tuple[Keys, Keys]:
+    """Keys of the responders and of the services as originators met them, of `tally.columns_of`."""
+    orig, resp, service = columns[:3]
+    return keys_of(_MET, orig, resp, orig), keys_of(_MET + np.uint64(1), orig, service, orig)
+
+
 class Windows:
     """The model with its state.
 
@@ -180,12 +188,12 @@ class Windows:
         hour."""
         columns, hosts, marks = units.once(columns_of), self.hosts, self.memory.counts
         asked, above = np.zeros(units.height, dtype=np.bool_), np.empty((units.height, _FEATURES))
-        told = np.zeros((3, units.height))
+        told, met = np.zeros((3, units.height)), met_by(columns)
         walk_all(
             units.height,
             [(hosts, 1), (marks, _NEW_MARKS)],
             lambda start, stop: walk(
-                columns, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
+                columns, met, hosts.table, hosts.used, hosts.max_entries, marks.table, marks.used, marks.max_entries,
                 start, stop, asked, above, told,
             ),
         )  # fmt: skip

@@ -16,7 +16,7 @@ from detector.score import tally, windows
 from detector.score.columns import Columns
 from detector.score.memory import Memory
 from detector.score.tally import columns_of
-from detector.score.windows import DOUBLINGS, FEATURES, KNOWN_HOURS, Windows, stretched, walk
+from detector.score.windows import DOUBLINGS, FEATURES, KNOWN_HOURS, Windows, met_by, stretched, walk
 from detector.state.counts import Counts
 from detector.state.counts import walk as walk_all
 from tests.score.frames import STRATA, desk, enriched, life, row, same_state, scored, server
@@ -82,12 +82,24 @@ def by_kernel(frame):
     """What `by_hand` tells of the rows that are asked, and the leading count, itself and its usual."""
     asked, above = np.zeros(frame.height, dtype=np.bool_), np.full((frame.height, 8), np.nan)
     told, columns = np.zeros((3, frame.height)), columns_of(Columns(frame))
-    hosts, marks = Counts(1_000_000, width=18), Counts(1_000_000)
+    hosts, marks, met = Counts(1_000_000, width=18), Counts(1_000_000), met_by(columns)
     walk_all(
         frame.height,
         [(hosts, 1), (marks, 3)],
         lambda start, stop: walk(
-            columns, hosts.table, hosts.used, 1 << 40, marks.table, marks.used, 1 << 40, start, stop, asked, above, told
+            columns,
+            met,
+            hosts.table,
+            hosts.used,
+            1 << 40,
+            marks.table,
+            marks.used,
+            1 << 40,
+            start,
+            stop,
+            asked,
+            above,
+            told,
         ),
     )
     return above, told, asked
