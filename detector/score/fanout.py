@@ -44,7 +44,7 @@ from detector.score.habits import (
 from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import guard, key_of
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 from detector.state.counts import AHEAD, find, soon, soon_beside
 from detector.state.keys import integer_key, mix
 
@@ -117,7 +117,7 @@ def _close(
             learn(table, used, _group(role, token, level) + _HABIT, value, weight, now, half_life)
 
 
-@kernel
+@inlined
 def _seen_last(table: Any, used: Any, key: Any, now: Any) -> Any:
     """When the target was seen last, before ``now``; never = the beginning of time."""
     keys, _, last = table
@@ -132,7 +132,7 @@ def _seen_last(table: Any, used: Any, key: Any, now: Any) -> Any:
     return before
 
 
-@kernel
+@inlined
 def _enter(table: Any, used: Any, key: Any, begins: Any) -> Any:
     """Slot of an open window, emptied when another one began."""
     keys, entries, last = table

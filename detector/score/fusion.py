@@ -32,7 +32,7 @@ from detector.score.calibration import Calibration
 from detector.score.columns import Columns
 from detector.score.model import Said
 from detector.score.table import tell
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 from detector.state.counts import AHEAD, Counts, find, soon_whole
 from detector.state.keys import mix_all
 
@@ -99,7 +99,7 @@ def _speak(rates: Any, opinions: Any, row: Any, stratum: Any) -> Any:
     return woken
 
 
-@kernel
+@inlined
 def _case(table: Any, used: Any, key: Any, now: Any) -> Any:
     """Slot of the case, and whether it begins now; its cells are when it began (µs) and each model's part of S."""
     keys, cells, last = table

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detector.score import calibration
 from detector.score.columns import Columns
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 from detector.state.counts import find
 
 Read = tuple[NDArray[Any], ...]
@@ -38,7 +38,7 @@ def columns_of(units: Columns) -> Read:
     )
 
 
-@kernel
+@inlined
 def slot_of(table: Any, used: Any, key: Any, now: Any) -> Any:
     """Slot of ``key``, made with empty cells when it is new; it was seen ``now``."""
     keys, _, last = table
@@ -51,7 +51,7 @@ def slot_of(table: Any, used: Any, key: Any, now: Any) -> Any:
     return slot
 
 
-@kernel
+@inlined
 def first_in(table: Any, used: Any, key: Any, period: Any, now: Any) -> Any:
     """1.0 when ``key`` is met for the first time in this ``period`` (from 1), else 0.0."""
     slot = slot_of(table, used, key, now)

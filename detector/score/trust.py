@@ -23,7 +23,7 @@ from detector.score.columns import Columns
 from detector.score.model import Said
 from detector.score.phases import tick
 from detector.score.table import key_of, keys_of
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 from detector.state.counts import AHEAD, Counts, find, soon
 
 KNOWN_US: Final = 86_400_000_000
@@ -40,7 +40,7 @@ _NEVER: Final = np.inf
 _DEVICE, _USER, _PAIR, _OFFER = (np.uint64(tag) for tag in range(61, 65))
 
 
-@kernel
+@inlined
 def _met(table: Any, used: Any, key: Any, now: Any, teaches: Any) -> Any:
     """When ``key`` was seen for the first time, µs; `_NEVER` when it was not. A row that teaches is a sight of it."""
     keys, cells, last = table
@@ -71,7 +71,7 @@ def _offer(table: Any, used: Any, key: Any, now: Any) -> None:
     last[slot] = max(last[slot], now)
 
 
-@kernel
+@inlined
 def _ask(
     table: Any, used: Any, parties: Any, own: Any, named: Any, outside: Any, now: Any, since: Any, teaches: Any
 ) -> Any:

@@ -28,7 +28,7 @@ from detector.score.memory import Memory
 from detector.score.model import Said
 from detector.score.table import GUARD_P, HOUR_US, key_of, keys_of
 from detector.score.tally import Read, columns_of, fade, first_in, judge, slot_of
-from detector.state.compiled import kernel
+from detector.state.compiled import inlined, kernel
 from detector.state.counts import AHEAD, Counts, find, soon, soon_whole
 from detector.state.counts import walk as walk_all
 from detector.state.keys import Keys
@@ -68,14 +68,14 @@ def _turn(host: Any, hour: Any) -> Any:
     return host[_CLOSED]
 
 
-@kernel
+@inlined
 def _above(host: Any, feature: Any) -> Any:
     """Doublings above the usual."""
     count = _COUNTS + feature
     return np.log2(1.0 + host[count]) - host[count + _FEATURES]
 
 
-@kernel
+@inlined
 def _more(host: Any, feature: Any, amount: Any) -> Any:
     """Count on; whether the count passed a whole doubling above the usual."""
     if amount == 0.0:
