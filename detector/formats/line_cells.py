@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from detector.formats.line_values import HEADS, ZERO_BITS, load, store
 from detector.records import FLOW, Lines
 from detector.state.compiled import inlined, kernel
-from detector.state.texts import views
+from detector.state.texts import absent, views
 
 # --- what a kernel fills ---
 
@@ -129,14 +129,15 @@ def _copy_texts(texts: Any, begin: Any, out: Any) -> Any:
 
 
 @kernel
-def _spread(known: Any, there: Any, numbers: Any, out: Any, valid: Any) -> Any:
+def _spread(known: Any, bits: Any, offset: Any, numbers: Any, out: Any, valid: Any) -> Any:
     """out <- the view of each number's text, valid <- bits of the rows that have one. How many have none."""
     none = 0
     for row in range(len(numbers)):
         number = numbers[row]
         out[row, 0], out[row, 1] = known[number, 0], known[number, 1]
-        valid[row >> 3] |= np.uint8(there[number]) << np.uint8(row & 7)
-        none += 1 - there[number]
+        there = 0 if absent(bits, offset + number) else 1
+        valid[row >> 3] |= np.uint8(there) << np.uint8(row & 7)
+        none += 1 - there
     return none
 
 
@@ -145,12 +146,11 @@ class _Known:
 
     def __init__(self, texts: pl.Series) -> None:
         self.texts = texts
-        (self._views, *_), self._array = views(texts)
-        self._there = texts.is_not_null().to_numpy().astype(np.int64)
+        (self._views, _, self._bits, self._offset), self._array = views(texts)
 
     def column(self, numbers: NDArray[np.int64]) -> pl.Series:
         out, valid = np.empty((len(numbers), 2), dtype=np.uint64), np.zeros(len(numbers) // 8 + 1, dtype=np.uint8)
-        none = _spread(self._views, self._there, numbers, out, valid)
+        none = _spread(self._views, self._bits, self._offset, numbers, out, valid)
         buffers = [pa.py_buffer(valid) if none else None, pa.py_buffer(out), *self._array.buffers()[2:]]
         return pl.Series(pa.Array.from_buffers(pa.string_view(), len(numbers), buffers, none))
 
