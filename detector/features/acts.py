@@ -10,7 +10,7 @@ from detector.assets import services
 from detector.assets.operations import facts
 from detector.features.declared import Declared
 from detector.rows import Coded, Rows
-from detector.state.keys import text_keys
+from detector.state.keys import mix, text_keys
 from detector.state.texts import numbered
 
 FLOW_KIND, ATTEMPT_KIND, OPERATION_KIND = 0, 1, 2
@@ -30,7 +30,7 @@ _ROOM: Final = 1 << 8
 _DTYPES: Final = {
     "token": np.uint64, "service": np.uint64, "bonus": np.float64, "consequence": np.int64, "stratum_class": np.int64,
     "crossing_class": np.int64, "foothold": np.bool_, "industrial": np.bool_, "session": np.bool_, "touches": np.bool_,
-    "work": np.int64,
+    "work": np.int64, "way": np.uint64,
 }  # fmt: skip
 
 
@@ -45,6 +45,7 @@ class Act(NamedTuple):
         session: whether somebody works on the responder.
         touches: whether that, or it is a controller's protocol, and not in vain.
         work: kinds of known server (bits, see `declared.Declared`) whose work it is.
+        way: key of kind, service and operation, null or not.
     """
 
     token: np.uint64
@@ -59,6 +60,7 @@ class Act(NamedTuple):
     session: bool
     touches: bool
     work: int
+    way: np.uint64
 
 
 def act(kind: int, service: str | None, operation: str | None) -> Act:
@@ -81,6 +83,7 @@ def act(kind: int, service: str | None, operation: str | None) -> Act:
         session=session,
         touches=session or consequence > 0 or (industrial and kind != ATTEMPT_KIND),
         work=Declared.work(operation),
+        way=np.uint64(mix(np.uint64(mix(np.uint64(kind), _key(service))), _key(operation))),
     )
 
 

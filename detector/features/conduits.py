@@ -17,6 +17,8 @@ from detector.assets.plant import PORTS, Plant, act_class, words
 from detector.assets.windows import Windows
 from detector.features.acts import OPERATION_KIND
 from detector.rows import ABSENT, Coded, Rows
+from detector.state.keys import Keys, integer_keys, mix_all
+from detector.state.places import Places
 from detector.state.texts import numbered
 
 Numbers = NDArray[np.int64]
@@ -44,6 +46,8 @@ class Way(NamedTuple):
     operation: str | None
 
 
+_NEVER, _ALWAYS, _AT_TIMES = range(3)  # what conduits say of a way
+
 Use = tuple[int, int]
 """Which conduit of the file, and which of its services."""
 
@@ -62,6 +66,12 @@ class Conduits:
         ]
         self._bounds = np.array(sorted(_bounds(plant)), dtype=np.int64)
         self.uses = lru_cache(_MOST_WAYS)(self._uses)
+        self._places = Places(_MOST_WAYS)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._answers = np.empty(0, dtype=np.int8)  # by place of the way
+        self._timed: dict[int, list[int]] = {}  # conduits of those that are permitted at times
 
     def _uses(self, way: Way) -> tuple[Use, ...]:
         """The conduits that permit a way, in their order, whatever their windows."""
@@ -104,9 +114,27 @@ class Conduits:
         carrier = service if port is None else services.carrier(port)
         return Way(from_zone, to_zone, carrier, self._like(port), service, operation)
 
-    def unit_permitted(self, units: Rows, here: Coded, there: Coded) -> NDArray[np.bool_]:
-        """Whether a conduit permits each row; see `ways` for the arguments."""
-        return self.permitted(units, *self.ways(units, here, there))
+    def unit_permitted(self, units: Rows, here: Coded, there: Coded, keys: Keys) -> NDArray[np.bool_]:
+        """Whether a conduit permits each row. What was said of a way is kept, so that most rows are not looked at.
+
+        Args:
+            units, here, there: see `ways`.  keys: of zones, kind, service and operation of each row.
+        """
+        ports = units.array("resp_p").astype(np.int64)
+        acts = units.array("kind") == OPERATION_KIND
+        like = np.where(acts, ports, np.searchsorted(self._bounds, ports, side="right"))
+        places, new, anew = self._places.of(mix_all(keys, integer_keys(like)))
+        if anew:
+            self._begin()
+        if new.size:
+            codes, ways = self.ways(
+                units.at(new), Coded(here.codes[new], here.names), Coded(there.codes[new], there.names)
+            )
+            answers, timed = self._asked(ways)
+            begin = self._answers.size
+            self._answers = np.concatenate([self._answers, answers[codes]])
+            self._timed |= {begin + row: timed[code] for row, code in enumerate(codes.tolist()) if code in timed}
+        return self._at(units, places, self._answers, self._timed)
 
     def permitted(self, units: Rows, codes: Numbers, ways: list[Way]) -> NDArray[np.bool_]:
         """Whether a conduit permits each row when it began; within one zone everything is.
@@ -114,18 +142,30 @@ class Conduits:
         Args:
             units: with ``ts``.  codes, ways: as `ways` gives them.
         """
-        always = np.zeros(len(ways), dtype=np.bool_)
+        return self._at(units, codes, *self._asked(ways))
+
+    def _asked(self, ways: list[Way]) -> tuple[NDArray[np.int8], dict[int, list[int]]]:
+        """What conduits say of ways; by place of the way the conduits of those that are permitted at times."""
+        answers = np.full(len(ways), _NEVER, dtype=np.int8)
         timed: dict[int, list[int]] = {}
         for place, way in enumerate(ways):
             conduits = [conduit for conduit, _ in self.uses(way)]
-            always[place] = way.from_zone == way.to_zone or any(self._windows[one] is None for one in conduits)
-            if conduits and not always[place]:
-                timed[place] = conduits
-        permitted = always[codes]
-        for place, conduits in timed.items():
-            rows = np.flatnonzero(codes == place)
+            if way.from_zone == way.to_zone or any(self._windows[one] is None for one in conduits):
+                answers[place] = _ALWAYS
+            elif conduits:
+                answers[place], timed[place] = _AT_TIMES, conduits
+        return answers, timed
+
+    def _at(
+        self, units: Rows, places: Numbers, answers: NDArray[np.int8], timed: dict[int, list[int]]
+    ) -> NDArray[np.bool_]:
+        """The answers to rows, each at its time."""
+        said = answers[places]
+        permitted: NDArray[np.bool_] = said == _ALWAYS
+        for place in np.unique(places[said == _AT_TIMES]).tolist():
+            rows = np.flatnonzero(places == place)
             times = units.array("ts")[rows]
-            for window in (self._windows[one] for one in conduits):
+            for window in (self._windows[one] for one in timed[place]):
                 if window is not None:
                     permitted[rows] |= window.within(times)
         return permitted

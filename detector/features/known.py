@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from detector.assets.hosts import OUTSIDE, Hosts
 from detector.features.declared import Declared, Duties
 from detector.rows import Rows
-from detector.state.compiled import kernel
-from detector.state.counts import AHEAD, Counts, find, soon
 from detector.state.keys import Keys, text_keys
+from detector.state.places import Places
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
 _ROOM: Final = 1 << 10
@@ -21,39 +20,6 @@ _DTYPES: Final = {
     "level": np.float64, "inside": np.bool_, "group": np.bool_, "id": np.uint64, "zone": np.int64, "zone_id": np.uint64,
     "device": np.uint64, "named": np.bool_,
 }  # fmt: skip
-
-
-@kernel
-def _look_up(keys: Any, table: Any, places: Any) -> Any:
-    """places <- row of each key, -1 for one that is not known; how many are not."""
-    slots, cells, _ = table
-    unknown = 0
-    for row in range(keys.size):
-        if row + AHEAD < keys.size:
-            soon(slots, keys[row + AHEAD])
-        slot = find(slots, keys[row])
-        places[row] = cells[slot, 0] if slots[slot] != np.uint64(0) else -1
-        unknown += places[row] < 0
-    return unknown
-
-
-@kernel
-def _meet(keys: Any, first: Any, table: Any, used: Any, places: Any, new: Any) -> Any:
-    """Keys that have no place get rows from ``first`` on, in order of appearance; new <- where in ``keys`` each of them
-    was met first. How many there are."""
-    slots, cells, _ = table
-    count = 0
-    for row in range(keys.size):
-        if places[row] < 0:
-            slot = find(slots, keys[row])
-            if slots[slot] == np.uint64(0):
-                slots[slot] = keys[row]
-                cells[slot, 0] = first + count
-                used[0] += 1
-                new[count] = row
-                count += 1
-            places[row] = cells[slot, 0]
-    return count
 
 
 class KnownHosts:
@@ -70,10 +36,10 @@ class KnownHosts:
 
     def __init__(self, hosts: Hosts, declared: Declared) -> None:
         self._hosts, self._declared = hosts, declared
+        self._places = Places(MOST_KNOWN)
         self._begin()
 
     def _begin(self) -> None:
-        self._table = Counts(MOST_KNOWN, width=1)
         self._columns: dict[str, NDArray[Any]] = {name: np.empty(_ROOM, dtype) for name, dtype in _DTYPES.items()}
         self.duties = np.empty((_ROOM, len(Duties._fields)), dtype=np.int64)
         self.zones: list[str] = []
@@ -91,22 +57,14 @@ class KnownHosts:
         """Rows of the addresses in some columns, one column after the other; those met for the first time get one.
         A full table begins anew, so rows are good until the next call; what was gathered by them stays so."""
         keys = np.concatenate([units.keys(name) for name in columns])
-        places = np.empty(keys.size, dtype=np.int64)
-        unknown = _look_up(keys, self._table.table, places)
-        if unknown:
-            self._meet(units, columns, keys, places, unknown)
-        return places
-
-    def _meet(self, units: Rows, columns: Sequence[str], keys: Keys, places: NDArray[np.int64], unknown: int) -> None:
-        if self._count + unknown > MOST_KNOWN:
+        places, new, anew = self._places.of(keys)
+        if anew:
             self._begin()
-            places[:], unknown = -1, keys.size
-        new = np.empty(unknown, dtype=np.int64)
-        self._table.reserve(unknown)
-        new = new[: _meet(keys, self._count, self._table.table, self._table.used, places, new)]
-        of_each = (new[new // units.height == column] % units.height for column in range(len(columns)))
-        addresses = [text for name, rows in zip(columns, of_each, strict=True) for text in units.values(name, rows)]
-        self._add(addresses, keys[new])
+        if new.size:
+            of_each = (new[new // units.height == column] % units.height for column in range(len(columns)))
+            told = zip(columns, of_each, strict=True)
+            self._add([text for name, rows in told for text in units.values(name, rows)], keys[new])
+        return places
 
     def _add(self, addresses: Sequence[str], keys: Keys) -> None:
         found = self._hosts.many(addresses)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from detector.assets import services
 from detector.assets.hosts import OT_LEVEL, OUTSIDE, Hosts
 from detector.assets.plant import Plant
-from detector.features.acts import ACT, ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND, KnownActs
+from detector.features.acts import ACT, ATTEMPT_KIND, FLOW_KIND, OPERATION_KIND, Acts, KnownActs
 from detector.features.conduits import Conduits
 from detector.features.declared import NONE, Declared
 from detector.features.known import KnownHosts
 from detector.rows import ABSENT, Coded, Column, Rows, nothing
 from detector.state.compiled import kernel
-from detector.state.keys import Keys, text_keys
+from detector.state.keys import Keys, mix_all, text_keys
 from detector.state.texts import numbered
 
 KINDS: Final = ("connection", "attempt", "operation")
@@ -215,7 +215,7 @@ class Enrich:
         here, there = self._sides(places)
         user_ids, vendors = self._users(units)
         crossing = self._crossing(units, here, there)
-        permitted = self._permitted(units, here, there)
+        permitted = self._permitted(units, here, there, acts)
         violation = self._violation(permitted, here, there)
         crossing |= violation
         bonus, stratum = np.empty(units.height, dtype=np.float64), np.empty(units.height, dtype=np.int32)
@@ -279,7 +279,7 @@ class Enrich:
             ]
         return crossing
 
-    def _permitted(self, units: Rows, here: Side, there: Side) -> NDArray[np.int8]:
+    def _permitted(self, units: Rows, here: Side, there: Side, acts: Acts) -> NDArray[np.int8]:
         """What conduits say of each row."""
         permitted = np.full(units.height, UNASKED, dtype=np.int8)
         if not self._zones:
@@ -291,7 +291,8 @@ class Enrich:
         asked = np.flatnonzero(told & (begin.codes != end.codes))
         if asked.size:
             ends = Coded(begin.codes[asked], begin.names), Coded(end.codes[asked], end.names)
-            permitted[asked] = self._conduits.unit_permitted(units.at(asked), *ends)
+            keys = mix_all(mix_all(here["zone_id"][asked], there["zone_id"][asked]), acts["way"][asked])
+            permitted[asked] = self._conduits.unit_permitted(units.at(asked), *ends, keys)
         return permitted
 
     def _violation(self, permitted: NDArray[np.int8], here: Side, there: Side) -> NDArray[np.bool_]:

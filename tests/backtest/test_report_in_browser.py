@@ -13,6 +13,7 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from detector.alerts.model import Verdict
 from detector.backtest.report import SCREEN, render
@@ -267,6 +268,7 @@ def test_ids_can_be_copied(shown):
         "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     )
     page.one("#alert-1 summary").click()
+    WebDriverWait(page.driver, 10).until(lambda _: page.js("document.querySelector('#alert-1 .copy') !== null"))
     copies = page.driver.find_elements(By.CSS_SELECTOR, "#alert-1 .copy")
     assert [button.accessible_name for button in copies] == ["copy a2"]
     copies[0].click()

@@ -229,7 +229,7 @@ def test_hosts_that_are_remembered_are_known_as_when_they_were_new(monkeypatch):
         assert [enriched(batch, enrich).equals(known) for batch, known in zip(batches, expected, strict=True)] == [
             True
         ] * 4
-        assert int(enrich._hosts._table.used[0]) == enrich._hosts._count <= max(most, 10)
+        assert int(enrich._hosts._places._table.used[0]) == enrich._hosts._count <= max(most, 10)
 
 
 def test_an_empty_operation_is_looked_up_apart_from_none():
