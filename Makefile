@@ -39,7 +39,7 @@ kernels: $(DEV) ## Compile what Numba compiles, where a run would do it at its s
 	$(BIN)/python -P -c "from detector.config import Settings; from detector.service.warm import warm; warm(Settings())"
 
 check-bounds: $(DEV) ## Run the tests of compiled kernels with bounds checks on; slow.
-	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -n auto --timeout=1200 tests/score tests/normalize tests/state \
+	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -n auto --timeout=1200 tests/features tests/score tests/normalize tests/state \
 	  tests/formats/test_conn_lines.py tests/formats/test_conn_rows.py tests/formats/test_goflow2_lines.py \
 	  tests/sources/test_record_batches.py
 
