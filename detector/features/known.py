@@ -15,7 +15,6 @@ from detector.state.places import Places
 
 MOST_KNOWN: Final = 1 << 20  # hosts looked up and kept, as many as `assets.hosts` keeps; no result depends on it
 _ROOM: Final = 1 << 10
-_OUTSIDE_KEY: Final = text_keys(pl.Series([OUTSIDE]))[0]
 _DTYPES: Final = {
     "level": np.float64, "inside": np.bool_, "group": np.bool_, "id": np.uint64, "zone": np.int64, "zone_id": np.uint64,
     "device": np.uint64, "named": np.bool_,
@@ -37,6 +36,7 @@ class KnownHosts:
     def __init__(self, hosts: Hosts, declared: Declared) -> None:
         self._hosts, self._declared = hosts, declared
         self._places = Places(MOST_KNOWN)
+        self._outside_key = _keys_of([OUTSIDE])[0]
         self._begin()
 
     def _begin(self) -> None:
@@ -82,7 +82,7 @@ class KnownHosts:
             "group": found.group,
             "id": np.where(found.prefix < 0, keys, _keys_of(found.prefixes)[found.prefix]),
             "named": found.named,
-            "device": np.where(found.inside | found.named, keys, _OUTSIDE_KEY),
+            "device": np.where(found.inside | found.named, keys, self._outside_key),
             "zone": zones,
             "zone_id": self._zone_keys[zones],
         }.items():
