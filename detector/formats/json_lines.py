@@ -52,6 +52,7 @@ from detector.formats.line_values import (
 )  # fmt: skip
 from detector.formats.zeek import SPAN_MAX
 from detector.state.compiled import inlined, kernel
+from detector.state.keys import GOLDEN
 from detector.state.wide import first as first_bit
 
 MICRO: Final = 1e6
@@ -68,7 +69,6 @@ _ROW: Final = 8 * _FACTS  # bytes
 _SHAPES: Final = 64  # that are kept: which keys lines had, in their order
 _SHAPE_SHIFT: Final = np.uint64(64 - 6)
 _VALUES, _MISSING, _FIRST = range(3)  # of a shape: how many values, bits of the cells it lacks, and its keys' facts
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, 6.4)
 
 
 class Given(NamedTuple):
@@ -250,7 +250,7 @@ def _shape(at: Any, ends: Any, values: Any) -> Any:
     for value in range(values):
         mixed += mixed + load(at + 1)
         at = ends[value]
-    return np.int64((mixed * _GOLDEN) >> _SHAPE_SHIFT)
+    return np.int64((mixed * GOLDEN) >> _SHAPE_SHIFT)
 
 
 @inlined

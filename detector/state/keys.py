@@ -19,7 +19,8 @@ Keys = NDArray[np.uint64]
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _M1: Final = np.uint64(0xFF51AFD7ED558CCD)
 _M2: Final = np.uint64(0xC4CEB9FE1A85EC53)
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+"""2**64 / golden ratio (D. Knuth, TAOCP 3, 6.4)."""
 _SHIFT: Final = np.uint64(33)
 NULL_KEY: Final = np.uint64(0x6E756C6C)
 
@@ -38,7 +39,7 @@ def finalize(key: Any) -> Any:
 @kernel
 def mix(left: Any, right: Any) -> Any:
     """One key from two, order matters."""
-    return finalize(left * _FNV_PRIME ^ (right + _GOLDEN))
+    return finalize(left * _FNV_PRIME ^ (right + GOLDEN))
 
 
 @kernel

@@ -21,7 +21,6 @@ _INLINE: Final = 12  # bytes that a view has room for
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: D. Knuth, TAOCP 3, 6.4
 _FEW: Final = 1 << 8  # slots to number values with; more when they are many
 _MANY: Final = 128  # texts that are sooner read together than one by one
 _VIEWS: Final = pl.CompatLevel.newest()
@@ -81,14 +80,6 @@ def fnv(low: Any, high: Any, addresses: Any) -> Any:
 
 
 @kernel
-def _spread(low: Any, high: Any, addresses: Any) -> Any:
-    """A number by which equal texts are found again: of a short one its view says everything, else its bytes do."""
-    if np.int64(low & _LOW) > _INLINE:
-        return fnv(low, high, addresses)
-    return (low ^ (high << _u64(23) | high >> _u64(41))) * _GOLDEN
-
-
-@kernel
 def _same(left: Any, right: Any, addresses: Any) -> Any:
     """Whether two views of one column are of equal texts."""
     if left[0] != right[0]:
@@ -114,7 +105,7 @@ def _number_texts(texts: Any, slots: Any, codes: Any, firsts: Any) -> Any:
             codes[row] = -1
             continue
         if before < 0 or words[row, 0] != words[before, 0] or words[row, 1] != words[before, 1]:
-            key = _spread(words[row, 0], words[row, 1], addresses)
+            key = fnv(words[row, 0], words[row, 1], addresses)
             slot = np.int64((key ^ (key >> _u64(32))) & _u64(slots.size - 1))
             while slots[slot] >= 0 and not _same(words[firsts[slots[slot]]], words[row], addresses):
                 slot = (slot + 1) & (slots.size - 1)
